@@ -1,0 +1,1 @@
+"""What edge, hub and provisioning agree on: states, formats, seals and topics. Pure, except the two channels."""
