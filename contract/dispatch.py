@@ -1,0 +1,158 @@
+"""What the hub tells units and sites: register, roster, keys, notices, gallery, print jobs and consigned cards.
+
+Every message travels sealed (to one unit's key, or under the site's key), so these are the plaintexts. Each is
+idempotent: a retained topic replaces what was said before about the same thing.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeVar
+
+import cbor2
+from pydantic import Field, ValidationError
+
+from contract.lifecycle import RecordState
+from contract.packet import Biodata, Digest, Millis, Model, Name, Nik, Text, UuidText, loads_map, refused
+
+MESSAGE_BYTES_MAX = 900 * 1024
+REGISTER_PAGE_ENTRIES_MAX = 500
+FINGERS_MAX = 10
+CARD_FILE_BYTES_MAX = 8 * 1024
+
+TemplateBytes = Annotated[bytes, Field(min_length=1, max_length=16 * 1024)]
+
+
+class SiteKey(Model):
+    """The site's symmetric key of one epoch; the newest epoch seals, older ones still open."""
+
+    site: Name
+    epoch: Annotated[int, Field(ge=1, le=2**31)]
+    key: Digest
+
+
+class OperatorEntry(Model):
+    """An operator whom this unit may let work (M67).
+
+    role: see Roles in the domain; templates: {finger position: ISO/IEC 19794-2 record};
+    public_key: SubjectPublicKeyInfo DER, P-256, that verifies sign-offs; lease_until_ms: rights end then, off-line too.
+    """
+
+    operator: Name
+    name: Text
+    roles: Annotated[tuple[Name, ...], Field(min_length=1, max_length=8)]
+    templates: Annotated[dict[Annotated[int, Field(ge=1, le=10)], TemplateBytes], Field(max_length=FINGERS_MAX)]
+    public_key: Annotated[bytes, Field(min_length=60, max_length=200)]
+    private_key: Annotated[bytes, Field(min_length=60, max_length=400)]
+    lease_until_ms: Millis
+
+
+class Roster(Model):
+    """All operators of one unit; replaces the roster before."""
+
+    version: Annotated[int, Field(ge=0, le=2**53)]
+    operators: Annotated[tuple[OperatorEntry, ...], Field(max_length=500)]
+
+
+class RegisterEntry(Model):
+    """One resident as the unit must know them for M8. `status` is the hub's; `eligible` the age and marital rule."""
+
+    biodata: Biodata
+    status: RecordState
+    eligible: bool
+    required_papers: Annotated[tuple[Name, ...], Field(max_length=20)]
+
+
+class RegisterPage(Model):
+    """A page of the site's register extract (wajib-KTP list)."""
+
+    site: Name
+    page: Name
+    version: Annotated[int, Field(ge=0, le=2**53)]
+    entries: Annotated[tuple[RegisterEntry, ...], Field(max_length=REGISTER_PAGE_ENTRIES_MAX)]
+
+
+class Notice(Model):
+    """The hub's answer to the site about one capture (M25, M27, M31)."""
+
+    capture_id: UuidText
+    nik: Nik
+    status: RecordState
+    version: Annotated[int, Field(ge=0, le=2**53)]
+    at_ms: Millis
+    message_id: Text
+    message_en: Text
+
+
+class GalleryEntry(Model):
+    """Templates of one capture for the site's own 1:N, or its tombstone (templates empty, tombstone true)."""
+
+    capture_id: UuidText
+    nik: Nik
+    tombstone: bool = False
+    extractor: Text = ""
+    templates: Annotated[dict[Annotated[int, Field(ge=1, le=10)], TemplateBytes], Field(max_length=FINGERS_MAX)] = {}
+
+
+class PrintJob(Model):
+    """Everything a station needs for one card; the chip's files are signed by the issuer at the hub.
+
+    chip_files: {file id: content} as contract.chip_file lays them out; front, back: PNG, 1012×638 px at 300 dpi;
+    destination: the desk that will hand the card over; serves_here: that desk belongs to the station's own office.
+    """
+
+    job_id: UuidText
+    capture_id: UuidText
+    card_number: Name
+    nik: Nik
+    biodata: Biodata
+    chip_files: Annotated[
+        dict[Annotated[int, Field(ge=0, le=0xFFFF)], Annotated[bytes, Field(max_length=CARD_FILE_BYTES_MAX)]],
+        Field(min_length=1, max_length=16),
+    ]
+    front: Annotated[bytes, Field(min_length=1, max_length=MESSAGE_BYTES_MAX)]
+    back: Annotated[bytes, Field(min_length=1, max_length=MESSAGE_BYTES_MAX)]
+    destination: Name
+    serves_here: bool
+
+
+class JobAnswer(Model):
+    """The station confirms that it holds the print data (CARD_SHIPPED), or refuses it with a reason."""
+
+    job_id: UuidText
+    accepted: bool
+    reason: Text = ""
+    at_ms: Millis
+
+
+class ConsignedCard(Model):
+    """A card on its way to, or at, a handover desk, with the attestation that opens with the card present (M45).
+
+    attestation: sealed under the key on the chip (contract.chip_file); withdrawn: the desk must not hand it over.
+    """
+
+    capture_id: UuidText
+    nik: Nik
+    name: Text
+    card_uid: Annotated[str, Field(pattern=r"^[0-9A-F]{8,20}$")]
+    card_number: Name
+    attestation: Annotated[bytes, Field(max_length=256 * 1024)]
+    policy: Literal["either", "both"] = "either"
+    old_card_due: bool
+    withdrawn: bool = False
+    issuer_key: Annotated[bytes, Field(min_length=60, max_length=200)]
+
+
+M = TypeVar("M", bound=Model)
+
+
+def encode(message: Model) -> bytes:
+    """A message as canonical CBOR."""
+    return cbor2.dumps(message.model_dump(), canonical=True)
+
+
+def decode(kind: type[M], encoded: bytes, bytes_max: int = MESSAGE_BYTES_MAX) -> M:
+    """A message of `kind` from CBOR. Raises RemoteError for everything that is not one."""
+    try:
+        return kind.model_validate(loads_map(encoded, bytes_max), strict=False)
+    except ValidationError as error:
+        raise refused(kind.__name__, error) from None

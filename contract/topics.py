@@ -1,0 +1,79 @@
+"""Every MQTT topic of the product: its name, quality of service, retain flag and payload.
+
+`{unit}` is the certificate's common name, `{site}` the site code. Bulk never relies on the broker's acknowledgement:
+only the hub's signed receipt frees anything on a unit.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from contract.errors import RemoteError
+
+NAME_PATTERN = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic's template and how it is published.
+
+    template: with `{name}` fields; payload: what travels; qos: 0 or 1; expiry_s: 0 for none.
+    """
+
+    template: str
+    payload: str
+    qos: int = 1
+    retain: bool = False
+    expiry_s: int = 0
+
+    def at(self, **names: str) -> str:
+        """The topic for these names. Raises RemoteError for a name that could widen the topic."""
+        for key, name in names.items():
+            if not NAME_PATTERN.match(name):
+                raise RemoteError(
+                    f"'{name[:64]}' cannot be a {key} in a topic.",
+                    next_step="Use letters, digits, dot, dash, underscore.",
+                )
+        return self.template.format(**names)
+
+    @property
+    def subscription(self) -> str:
+        """The filter that matches the topic for every name."""
+        return re.sub(r"\{[a-z]+\}", "+", self.template)
+
+    def parse(self, topic: str) -> dict[str, str] | None:
+        """The names in `topic`, or None where it is not one of these."""
+        parts, wanted = topic.split("/"), self.template.split("/")
+        if len(parts) != len(wanted):
+            return None
+        names: dict[str, str] = {}
+        for part, want in zip(parts, wanted, strict=True):
+            if want.startswith("{"):
+                if not NAME_PATTERN.match(part):
+                    return None
+                names[want[1:-1]] = part
+            elif part != want:
+                return None
+        return names
+
+
+UP_STATE = Topic("k/{unit}/up/state", "transfer.UnitState, also the will", retain=True)
+UP_OFFER = Topic("k/{unit}/up/pkt/{pid}/offer", "transfer.Offer")
+UP_CHUNK = Topic("k/{unit}/up/pkt/{pid}/chunk", "transfer.Chunk")
+DN_NEED = Topic("k/{unit}/dn/pkt/{pid}/need", "transfer.Need")
+DN_RECEIPT = Topic("k/{unit}/dn/pkt/{pid}/receipt", "transfer.Receipt, signed by the hub")
+UP_STATUS = Topic("k/{unit}/up/tele/uplink", "transfer.UplinkStatus", qos=0, expiry_s=60)
+UP_EVENT = Topic("k/{unit}/up/evt/{event}", "CBOR map, for alarms that need no receipt")
+UP_JOB = Topic("k/{unit}/up/job/{job}", "dispatch.JobAnswer, sealed to the hub")
+DN_JOB = Topic("k/{unit}/dn/job/next", "dispatch.PrintJob, sealed to the station", retain=True)
+DN_CHECKPOINT = Topic("k/{unit}/dn/checkpoint", "checkpoint.Checkpoint, signed by the hub", retain=True)
+DN_SITE_KEY = Topic("k/{unit}/dn/site-key", "dispatch.SiteKey, sealed to the unit", retain=True)
+DN_ROSTER = Topic("k/{unit}/dn/roster", "dispatch.Roster, sealed to the unit", retain=True)
+DN_CONSIGNMENT = Topic("k/{unit}/dn/consignment/{card}", "dispatch.ConsignedCard, sealed to the desk", retain=True)
+SITE_REGISTER = Topic("s/{site}/register/{page}", "dispatch.RegisterPage under the site key", retain=True)
+SITE_NOTICE = Topic("s/{site}/notice/{capture}", "dispatch.Notice under the site key", retain=True)
+SITE_GALLERY = Topic("s/{site}/gallery/{capture}", "dispatch.GalleryEntry or tombstone under the site key", retain=True)
+HUB_STATE = Topic("hub/state", "transfer.HubState, also the hub's will", retain=True)
+
+ALL_TOPICS = tuple(value for value in list(globals().values()) if isinstance(value, Topic))

@@ -1,0 +1,139 @@
+"""What the agent asks of each kind of device. Drivers are plain blocking classes; worker.py gives each a thread.
+
+Every call is bounded by `timeout_s` and watches `cancel`. A person who must try again is a CaptureRetry with advice;
+a device that fails is a DeviceError; a device that speaks nonsense is a DeviceError too, once its driver gave up.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.sample import FingerPosition, IrisPosition
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceInfo:
+    """Who a device says it is: for the selftest's table and for the packet's provenance."""
+
+    driver: str
+    model: str
+    serial: str = ""
+    firmware: str = ""
+    capabilities: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture of a camera or scanner.
+
+    pixels: uint8, (H, W) grey or (H, W, 3) RGB; ppi: 0 where the device has no scale; metadata: of this very frame.
+    """
+
+    pixels: Pixels
+    ppi: int = 0
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PenPoint:
+    """One report of a signature pad. x, y in 0.01 mm from the top left; pressure 0–65535; time in ms."""
+
+    x: int
+    y: int
+    pressure: int
+    time_ms: int
+    down: bool
+
+
+class Device(Protocol):
+    """What every device can do."""
+
+    def open(self) -> DeviceInfo:
+        """Connect and identify. Raises DeviceError."""
+        ...
+
+    def close(self) -> None:
+        """Release the port; never raises, and may be called twice."""
+        ...
+
+
+@runtime_checkable
+class Camera(Device, Protocol):
+    """A colour camera for the portrait."""
+
+    def capture(self, timeout_s: float, cancel: threading.Event) -> Frame:
+        """One frame at full resolution, RGB."""
+        ...
+
+    def preview(self, timeout_s: float) -> Frame:
+        """One small frame for the live picture."""
+        ...
+
+
+@runtime_checkable
+class FingerprintScanner(Device, Protocol):
+    """A single-finger scanner."""
+
+    def capture(self, position: FingerPosition, timeout_s: float, cancel: threading.Event) -> Frame:
+        """Wait for a finger and take it: grey, dark ridges, ppi > 0. Raises CaptureRetry where no finger came."""
+        ...
+
+
+@runtime_checkable
+class IrisScanner(Device, Protocol):
+    """A near-infrared camera for one eye or both."""
+
+    def capture(self, positions: Sequence[IrisPosition], timeout_s: float, cancel: threading.Event) -> Sequence[Frame]:
+        """One grey near-infrared frame per asked eye, in the asked order."""
+        ...
+
+
+@runtime_checkable
+class SignaturePad(Device, Protocol):
+    """A pen tablet."""
+
+    def capture(self, timeout_s: float, cancel: threading.Event) -> Sequence[PenPoint]:
+        """Record until the pen rests for the pad's settled time after writing, or until `cancel` asks to finish."""
+        ...
+
+    def preview(self) -> Sequence[PenPoint]:
+        """The points of the recording in progress, for the live picture."""
+        ...
+
+
+class CardChannel(Protocol):
+    """A powered smart card in a reader, until it is removed or `close` is called."""
+
+    @property
+    def uid(self) -> str:
+        """The chip's UID in upper-case hexadecimal."""
+        ...
+
+    def transmit(self, apdu: bytes) -> tuple[bytes, int]:
+        """Send a command APDU; returns (data, status word). Raises CaptureRetry when the card was removed."""
+        ...
+
+    def close(self) -> None:
+        """Power the card off; never raises."""
+        ...
+
+
+@runtime_checkable
+class CardReader(Device, Protocol):
+    """A contactless smart-card reader and writer."""
+
+    def card_present(self) -> bool:
+        """Whether a card lies on the reader now."""
+        ...
+
+    def connect(self, timeout_s: float, cancel: threading.Event) -> CardChannel:
+        """Wait for a card and power it. Raises CaptureRetry where none came."""
+        ...
