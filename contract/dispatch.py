@@ -90,7 +90,9 @@ class GalleryEntry(Model):
     nik: Nik
     tombstone: bool = False
     extractor: Text = ""
-    templates: Annotated[dict[Annotated[int, Field(ge=1, le=10)], TemplateBytes], Field(max_length=FINGERS_MAX)] = {}
+    templates: Annotated[
+        dict[Annotated[int, Field(ge=1, le=10)], TemplateBytes], Field(max_length=FINGERS_MAX, default_factory=dict)
+    ]
 
 
 class PrintJob(Model):
