@@ -1,1 +1,1 @@
-""""""
+"""The technician's side: authority, identities, configuration."""

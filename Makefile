@@ -1,0 +1,62 @@
+# Rekam: what a newcomer types. 'make help' lists it all.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+export NUMBA_CACHE_DIR ?= $(CURDIR)/$(VENV)/numba-cache
+export PYTHONPATH := $(CURDIR)
+# Thread pools below numba and OpenCV would fight over the two cores of a unit.
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+FINGERS ?=
+SEED ?= 1
+
+.PHONY: help demo run test check bench fault clean lock
+
+help: ## list these targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(VENV)/system.stamp: provisioning/system_packages.sh
+	@PYTHON=$(PYTHON) bash provisioning/system_packages.sh runtime
+	@mkdir -p $(VENV) && touch $@
+
+$(VENV)/runtime.stamp: requirements.lock $(VENV)/system.stamp
+	@bash provisioning/make_venv.sh $(PYTHON) $(VENV) requirements.lock
+	@touch $@
+
+$(VENV)/dev.stamp: requirements-dev.lock $(VENV)/runtime.stamp
+	@PYTHON=$(PYTHON) bash provisioning/system_packages.sh development
+	@bash provisioning/make_venv.sh $(PYTHON) $(VENV) requirements-dev.lock
+	@touch $@
+
+demo: $(VENV)/runtime.stamp ## one resident after another from capture to card in hand; report in out/demo (FINGERS=DIR for real prints)
+	@$(BIN)/python -m virtual.demo --out out/demo --seed $(SEED) $(if $(FINGERS),--fingers "$(FINGERS)")
+
+run: $(VENV)/runtime.stamp ## the demo's world left running, with the addresses of its pages
+	@$(BIN)/python -m virtual.demo --out out/run --seed $(SEED) --stay $(if $(FINGERS),--fingers "$(FINGERS)")
+
+test: check ## everything CI runs
+	@$(BIN)/python -m edge.matcher_lite warm
+	@eatmydata $(BIN)/python -m pytest -n 2 --dist loadgroup
+
+check: $(VENV)/dev.stamp ## ruff, mypy strict and the tidy rules
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -q tests/test_tidy.py
+
+bench: $(VENV)/dev.stamp ## sealed-to-receipt figures of the transfer over TLS
+	@$(BIN)/python -m tests.bench.transfer --out out/bench
+
+fault: $(VENV)/dev.stamp ## 1,000 packets under kill -9 of unit, hub and broker; power cuts at every write
+	@$(BIN)/python -m tests.fault.campaign --out out/fault --seed $(SEED)
+
+lock: ## resolve the lock files again (needs uv)
+	uv pip compile pyproject.toml provisioning/build.in --extra edge --extra hub --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements.lock
+	uv pip compile pyproject.toml provisioning/build.in --extra edge --extra hub --extra dev -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements-dev.lock
+
+clean: ## remove what was built and run; the virtual environment stays unless ALL=1
+	@rm -rf out build *.egg-info .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+	@$(if $(ALL),rm -rf $(VENV))
