@@ -1,0 +1,157 @@
+"""Names of drivers, and how a device is made from one table of the unit's configuration.
+
+A driver is imported only when its name is asked for: a unit without a Raspberry Pi camera never imports libcamera.
+Besides the names below, a full `package.module:Class` is accepted, so that a supplier's driver needs no change here.
+
+A driver's settings are the keyword parameters of its constructor that have plain types (str, int, float, bool, or
+one of these with None); parameters of other types, such as a clock, are for tests and integrators and cannot be
+reached from a configuration file.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping
+
+from contract.errors import DeviceError
+from edge.sensors.interface import Camera, CardReader, Device, FingerprintScanner, IrisScanner, SignaturePad
+
+DRIVERS: Mapping[str, Mapping[str, str]] = {
+    "camera": {
+        "snapshot": "edge.sensors.camera_snapshot:SnapshotCamera",
+        "uvc": "edge.sensors.camera_uvc:UvcCamera",
+        "picamera2": "edge.sensors.camera_picamera2:PiCamera",
+    },
+    "finger": {
+        "zfm": "edge.sensors.fingerprint_zfm:ZfmScanner",
+        "folder": "edge.sensors.fingerprint_folder:FolderScanner",
+    },
+    "iris": {
+        "snapshot": "edge.sensors.iris_snapshot:SnapshotIrisScanner",
+    },
+    "signature": {
+        "isdv4": "edge.sensors.signature_isdv4:Isdv4Pad",
+    },
+    "card": {
+        "pcsc": "edge.sensors.cardreader_pcsc:PcscReader",
+    },
+}
+
+INTERFACES: Mapping[str, type] = {
+    "camera": Camera,
+    "finger": FingerprintScanner,
+    "iris": IrisScanner,
+    "signature": SignaturePad,
+    "card": CardReader,
+}
+
+PLAIN_TYPES = (str, int, float, bool)
+
+
+def open_driver(kind: str, settings: Mapping[str, object]) -> Device:
+    """Make the device of one `[devices.<kind>]` table; the device is not connected yet: call its `open()`.
+
+    kind: camera, finger, iris, signature or card. settings: the table as read, with `driver` and the driver's keys.
+    Raises DeviceError for an unknown kind, driver or key, a missing key or a value of the wrong type, and names
+    what exists.
+    """
+    if kind not in DRIVERS:
+        raise DeviceError(f"There is no device kind {kind!r}.", next_step=f"Use one of {_names(DRIVERS)}.")
+    driver = settings.get("driver")
+    if not isinstance(driver, str):
+        raise DeviceError(
+            f"The table devices.{kind} names no driver.", next_step=f"Set driver to one of {_names(DRIVERS[kind])}."
+        )
+    make = driver_class(kind, driver)
+    arguments = checked_settings(kind, driver, make, {k: v for k, v in settings.items() if k != "driver"})
+    device = make(**arguments)
+    if not isinstance(device, INTERFACES[kind]):
+        raise DeviceError(
+            f"Driver {driver!r} is not a {INTERFACES[kind].__name__}.",
+            next_step=f"Choose another driver for devices.{kind}: {_names(DRIVERS[kind])}, or module:Class.",
+        )
+    return typing.cast(Device, device)
+
+
+def driver_class(kind: str, driver: str) -> Callable[..., object]:
+    """The class behind a driver's name or `module:Class` path. Raises DeviceError where it cannot be imported."""
+    path = DRIVERS[kind].get(driver, driver)
+    module_name, colon, class_name = path.partition(":")
+    if not colon or not module_name or not class_name:
+        raise DeviceError(
+            f"There is no {kind} driver {driver!r}.",
+            next_step=f"Use one of {_names(DRIVERS[kind])}, or package.module:Class.",
+        )
+    try:
+        found = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError) as error:
+        raise DeviceError(
+            f"Driver {driver!r} cannot be loaded: {error}.",
+            next_step=f"Install what it needs, or use one of {_names(DRIVERS[kind])}.",
+        ) from error
+    if not callable(found):
+        raise DeviceError(f"{path} is not a class.", next_step="Name the driver's class after the colon.")
+    return typing.cast(Callable[..., object], found)
+
+
+def settings_of(make: Callable[..., object]) -> dict[str, tuple[type, bool, bool]]:
+    """What a driver can be told: key → (type, required, may be None)."""
+    target = make.__init__ if inspect.isclass(make) else make
+    hints = typing.get_type_hints(target)
+    found: dict[str, tuple[type, bool, bool]] = {}
+    for name, parameter in inspect.signature(make).parameters.items():
+        if parameter.kind not in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD):
+            continue
+        plain, optional = _plain_type(hints.get(name, str))
+        if plain is not None:
+            found[name] = (plain, parameter.default is inspect.Parameter.empty, optional)
+    return found
+
+
+def checked_settings(
+    kind: str, driver: str, make: Callable[..., object], settings: Mapping[str, object]
+) -> dict[str, object]:
+    """The settings as the driver's constructor takes them; an integer is taken where a number is asked for."""
+    known = settings_of(make)
+    unknown = sorted(set(settings) - set(known))
+    if unknown:
+        raise DeviceError(
+            f"Driver {driver!r} of devices.{kind} does not know {', '.join(unknown)}.",
+            next_step=f"Its keys are {_names(known)}.",
+        )
+    missing = [name for name, (_, required, _) in known.items() if required and name not in settings]
+    if missing:
+        raise DeviceError(
+            f"Driver {driver!r} of devices.{kind} lacks {', '.join(missing)}.", next_step=f"Set {', '.join(missing)}."
+        )
+    arguments: dict[str, object] = {}
+    for name, value in settings.items():
+        wanted, _, optional = known[name]
+        if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+            arguments[name] = float(value)
+        elif type(value) is wanted or (optional and value is None):
+            arguments[name] = value
+        else:
+            raise DeviceError(
+                f"devices.{kind}.{name} is {value!r}.", next_step=f"Give a value of type {wanted.__name__}."
+            )
+    return arguments
+
+
+def _plain_type(hint: object) -> tuple[type | None, bool]:
+    """The plain type of a parameter's annotation (None where it is no setting) and whether it may be None."""
+    members = (
+        [m for m in typing.get_args(hint) if m is not types.NoneType]
+        if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
+        else [hint]
+    )
+    if len(members) == 1 and members[0] in PLAIN_TYPES:
+        return typing.cast(type, members[0]), members[0] is not hint
+    return None, False
+
+
+def _names(table: Mapping[str, object]) -> str:
+    return ", ".join(sorted(table)) or "(none)"
