@@ -1,0 +1,282 @@
+"""Makes a whole world's keys, certificates and configuration in one command, so that its first packet can be believed.
+
+Everything is written into a fresh folder that takes its final name last: an interrupted setup leaves nothing that looks
+finished, and an existing world is never written over. Private files are readable by their owner alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+
+from contract.errors import DeviceError
+from provisioning.authority import Authority, private_pem
+from provisioning.broker_files import access_list, mosquitto_conf
+from provisioning.world import Operator, Setting, Unit, World
+
+TEMPLATE_BYTES_MAX = 16 * 1024
+CARD_ROLES = frozenset({"station", "handover"})
+SCRYPT_N, SCRYPT_R, SCRYPT_P = 16384, 8, 1
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class HubKeys:
+    """The hub's private keys, as they are made once."""
+
+    packet: ec.EllipticCurvePrivateKey
+    dispatch: ec.EllipticCurvePrivateKey
+    issuer: ec.EllipticCurvePrivateKey
+    recovery: ec.EllipticCurvePrivateKey
+    statement: ed25519.Ed25519PrivateKey
+    blob: bytes
+    sam: bytes
+
+
+def set_up(world: World, source: Path, target: Path, now: datetime, progress: Progress) -> None:
+    """Write the world into `target`, which must not exist. Paths in the world file start at `source`."""
+    if target.exists():
+        raise DeviceError(f"{target} exists already.", next_step="Name a new folder; keys are never written over.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    try:
+        _write_world(world, source, draft, target.absolute(), now, progress)
+        draft.rename(target)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+
+
+def _write_world(world: World, source: Path, draft: Path, target: Path, now: datetime, progress: Progress) -> None:
+    progress("Authority")
+    authority = Authority(f"{world.name} message bus", now)
+    _write(draft / "ca", {"ca.crt": authority.certificate, "ca.key": authority.credential.key})
+    progress("Broker")
+    server = authority.issue("broker", server_names=(world.broker.host, "localhost"))
+    _write(
+        draft / "broker",
+        {
+            "ca.crt": authority.certificate,
+            "tls.crt": server.certificate,
+            "tls.key": server.key,
+            "acl": access_list(world).encode(),
+            "mosquitto.conf": mosquitto_conf(world, target / "broker").encode(),
+        },
+    )
+    keys = HubKeys(
+        packet=_new_key(),
+        dispatch=_new_key(),
+        issuer=_new_key(),
+        recovery=_new_key(),
+        statement=ed25519.Ed25519PrivateKey.generate(),
+        blob=secrets.token_bytes(32),
+        sam=secrets.token_bytes(32),
+    )
+    # The recovery key opens every packet ever sealed: it is made here and must leave this machine.
+    _write(draft / "recovery", {"recovery.key": private_pem(keys.recovery)})
+    units = []
+    for unit in world.units:
+        progress(f"Unit {unit.id}")
+        units.append(_write_unit(world, unit, authority, keys, draft / "units" / unit.id))
+    progress("Hub")
+    _write_hub(world, source, authority, keys, units, draft / "hub")
+
+
+def _write_hub(
+    world: World, source: Path, authority: Authority, keys: HubKeys, units: list[dict[str, str]], folder: Path
+) -> None:
+    client = authority.issue("hub")
+    fleet = {
+        "sites": [site.model_dump() for site in world.sites],
+        "units": units,
+        "operators": [_operator(operator, source) for operator in world.operators],
+    }
+    register = b'{"residents": []}'
+    if world.register_file is not None:
+        register = (source / world.register_file).read_bytes()
+    _write(
+        folder,
+        {
+            "ca.crt": authority.certificate,
+            "tls.crt": client.certificate,
+            "tls.key": client.key,
+            "packet.key": private_pem(keys.packet),
+            "dispatch.key": private_pem(keys.dispatch),
+            "issuer.key": private_pem(keys.issuer),
+            "statement.key": keys.statement.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            ),
+            "blob.key": keys.blob,
+            "sam.key": keys.sam,
+            "recovery.pub": _public_pem(keys.recovery.public_key()),
+            "fleet.json": json.dumps(fleet, indent=1).encode(),
+            "register.json": register,
+            "hub.toml": _hub_toml(world).encode(),
+        },
+    )
+
+
+def _write_unit(world: World, unit: Unit, authority: Authority, keys: HubKeys, folder: Path) -> dict[str, str]:
+    client = authority.issue(unit.id)
+    sign, opening = _new_key(), _new_key()
+    files = {
+        "ca.crt": authority.certificate,
+        "tls.crt": client.certificate,
+        "tls.key": client.key,
+        "sign.key": private_pem(sign),
+        "open.key": private_pem(opening),
+        "store.key": secrets.token_bytes(32),
+        "hub-packet.pub": _public_pem(keys.packet.public_key()),
+        "hub-dispatch.pub": _public_pem(keys.dispatch.public_key()),
+        "hub-statement.pub": _public_pem(keys.statement.public_key()),
+        "issuer.pub": _public_pem(keys.issuer.public_key()),
+        "recovery.pub": _public_pem(keys.recovery.public_key()),
+        "unit.toml": _unit_toml(world, unit).encode(),
+    }
+    if unit.role in CARD_ROLES:
+        files["sam.key"] = keys.sam
+    _write(folder, files)
+    return {
+        "id": unit.id,
+        "site": unit.site,
+        "role": unit.role,
+        "sign_public_pem": _public_pem(sign.public_key()).decode(),
+        "open_public_pem": _public_pem(opening.public_key()).decode(),
+    }
+
+
+def _operator(operator: Operator, source: Path) -> dict[str, Any]:
+    """The operator's entry in fleet.json, with a new signing key that reaches the units sealed in the roster."""
+    key = _new_key()
+    templates = {}
+    for position, path in operator.templates.items():
+        template = (source / path).read_bytes()
+        if not template.startswith(b"FMR\x00") or len(template) > TEMPLATE_BYTES_MAX:
+            raise DeviceError(
+                f"{path} is not an ISO/IEC 19794-2 record.",
+                next_step="Make one with 'rekam-match extract IMAGE --iso FILE'.",
+            )
+        templates[position] = base64.b64encode(template).decode()
+    secret = ""
+    if operator.console_secret_file is not None:
+        secret = hash_secret((source / operator.console_secret_file).read_text(encoding="utf-8").strip())
+    return {
+        "id": operator.id,
+        "name": operator.name,
+        "roles": list(operator.roles),
+        "sites": list(operator.sites),
+        "templates": templates,
+        "public_key": base64.b64encode(
+            key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        ).decode(),
+        "private_key": base64.b64encode(
+            key.private_bytes(
+                serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        ).decode(),
+        "lease_days": operator.lease_days,
+        "console_secret": secret,
+    }
+
+
+def hash_secret(secret: str) -> str:
+    """A console pass phrase as `scrypt$n$r$p$salt$hash` (RFC 7914), so that the fleet file does not hold it."""
+    salt = secrets.token_bytes(16)
+    digest = hashlib.scrypt(secret.encode(), salt=salt, n=SCRYPT_N, r=SCRYPT_R, p=SCRYPT_P, dklen=32)
+    encoded = "$".join(base64.b64encode(part).decode() for part in (salt, digest))
+    return f"scrypt${SCRYPT_N}${SCRYPT_R}${SCRYPT_P}${encoded}"
+
+
+def _hub_toml(world: World) -> str:
+    return toml(
+        {
+            "hub": {"name": world.name, "database_url": "sqlite:///hub.db", "blob_dir": "blobs", **world.hub},
+            "broker": {
+                "host": world.broker.host,
+                "port": world.broker.port,
+                "ca": "ca.crt",
+                "certificate": "tls.crt",
+                "key": "tls.key",
+            },
+            "keys": {
+                "packet": "packet.key",
+                "dispatch": "dispatch.key",
+                "statement": "statement.key",
+                "issuer": "issuer.key",
+                "blob": "blob.key",
+                "sam": "sam.key",
+                "recovery": "recovery.pub",
+            },
+            "console": {"host": world.console.host, "port": world.console.port},
+            "fleet": {"fleet": "fleet.json", "register": "register.json"},
+        }
+    )
+
+
+def _unit_toml(world: World, unit: Unit) -> str:
+    keys = {
+        "sign": "sign.key",
+        "open": "open.key",
+        "store": "store.key",
+        "hub_packet": "hub-packet.pub",
+        "hub_dispatch": "hub-dispatch.pub",
+        "hub_statement": "hub-statement.pub",
+        "issuer": "issuer.pub",
+        "recovery": "recovery.pub",
+    }
+    if unit.role in CARD_ROLES:
+        keys["sam"] = "sam.key"
+    tables: dict[str, Mapping[str, Setting]] = {
+        "unit": {"id": unit.id, "site": unit.site, "role": unit.role, "data_dir": "data"},
+        "broker": {
+            "host": world.broker.host,
+            "port": world.broker.port,
+            "ca": "ca.crt",
+            "certificate": "tls.crt",
+            "key": "tls.key",
+        },
+        "keys": keys,
+        "screen": {"host": "127.0.0.1", "port": unit.screen_port},
+    }
+    tables |= {f"devices.{kind}": settings for kind, settings in unit.devices.items()}
+    tables |= {name: table for name, table in (("policy", unit.policy), ("uplink", unit.uplink)) if table}
+    return toml(tables)
+
+
+def toml(tables: Mapping[str, Mapping[str, Setting]]) -> str:
+    """Tables of plain settings as TOML. JSON's strings, numbers and booleans are TOML's too."""
+    return "\n".join(
+        f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
+        for name, table in tables.items()
+    )
+
+
+def _new_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def _public_pem(key: ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey) -> bytes:
+    return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+    folder.mkdir(parents=True, mode=0o700)
+    for name, content in files.items():
+        descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())

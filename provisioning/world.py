@@ -1,0 +1,152 @@
+"""What a technician writes down before the first start: sites, units with their devices, operators, ports.
+
+One TOML file; unknown keys are errors, and each error names the key that is wrong. See `rekam-provision example`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from contract.errors import DeviceError
+from contract.packet import Name
+
+WORLD_BYTES_MAX = 4 * 1024 * 1024
+Port = Annotated[int, Field(ge=1, le=65535)]
+Setting = str | int | float | bool
+
+EXAMPLE = """\
+# One regency with a desk, a kiosk, a printing station and a handover desk.
+# rekam-provision setup world.toml --out /var/lib/rekam
+name = "Kabupaten Contoh"
+register = "register.json"      # residents, as hub/fleet.py describes them; omit it to start with an empty register
+
+[broker]
+host = "127.0.0.1"
+port = 8883
+
+[console]
+host = "127.0.0.1"
+port = 8100
+
+[[sites]]
+code = "9901-A"
+name = "Kecamatan Contoh"
+region = "9901"
+
+[[units]]
+id = "desk-a1"
+site = "9901-A"
+role = "desk"
+screen_port = 8101
+
+[units.devices.finger]
+driver = "zfm"
+port = "/dev/ttyUSB0"
+baud = 57600
+width_px = 256
+ppi = 500
+
+[[operators]]
+id = "op-siti"
+name = "Siti Aminah"
+roles = ["operator"]
+sites = ["9901-A"]
+templates = { 2 = "op-siti-right-index.fmr" }   # ISO/IEC 19794-2 records, see 'rekam-match extract --help'
+"""
+
+
+class _Table(BaseModel):
+    """A table of the world file: frozen and closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Listener(_Table):
+    """Where a server listens."""
+
+    host: str = "127.0.0.1"
+    port: Port
+
+
+class Site(_Table):
+    """A place of service; region: the regency code its captures carry; blanks: cards in stock at the start."""
+
+    code: Name
+    name: Annotated[str, Field(min_length=1, max_length=120)]
+    region: Annotated[str, Field(pattern=r"^[0-9]{4}$")]
+    blanks: Annotated[int, Field(ge=0)] = 0
+
+
+class Unit(_Table):
+    """A box with its role and devices; `devices` and `policy` go into unit.toml as they are, the agent checks them."""
+
+    id: Name
+    site: Name
+    role: Literal["kiosk", "desk", "mobile", "handover", "station", "server"]
+    screen_port: Port
+    devices: dict[Name, dict[Name, Setting]] = Field(default_factory=dict)
+    policy: dict[Name, Setting] = Field(default_factory=dict)
+    uplink: dict[Name, Setting] = Field(default_factory=dict)
+
+
+class Operator(_Table):
+    """A person with rights. templates: {finger position: path of an ISO/IEC 19794-2 record}.
+
+    console_secret_file: a file with the pass phrase for the hub's console; without it the operator has none.
+    """
+
+    id: Name
+    name: Annotated[str, Field(min_length=1, max_length=120)]
+    roles: Annotated[tuple[Name, ...], Field(min_length=1)]
+    sites: tuple[str, ...] = ()
+    templates: dict[Annotated[str, Field(pattern=r"^([1-9]|10)$")], Path] = Field(default_factory=dict)
+    console_secret_file: Path | None = None
+    lease_days: Annotated[int, Field(ge=1, le=3650)] = 30
+
+
+class World(_Table):
+    """The whole file."""
+
+    name: Annotated[str, Field(min_length=1, max_length=120)]
+    register_file: Annotated[Path | None, Field(alias="register")] = None
+    broker: Listener
+    console: Listener
+    hub: dict[Name, Setting] = Field(default_factory=dict)
+    sites: Annotated[tuple[Site, ...], Field(min_length=1)]
+    units: Annotated[tuple[Unit, ...], Field(min_length=1)]
+    operators: tuple[Operator, ...] = ()
+
+    @model_validator(mode="after")
+    def _ids_are_unique_and_known(self) -> Self:
+        codes = [site.code for site in self.sites]
+        ids = [unit.id for unit in self.units]
+        names = [operator.id for operator in self.operators]
+        for what, values in (("site", codes), ("unit", ids), ("operator", names)):
+            if len(set(values)) != len(values):
+                raise ValueError(f"two {what}s carry the same id")
+        if "hub" in ids:
+            raise ValueError("no unit may be called 'hub'")
+        if unknown := sorted({unit.site for unit in self.units} - set(codes)):
+            raise ValueError(f"units stand at unknown sites: {unknown}")
+        return self
+
+
+def load_world(path: Path) -> World:
+    """The world file, with relative paths taken from its folder. Raises DeviceError that names the wrong key."""
+    try:
+        if path.stat().st_size > WORLD_BYTES_MAX:
+            raise DeviceError(f"{path} is larger than {WORLD_BYTES_MAX} bytes.", next_step="Give a world file.")
+        fields: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        world = World.model_validate(fields)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DeviceError(
+            f"{path} cannot be read: {error}.", next_step="Start from 'rekam-provision example > world.toml'."
+        ) from None
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, p['loc'])) or 'file'}: {p['msg']}" for p in error.errors()[:8])
+        raise DeviceError(f"{path}: {problems}.", next_step="Correct these keys and run setup again.") from None
+    return world

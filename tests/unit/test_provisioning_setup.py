@@ -1,0 +1,138 @@
+"""One setup command gives every party keys that fit together, and never harms a world that exists."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from typer.testing import CliRunner
+
+from contract.errors import DeviceError
+from provisioning.__main__ import app
+from provisioning.broker_files import access_list
+from provisioning.setup import set_up
+from provisioning.world import load_world
+
+WORLD = """
+name = "Uji"
+[broker]
+port = 18883
+[console]
+port = 18100
+[[sites]]
+code = "9901-A"
+name = "Kecamatan Uji"
+region = "9901"
+[[units]]
+id = "desk-a1"
+site = "9901-A"
+role = "desk"
+screen_port = 18101
+[units.devices.finger]
+driver = "zfm"
+port = "/dev/ttyUSB0"
+ppi = 500
+[[units]]
+id = "handover-a1"
+site = "9901-A"
+role = "handover"
+screen_port = 18102
+[[operators]]
+id = "op-a"
+name = "Operator A"
+roles = ["operator"]
+sites = ["9901-A"]
+"""
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+
+
+def write(tmp_path: Path, text: str = WORLD) -> Path:
+    path = tmp_path / "world.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_every_party_gets_a_certificate_in_its_own_name(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    set_up(load_world(path), tmp_path, tmp_path / "out", NOW, lambda _: None)
+    for folder, name in (("hub", "hub"), ("units/desk-a1", "desk-a1"), ("broker", "broker")):
+        pem = (tmp_path / "out" / folder / "tls.crt").read_bytes()
+        assert x509.load_pem_x509_certificate(pem).subject.rfc4514_string() == f"CN={name}"
+        context = ssl.create_default_context(cafile=tmp_path / "out" / folder / "ca.crt")
+        context.load_cert_chain(tmp_path / "out" / folder / "tls.crt", tmp_path / "out" / folder / "tls.key")
+
+
+def test_private_files_are_readable_by_their_owner_alone(tmp_path: Path) -> None:
+    set_up(load_world(write(tmp_path)), tmp_path, tmp_path / "out", NOW, lambda _: None)
+    for path in (tmp_path / "out").rglob("*.key"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+
+
+def test_only_units_that_touch_cards_hold_the_card_master_key(tmp_path: Path) -> None:
+    set_up(load_world(write(tmp_path)), tmp_path, tmp_path / "out", NOW, lambda _: None)
+    assert not (tmp_path / "out/units/desk-a1/sam.key").exists()
+    assert (tmp_path / "out/units/handover-a1/sam.key").stat().st_size == 32
+
+
+def test_an_existing_world_is_never_written_over(tmp_path: Path) -> None:
+    world = load_world(write(tmp_path))
+    set_up(world, tmp_path, tmp_path / "out", NOW, lambda _: None)
+    before = (tmp_path / "out/hub/packet.key").read_bytes()
+    with pytest.raises(DeviceError, match="exists already"):
+        set_up(world, tmp_path, tmp_path / "out", NOW, lambda _: None)
+    assert (tmp_path / "out/hub/packet.key").read_bytes() == before
+
+
+def test_an_interrupted_setup_leaves_nothing_that_looks_finished(tmp_path: Path) -> None:
+    def stop_at_the_hub(what: str) -> None:
+        if what == "Hub":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        set_up(load_world(write(tmp_path)), tmp_path, tmp_path / "out", NOW, stop_at_the_hub)
+    assert [path.name for path in tmp_path.iterdir()] == ["world.toml"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        (WORLD.replace('role = "desk"', 'role = "bar"'), "units.0.role"),
+        (WORLD.replace('site = "9901-A"\nrole = "desk"', 'site = "9999-Z"\nrole = "desk"'), "unknown sites"),
+        (WORLD.replace("screen_port = 18101", "screen_port = 99999"), "screen_port"),
+        (WORLD + "\nextra = 1", "extra"),
+        (WORLD.replace('id = "handover-a1"', 'id = "desk-a1"'), "same id"),
+        ("not toml", "cannot be read"),
+    ],
+)
+def test_a_wrong_world_file_names_the_key_that_is_wrong(tmp_path: Path, wrong: str, named: str) -> None:
+    with pytest.raises(DeviceError, match=named):
+        load_world(write(tmp_path, wrong))
+
+
+def test_a_unit_may_write_only_under_its_own_name_and_its_sites_gallery(tmp_path: Path) -> None:
+    rules = access_list(load_world(write(tmp_path))).splitlines()
+    after = rules[rules.index("user desk-a1") + 1 :]
+    own = after[: after.index("")]
+    assert own == ["topic read s/9901-A/#", "topic write s/9901-A/gallery/#"]
+    assert "pattern write k/%u/up/#" in rules
+
+
+def test_the_printed_example_is_a_valid_world(tmp_path: Path) -> None:
+    runner = CliRunner()
+    example = runner.invoke(app, ["example"])
+    world = load_world(write(tmp_path, example.stdout))
+    assert world.units[0].devices["finger"]["driver"] == "zfm"
+
+
+def test_the_console_pass_phrase_is_not_in_the_fleet_file(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("kata sandi uji\n")
+    path = write(tmp_path, WORLD + 'console_secret_file = "secret"\n')
+    set_up(load_world(path), tmp_path, tmp_path / "out", NOW, lambda _: None)
+    text = (tmp_path / "out/hub/fleet.json").read_text()
+    assert "kata sandi" not in text
+    assert json.loads(text)["operators"][0]["console_secret"].startswith("scrypt$16384$8$1$")
