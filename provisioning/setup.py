@@ -239,11 +239,12 @@ def _unit_toml(world: World, unit: Unit) -> str:
     }
     if unit.role in CARD_ROLES:
         keys["sam"] = "sam.key"
+    broker = unit.broker or world.broker
     tables: dict[str, Mapping[str, Setting]] = {
         "unit": {"id": unit.id, "site": unit.site, "role": unit.role, "data_dir": "data"},
         "broker": {
-            "host": world.broker.host,
-            "port": world.broker.port,
+            "host": broker.host,
+            "port": broker.port,
             "ca": "ca.crt",
             "certificate": "tls.crt",
             "key": "tls.key",
@@ -252,7 +253,7 @@ def _unit_toml(world: World, unit: Unit) -> str:
         "screen": {"host": "127.0.0.1", "port": unit.screen_port},
     }
     tables |= {f"devices.{kind}": settings for kind, settings in unit.devices.items()}
-    tables |= {name: table for name, table in (("policy", unit.policy), ("uplink", unit.uplink)) if table}
+    tables |= {name: table for name, table in (("policy", unit.policy), ("spool", unit.spool)) if table}
     return toml(tables)
 
 

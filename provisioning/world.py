@@ -82,7 +82,10 @@ class Site(_Table):
 
 
 class Unit(_Table):
-    """A box with its role and devices; `devices` and `policy` go into unit.toml as they are, the agent checks them."""
+    """A box with its role and devices; `devices`, `policy`, `spool` go into unit.toml, where the agent checks them.
+
+    broker: where this unit finds the broker, if it reaches it through a gateway.
+    """
 
     id: Name
     site: Name
@@ -90,7 +93,8 @@ class Unit(_Table):
     screen_port: Port
     devices: dict[Name, dict[Name, Setting]] = Field(default_factory=dict)
     policy: dict[Name, Setting] = Field(default_factory=dict)
-    uplink: dict[Name, Setting] = Field(default_factory=dict)
+    spool: dict[Name, Setting] = Field(default_factory=dict)
+    broker: Listener | None = None
 
 
 class Operator(_Table):
