@@ -253,7 +253,8 @@ def _unit_toml(world: World, unit: Unit) -> str:
         "screen": {"host": "127.0.0.1", "port": unit.screen_port},
     }
     tables |= {f"devices.{kind}": settings for kind, settings in unit.devices.items()}
-    tables |= {name: table for name, table in (("policy", unit.policy), ("spool", unit.spool)) if table}
+    optional = {"policy": unit.policy, "spool": unit.spool, "uplink": unit.uplink}
+    tables |= {name: table for name, table in optional.items() if table}
     return toml(tables)
 
 

@@ -82,7 +82,7 @@ class Site(_Table):
 
 
 class Unit(_Table):
-    """A box with its role and devices; `devices`, `policy`, `spool` go into unit.toml, where the agent checks them.
+    """A box with its role and devices; the tables below go into unit.toml, where the agent checks them.
 
     broker: where this unit finds the broker, if it reaches it through a gateway.
     """
@@ -94,6 +94,7 @@ class Unit(_Table):
     devices: dict[Name, dict[Name, Setting]] = Field(default_factory=dict)
     policy: dict[Name, Setting] = Field(default_factory=dict)
     spool: dict[Name, Setting] = Field(default_factory=dict)
+    uplink: dict[Name, Setting] = Field(default_factory=dict)
     broker: Listener | None = None
 
 
