@@ -1,0 +1,385 @@
+"""The line between unit and hub: MQTT 5 over mutual TLS, and the only importer of the MQTT client.
+
+A broker's acknowledgement is worth little (it may have dropped the message), so this channel promises little and says
+what it knows: whether somebody was subscribed (PUBACK reason 16), how large a packet the broker takes (CONNACK), and
+why a connection ended (DISCONNECT reason). It reconnects by itself with full jitter, with a new client object each
+time, because a client that resends what the broker refused would do so for ever. Nothing is queued while there is no
+connection: what must not be lost lies in the spool or in the hub's outbox, not here.
+
+One connection runs wholly on the asyncio loop; only the blocking connect (resolve, TCP, TLS handshake) takes a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import paho.mqtt.client as mqtt
+import structlog
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from contract.channel_mqtt_settings import REASONS_TOO_LARGE, Backoff, Disconnected, MqttSettings, Will, tls_context
+from contract.errors import DeviceError, RemoteError, TransientError
+from contract.topics import Topic
+
+REASON_NO_SUBSCRIBERS = 0x10
+HEADROOM_BYTES = 512
+INFLIGHT_MAX = 16
+RECEIVE_MAXIMUM = 32
+MISC_INTERVAL_S = 1.0
+
+__all__ = ["Backoff", "Connection", "Disconnected", "MqttChannel", "MqttSettings", "Will"]
+
+Handler = Callable[[dict[str, str], bytes], Awaitable[None]]
+ConnectedHandler = Callable[["Connection"], Awaitable[None]]
+LostHandler = Callable[["Disconnected"], None]
+
+log = structlog.get_logger("channel_mqtt")
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A live connection. packet_bytes_max: the broker's limit, None where it names none; number: counts from 1."""
+
+    packet_bytes_max: int | None
+    number: int
+
+
+class MqttChannel:
+    """A connection that comes back. Register handlers, then `async with` it.
+
+    `will` is asked anew at every connect, so that it carries the boot and sequence of that moment. Handlers run one
+    after another, and a message is acknowledged when its handler is done: a slow process is not flooded, because the
+    broker sends at most RECEIVE_MAXIMUM messages ahead. A handler's RemoteError or TransientError is logged; any other
+    exception ends the channel and is raised by `closed`.
+    """
+
+    def __init__(
+        self,
+        settings: MqttSettings,
+        will: Callable[[], Will] | None = None,
+        *,
+        uniform: Callable[[float, float], float] = random.uniform,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._settings = settings
+        self._will = will
+        self._uniform = uniform
+        self._sleep = sleep
+        self._handlers: list[tuple[Topic, str, Handler]] = []
+        self._connected_handlers: list[ConnectedHandler] = []
+        self._lost_handlers: list[LostHandler] = []
+        self._session: _Session | None = None
+        self._connection: Connection | None = None
+        self._connections = 0
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def connection(self) -> Connection | None:
+        """The live connection, or None."""
+        return self._connection
+
+    def on(self, topic: Topic, handler: Handler, **names: str) -> None:
+        """Subscribe `handler` to `topic`; fields not given in `names` match everything. Before the channel starts."""
+        wanted = {field: names.get(field, "+") for field in _fields(topic)}
+        self._handlers.append((topic, topic.template.format(**wanted), handler))
+
+    def on_connected(self, handler: ConnectedHandler) -> None:
+        """Call `handler` after each connect, once every subscription stands."""
+        self._connected_handlers.append(handler)
+
+    def on_lost(self, handler: LostHandler) -> None:
+        """Call `handler` whenever a connection, or an attempt at one, has failed."""
+        self._lost_handlers.append(handler)
+
+    async def __aenter__(self) -> MqttChannel:
+        self._task = asyncio.create_task(self._keep_connected(), name="mqtt-channel")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def closed(self) -> None:
+        """Wait for the channel's end, which only a fault in a handler brings; raises that fault."""
+        if self._task is not None:
+            await asyncio.shield(self._task)
+
+    async def publish(
+        self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, expiry_s: int = 0
+    ) -> bool:
+        """Publish and, at QoS 1, wait for the acknowledgement. Returns whether somebody is subscribed, as far as known.
+
+        Raises Disconnected, or RemoteError where the broker refuses this message.
+        """
+        session = self._session
+        if session is None or self._connection is None:
+            raise Disconnected("There is no connection to the broker.")
+        limit = self._connection.packet_bytes_max
+        if limit is not None and len(payload) + len(topic) + HEADROOM_BYTES > limit:
+            raise RemoteError(
+                f"A message of {len(payload)} bytes is too large for the broker, which takes {limit}.",
+                next_step="Raise max_packet_size in the broker's configuration.",
+            )
+        return await session.publish(topic, payload, qos, retain, expiry_s)
+
+    async def _keep_connected(self) -> None:
+        failures = 0
+        while True:
+            before = self._connections
+            loss = await self._run_session()
+            failures = 1 if self._connections > before else failures + 1
+            for handler in self._lost_handlers:
+                handler(loss)
+            wait_s = self._settings.backoff.wait_s(failures, self._uniform)
+            log.info("connection lost", reason=loss.message, code=loss.reason_code, failures=failures, wait_s=wait_s)
+            await self._sleep(wait_s)
+
+    async def _run_session(self) -> Disconnected:
+        """Connect, serve until the connection ends, and say why it did."""
+        session = _Session(self._settings, self._will() if self._will else None)
+        serving: list[asyncio.Task[None]] = []
+        try:
+            packet_bytes_max = await session.connect()
+            filters = sorted({topic_filter for _, topic_filter, _ in self._handlers})
+            if filters:
+                await session.subscribe(filters)
+            self._connections += 1
+            self._connection = Connection(packet_bytes_max, self._connections)
+            self._session = session
+            log.info("connected", number=self._connections, packet_bytes_max=packet_bytes_max)
+            serving = [asyncio.create_task(self._dispatch(session)), asyncio.create_task(self._greet(self._connection))]
+            while not session.lost.done():
+                waiting: list[asyncio.Future[Any]] = [session.lost, *serving]
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for task in [task for task in serving if task.done()]:
+                    serving.remove(task)
+                    task.result()
+            return session.lost.result()
+        except Disconnected as loss:
+            return loss
+        finally:
+            self._session = self._connection = None
+            for task in serving:
+                task.cancel()
+            await asyncio.gather(*serving, return_exceptions=True)
+            session.close()
+
+    async def _greet(self, connection: Connection) -> None:
+        for handler in self._connected_handlers:
+            try:
+                await handler(connection)
+            except (RemoteError, TransientError) as error:
+                log.warning("connected handler failed", **error.diagnostics())
+
+    async def _dispatch(self, session: _Session) -> None:
+        while True:
+            message = await session.incoming.get()
+            for topic, topic_filter, handler in self._handlers:
+                names = topic.parse(message.topic)
+                if names is None or not mqtt.topic_matches_sub(topic_filter, message.topic):
+                    continue
+                try:
+                    await handler(names, bytes(message.payload))
+                except (RemoteError, TransientError) as error:
+                    log.warning("message refused", topic=topic.template, **error.diagnostics())
+            session.acknowledge(message)
+
+
+def _fields(topic: Topic) -> list[str]:
+    return [part[1:-1] for part in topic.template.split("/") if part.startswith("{")]
+
+
+class _Session:
+    """One paho client for one connection, driven by the loop. It is never used again once `lost` is set."""
+
+    def __init__(self, settings: MqttSettings, will: Will | None) -> None:
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._connack: asyncio.Future[int | None] = self._loop.create_future()
+        self.lost: asyncio.Future[Disconnected] = self._loop.create_future()
+        self.incoming: asyncio.Queue[mqtt.MQTTMessage] = asyncio.Queue()
+        self._acknowledgements: dict[int, asyncio.Future[int]] = {}
+        self._inflight = asyncio.Semaphore(INFLIGHT_MAX)
+        self._misc: asyncio.Task[None] | None = None
+        client = mqtt.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=settings.client_id,
+            protocol=mqtt.MQTTv5,
+            reconnect_on_failure=False,
+            manual_ack=True,
+        )
+        client.max_inflight_messages_set(0)
+        client.connect_timeout = settings.connect_timeout_s
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_message = lambda _client, _data, message: self.incoming.put_nowait(message)
+        client.on_publish = lambda _client, _data, mid, code, _properties: self._settle(mid, code.value)
+        client.on_subscribe = lambda _client, _data, mid, codes, _properties: self._settle(
+            mid, max(code.value for code in codes)
+        )
+        client.on_socket_open = self._on_socket_open
+        client.on_socket_close = self._on_socket_close
+        client.on_socket_register_write = self._on_register_write
+        client.on_socket_unregister_write = self._on_unregister_write
+        if will is not None:
+            client.will_set(will.topic, will.payload, qos=1, retain=True)
+        self._client = client
+
+    async def connect(self) -> int | None:
+        """Connect and wait for CONNACK; returns the broker's largest packet. Raises Disconnected or DeviceError."""
+        settings = self._settings
+        self._client.tls_set_context(tls_context(settings))
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.ReceiveMaximum = RECEIVE_MAXIMUM
+        properties.SessionExpiryInterval = settings.session_expiry_s
+        try:
+            await asyncio.to_thread(
+                self._client.connect,
+                settings.host,
+                settings.port,
+                settings.keepalive_s,
+                clean_start=settings.session_expiry_s == 0,
+                properties=properties,
+            )
+            self._misc = self._loop.create_task(self._keep_alive())
+            return await asyncio.wait_for(self._connack, settings.connect_timeout_s)
+        except TimeoutError:
+            raise Disconnected("The broker did not answer in time.") from None
+        except (OSError, ValueError) as error:  # TLS errors are OSErrors; paho adds ValueError for a bad host name
+            raise Disconnected(f"The broker cannot be reached ({type(error).__name__}: {error}).") from None
+
+    async def publish(self, topic: str, payload: bytes, qos: int, retain: bool, expiry_s: int) -> bool:
+        """See MqttChannel.publish."""
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        if expiry_s:
+            properties.MessageExpiryInterval = expiry_s
+        if qos == 0:
+            self._client.publish(topic, payload, 0, retain, properties)
+            return True
+        async with self._inflight:
+            self._raise_if_lost()
+            sent = self._client.publish(topic, payload, qos, retain, properties)
+            if sent.rc != mqtt.MQTT_ERR_SUCCESS:
+                raise Disconnected(f"The connection ended while sending ({mqtt.error_string(sent.rc)}).")
+            code = await self._acknowledged(sent.mid)
+        if code in REASONS_TOO_LARGE:
+            raise Disconnected("The broker finds the message too large.", code)
+        if code >= 0x80:
+            raise RemoteError(
+                f"The broker refuses the message (reason 0x{code:02x}).",
+                next_step="Check the broker's access list for this certificate's name.",
+            )
+        return code != REASON_NO_SUBSCRIBERS
+
+    async def subscribe(self, filters: list[str]) -> None:
+        """Subscribe at QoS 1. Raises Disconnected, or DeviceError where the broker refuses."""
+        result, mid = self._client.subscribe([(name, SubscribeOptions(qos=1)) for name in filters])
+        if result != mqtt.MQTT_ERR_SUCCESS or mid is None:
+            raise Disconnected(f"The connection ended while subscribing ({mqtt.error_string(result)}).")
+        code = await self._acknowledged(mid)
+        if code >= 0x80:
+            raise DeviceError(
+                f"The broker refuses a subscription (reason 0x{code:02x}).",
+                next_step="Check the broker's access list for this certificate's name.",
+            )
+
+    def acknowledge(self, message: mqtt.MQTTMessage) -> None:
+        """Tell the broker that the message was handled."""
+        if not self.lost.done():
+            self._client.ack(message.mid, message.qos)
+
+    def close(self) -> None:
+        """Say goodbye where there is still a connection, and let nothing run on."""
+        if self._misc is not None:
+            self._misc.cancel()
+        self._client.disconnect()
+        self._end(Disconnected("The connection was closed."))
+
+    def _raise_if_lost(self) -> None:
+        if self.lost.done():
+            raise self.lost.result()
+
+    async def _acknowledged(self, mid: int) -> int:
+        future: asyncio.Future[int] = self._loop.create_future()
+        self._acknowledgements[mid] = future
+        self._raise_if_lost()
+        try:
+            return await asyncio.wait_for(future, self._settings.acknowledge_timeout_s)
+        except TimeoutError:
+            raise Disconnected("The broker does not acknowledge.") from None
+        finally:
+            self._acknowledgements.pop(mid, None)
+
+    def _settle(self, mid: int, code: int) -> None:
+        future = self._acknowledgements.get(mid)
+        if future is not None and not future.done():
+            future.set_result(code)
+
+    def _on_connect(
+        self, _client: mqtt.Client, _data: object, _flags: object, code: ReasonCode, properties: Any
+    ) -> None:
+        if self._connack.done():
+            return
+        if code.is_failure:
+            self._connack.set_exception(Disconnected(f"The broker refuses this unit ({code}).", code.value))
+            return
+        receive_maximum = getattr(properties, "ReceiveMaximum", INFLIGHT_MAX)
+        self._inflight = asyncio.Semaphore(max(1, min(INFLIGHT_MAX, receive_maximum)))
+        self._connack.set_result(getattr(properties, "MaximumPacketSize", None))
+
+    def _on_disconnect(
+        self, _client: mqtt.Client, _data: object, flags: mqtt.DisconnectFlags, code: ReasonCode, _properties: Any
+    ) -> None:
+        from_broker = flags.is_disconnect_packet_from_server
+        loss = Disconnected(f"The connection to the broker ended ({code}).", code.value if from_broker else None)
+        self._loop.call_soon_threadsafe(self._end, loss)
+
+    def _end(self, loss: Disconnected) -> None:
+        if not self.lost.done():
+            self.lost.set_result(loss)
+        if not self._connack.done():
+            self._connack.set_exception(loss)
+            self._connack.exception()  # nobody may be waiting any more
+        for future in self._acknowledgements.values():
+            if not future.done():
+                future.set_exception(loss)
+
+    def _on_socket_open(self, _client: mqtt.Client, _data: object, sock: Any) -> None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._loop.call_soon_threadsafe(self._loop.add_reader, sock.fileno(), self._read)
+
+    def _on_socket_close(self, _client: mqtt.Client, _data: object, sock: Any) -> None:
+        self._loop.remove_reader(sock.fileno())
+        self._loop.remove_writer(sock.fileno())
+
+    def _on_register_write(self, _client: mqtt.Client, _data: object, sock: Any) -> None:
+        self._loop.call_soon_threadsafe(self._loop.add_writer, sock.fileno(), self._write)
+
+    def _on_unregister_write(self, _client: mqtt.Client, _data: object, sock: Any) -> None:
+        self._loop.remove_writer(sock.fileno())
+
+    def _read(self) -> None:
+        while True:
+            self._client.loop_read()
+            sock = self._client.socket()
+            # What TLS has decrypted already does not wake the selector again.
+            if not isinstance(sock, ssl.SSLSocket) or sock.pending() == 0:
+                return
+
+    def _write(self) -> None:
+        self._client.loop_write()
+
+    async def _keep_alive(self) -> None:
+        while self._client.loop_misc() == mqtt.MQTT_ERR_SUCCESS:  # noqa: ASYNC110 - paho wants to be asked each second
+            await asyncio.sleep(MISC_INTERVAL_S)

@@ -1,0 +1,80 @@
+"""Who and where a unit or the hub is on the line, how it waits, and what it hears when the line breaks."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from contract.errors import DeviceError, TransientError
+
+REASONS_TOO_LARGE = (0x95, 0x97)  # packet too large, quota exceeded
+ACKNOWLEDGE_TIMEOUT_S = 20.0
+CONNECT_TIMEOUT_S = 10.0
+
+
+class Disconnected(TransientError):  # noqa: N818 - a state of the line, which passes
+    """There is no connection, or it ended. reason_code: the broker's (MQTT 5, 3.14.2.1), or None for the network."""
+
+    default_next_step = "The unit connects again by itself; if this lasts, press 'link check'."
+
+    def __init__(self, message: str, reason_code: int | None = None) -> None:
+        super().__init__(message)
+        self.reason_code = reason_code
+
+    @property
+    def too_large(self) -> bool:
+        """Whether the broker ended it because a packet was larger than it takes."""
+        return self.reason_code in REASONS_TOO_LARGE
+
+
+@dataclass(frozen=True, slots=True)
+class Will:
+    """What the broker publishes when the connection breaks."""
+
+    topic: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Full jitter: the n-th wait is uniform in 0 … min(max, first·2ⁿ) seconds."""
+
+    first_s: float = 1.0
+    max_s: float = 60.0
+
+    def wait_s(self, failures: int, uniform: Callable[[float, float], float]) -> float:
+        """How long to wait after `failures` ≥ 1 failures in a row."""
+        return uniform(0.0, min(self.max_s, self.first_s * 2.0 ** min(failures - 1, 30)))
+
+
+@dataclass(frozen=True, slots=True)
+class MqttSettings:
+    """Where the broker is and who we are. The client id is the certificate's common name: one live session a unit."""
+
+    host: str
+    port: int
+    ca: Path
+    certificate: Path
+    key: Path
+    client_id: str
+    keepalive_s: int = 20
+    session_expiry_s: int = 0
+    backoff: Backoff = Backoff()
+    connect_timeout_s: float = CONNECT_TIMEOUT_S
+    acknowledge_timeout_s: float = ACKNOWLEDGE_TIMEOUT_S
+
+
+def tls_context(settings: MqttSettings) -> ssl.SSLContext:
+    """Mutual TLS 1.2 or later, the host's name checked. Raises DeviceError where a file cannot be used."""
+    try:
+        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=settings.ca)
+        context.load_cert_chain(settings.certificate, settings.key)
+    except (OSError, ValueError) as error:
+        raise DeviceError(
+            f"The certificate or key of '{settings.client_id}' cannot be used ({type(error).__name__}).",
+            next_step="Run the setup or commissioning command for this machine again.",
+        ) from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
