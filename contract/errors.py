@@ -29,7 +29,7 @@ class RekamError(Exception):
         return {"error": type(self).__name__, "message": self.message, "next_step": self.next_step}
 
 
-class CaptureRetry(RekamError):  # noqa: N818 - a retry is not a failure, and its name says so
+class CaptureRetry(RekamError):
     """The person in front of the device acts next. `next_step` is the advice to show them."""
 
     default_next_step = "Please try again."

@@ -288,7 +288,7 @@ S = TypeVar("S", bound=StrEnum)
 E = TypeVar("E", bound=StrEnum)
 
 
-class IllegalTransition(RemoteError):  # noqa: N818 - the name says it
+class IllegalTransition(RemoteError):
     """The event is not allowed in this state; the state is unchanged."""
 
 
