@@ -1,0 +1,144 @@
+"""The unit's one TOML file as frozen settings. An unknown key is an error; paths are relative to the file.
+
+A simulated unit differs from a real one only in ports and driver names here; nothing in the agent asks which it is.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from contract.errors import DeviceError
+from contract.packet import Name
+
+CONFIG_BYTES_MAX = 256 * 1024
+Port = Annotated[int, Field(ge=1, le=65535)]
+Fmr = Annotated[float, Field(gt=0, lt=1)]
+Setting = str | int | float | bool
+
+
+class _Table(BaseModel):
+    """A table of the file: frozen and closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class UnitTable(_Table):
+    """Who this unit is. language: of the second line on its pages beside Indonesian."""
+
+    id: Name
+    site: Name
+    role: Literal["kiosk", "desk", "mobile", "handover", "station", "server"]
+    data_dir: Path = Path("data")
+    language: Literal["id", "en"] = "id"
+
+
+class BrokerTable(_Table):
+    """Where the broker listens, and this unit's TLS files (certificate CN = unit id)."""
+
+    host: Annotated[str, Field(min_length=1, max_length=253)]
+    port: Port = 8883
+    ca: Path
+    certificate: Path
+    key: Path
+    keepalive_s: Annotated[int, Field(ge=5, le=3600)] = 20
+
+
+class KeysTable(_Table):
+    """Key files: the unit's own (sign, open, store), those of others (public), and the reader key of a card unit."""
+
+    sign: Path
+    open: Path
+    store: Path
+    hub_packet: Path
+    recovery: Path
+    hub_statement: Path
+    hub_dispatch: Path = Path("hub-dispatch.pub")
+    issuer: Path
+    sam: Path | None = None
+
+
+class ScreenTable(_Table):
+    """Where the unit's own pages listen: loopback only, since the browser stands on the same machine."""
+
+    host: Literal["127.0.0.1", "::1", "localhost"] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8101
+
+
+class SpoolTable(_Table):
+    """The high-water mark at which new captures are refused; nothing is ever deleted to make room."""
+
+    bytes_max: Annotated[int, Field(ge=1_000_000)] = 2_000_000_000
+    packets_max: Annotated[int, Field(ge=1)] = 2000
+
+
+class PolicyTable(_Table):
+    """Thresholds, named by their false match rates, and the quality gate's retries (M12, M43)."""
+
+    sign_fmr: Fmr = 1e-4
+    verify_fmr: Fmr = 1e-4
+    local_duplicate_fmr: Fmr = 1e-6
+    finger_quality_min: Annotated[int, Field(ge=0, le=100)] = 30
+    face_quality_min: Annotated[int, Field(ge=0, le=100)] = 30
+    iris_quality_min: Annotated[int, Field(ge=0, le=100)] = 30
+    attempts_max: Annotated[int, Field(ge=1, le=20)] = 3
+    capture_timeout_s: Annotated[float, Field(gt=0, le=300)] = 20.0
+    signature_timeout_s: Annotated[float, Field(gt=0, le=600)] = 60.0
+    card_timeout_s: Annotated[float, Field(gt=0, le=300)] = 30.0
+    handover_policy: Literal["either", "both"] = "either"
+
+
+class UnitConfig(_Table):
+    """The whole of unit.toml.
+
+    devices: {kind: {"driver": name, …}} as edge.sensors.drivers takes them; `printer` is a station's IPP printer;
+    uplink: settings that edge.uplink understands.
+    """
+
+    unit: UnitTable
+    broker: BrokerTable
+    keys: KeysTable
+    screen: ScreenTable = ScreenTable()
+    spool: SpoolTable = SpoolTable()
+    policy: PolicyTable = PolicyTable()
+    devices: dict[Name, dict[Name, Setting]] = Field(default_factory=dict)
+    uplink: dict[Name, Setting] = Field(default_factory=dict)
+
+
+def load_config(path: Path) -> UnitConfig:
+    """The settings from `path`, with every path made absolute. Raises DeviceError that names the wrong key."""
+    try:
+        if path.stat().st_size > CONFIG_BYTES_MAX:
+            raise DeviceError(f"{path} is larger than {CONFIG_BYTES_MAX} bytes.", next_step="Give the unit's own TOML.")
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DeviceError(
+            f"{path} cannot be read: {error}.", next_step="Run 'rekam-provision setup' or correct the file."
+        ) from None
+    try:
+        return _absolute(UnitConfig.model_validate(tables), path.resolve().parent)
+    except ValidationError as error:
+        raise DeviceError(f"{path}: {_problems(error)}.", next_step="Correct the named keys and start again.") from None
+
+
+def _problems(error: ValidationError) -> str:
+    return "; ".join(f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()[:5])
+
+
+def _absolute(config: UnitConfig, folder: Path) -> UnitConfig:
+    """The same settings with every relative path taken from the file's own folder."""
+
+    def resolved(table: _Table) -> dict[str, Any]:
+        return {
+            name: folder / value for name in type(table).model_fields if isinstance(value := getattr(table, name), Path)
+        }
+
+    return config.model_copy(
+        update={
+            name: table.model_copy(update=resolved(table))
+            for name, table in (("unit", config.unit), ("broker", config.broker), ("keys", config.keys))
+        }
+    )

@@ -1,0 +1,146 @@
+"""May this resident be captured here and now? (M8, M13, and the spool's high-water mark before a finger is asked.)
+
+A refusal is a value with a code and two sentences for the person at the desk, never an exception: whoever is refused
+must be told where to go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from contract.dispatch import OperatorEntry, RegisterEntry
+from contract.lifecycle import RecordEvent, RecordState, is_allowed
+from edge.register import Register
+
+OPERATOR_ROLE = "operator"
+
+
+class Refusal(StrEnum):
+    """Why an action is refused; the JSON API's `code`."""
+
+    NIK_UNKNOWN = "NIK_UNKNOWN"
+    NOT_UNREGISTERED = "NOT_UNREGISTERED"
+    NOT_ELIGIBLE = "NOT_ELIGIBLE"
+    PAPERS_MISSING = "PAPERS_MISSING"
+    CAPTURED_HERE = "CAPTURED_HERE"
+    SPOOL_FULL = "SPOOL_FULL"
+    OPERATOR_UNKNOWN = "OPERATOR_UNKNOWN"
+    LEASE_ENDED = "LEASE_ENDED"
+    LOCAL_DUPLICATE = "LOCAL_DUPLICATE"
+    BUSY = "BUSY"
+    NOT_ALLOWED = "NOT_ALLOWED"
+    NOT_THIS_ROLE = "NOT_THIS_ROLE"
+    NO_SESSION = "NO_SESSION"
+    CARD_UNKNOWN = "CARD_UNKNOWN"
+    CARD_WITHDRAWN = "CARD_WITHDRAWN"
+    INVALID = "INVALID"
+
+
+MESSAGES: dict[Refusal, tuple[str, str]] = {
+    Refusal.NIK_UNKNOWN: (
+        "NIK tidak ada di daftar wajib KTP tempat ini. Periksa kembali NIK, atau arahkan ke pendaftaran biodata.",
+        "The NIK is not on this site's list. Check the number, or send the resident to biodata registration.",
+    ),
+    Refusal.NOT_UNREGISTERED: (
+        "NIK ini sudah direkam. Perekaman hanya satu kali; lihat status kartunya.",
+        "This NIK has been captured already. A person is captured once; look at the card's status.",
+    ),
+    Refusal.NOT_ELIGIBLE: (
+        "Penduduk belum wajib KTP: belum 17 tahun dan belum pernah kawin.",
+        "The resident is not due a card: under 17 and never married.",
+    ),
+    Refusal.PAPERS_MISSING: (
+        "Berkas belum lengkap. Lengkapi berkas yang belum dicentang.",
+        "Papers are missing. Complete the papers that are not ticked.",
+    ),
+    Refusal.CAPTURED_HERE: (
+        "NIK ini sudah direkam di perangkat ini; data sedang dikirim ke pusat.",
+        "This NIK was captured on this unit; the record is on its way to the centre.",
+    ),
+    Refusal.SPOOL_FULL: (
+        "Penyimpanan perangkat penuh. Sambungkan ke pusat sampai data terkirim, baru merekam lagi.",
+        "The unit's storage is full. Connect it to the centre until records are sent, then capture again.",
+    ),
+    Refusal.OPERATOR_UNKNOWN: (
+        "Operator tidak terdaftar pada perangkat ini, atau tidak berwenang untuk pekerjaan ini.",
+        "The operator is not on this unit's roster, or has no right to this work.",
+    ),
+    Refusal.LEASE_ENDED: (
+        "Wewenang operator sudah berakhir. Sambungkan perangkat ke pusat untuk memperbaruinya.",
+        "The operator's lease has ended. Connect the unit to the centre to renew it.",
+    ),
+    Refusal.LOCAL_DUPLICATE: (
+        "Sidik jari ini sudah direkam di tempat ini. Perekaman ditolak; penduduk dapat mengajukan keberatan.",
+        "These fingers were captured at this site already. The capture is refused; the resident may appeal.",
+    ),
+    Refusal.BUSY: (
+        "Perangkat sedang dipakai untuk pekerjaan lain. Selesaikan atau batalkan dahulu.",
+        "The unit is busy with another task. Finish or cancel it first.",
+    ),
+    Refusal.NOT_ALLOWED: (
+        "Tindakan itu tidak dapat dilakukan pada langkah ini.",
+        "That action is not possible at this step.",
+    ),
+    Refusal.NOT_THIS_ROLE: (
+        "Perangkat ini tidak melayani pekerjaan itu.",
+        "This unit does not do that work.",
+    ),
+    Refusal.NO_SESSION: ("Tidak ada pekerjaan yang berjalan.", "No task is open."),
+    Refusal.CARD_UNKNOWN: (
+        "Kartu ini tidak ada di daftar meja ini. Periksa berita acara pengiriman.",
+        "This card is not on this desk's list. Check the transfer record it came with.",
+    ),
+    Refusal.CARD_WITHDRAWN: (
+        "Kartu ini ditarik oleh pusat dan tidak boleh diserahkan.",
+        "The centre has withdrawn this card; it must not be handed over.",
+    ),
+    Refusal.INVALID: ("Isian tidak benar.", "What was filled in is not valid."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Eligibility:
+    """Outcome of the check: allowed where `refusal` is None."""
+
+    refusal: Refusal | None
+    entry: RegisterEntry | None = None
+
+    @property
+    def messages(self) -> tuple[str, str]:
+        """What to tell the person, in Indonesian and English."""
+        if self.refusal is None:
+            return ("Boleh direkam.", "May be captured.")
+        return MESSAGES[self.refusal]
+
+
+def check_eligibility(register: Register, nik: str, papers: Sequence[str], *, spool_full: bool) -> Eligibility:
+    """M8 in its order; the first reason that stands is the one that is told."""
+    entry = register.entry(nik)
+    if entry is None:
+        return Eligibility(Refusal.NIK_UNKNOWN)
+    if register.claim_of(nik) is not None:
+        return Eligibility(Refusal.CAPTURED_HERE, entry)
+    if not may_be_captured(entry.status):
+        return Eligibility(Refusal.NOT_UNREGISTERED, entry)
+    if not entry.eligible:
+        return Eligibility(Refusal.NOT_ELIGIBLE, entry)
+    if not set(entry.required_papers) <= set(papers):
+        return Eligibility(Refusal.PAPERS_MISSING, entry)
+    if spool_full:
+        return Eligibility(Refusal.SPOOL_FULL, entry)
+    return Eligibility(None, entry)
+
+
+def may_be_captured(status: RecordState) -> bool:
+    """Only a state from which the record's table allows a completed capture: UNREGISTERED (M13)."""
+    return is_allowed(status, RecordEvent.CAPTURE_COMPLETED)
+
+
+def check_operator(register: Register, operator: str, role: str, now_ms: int) -> OperatorEntry | Refusal:
+    """The operator's entry where they may work in `role` now, or why not (M67)."""
+    entry = register.operator(operator)
+    if entry is None or role not in entry.roles:
+        return Refusal.OPERATOR_UNKNOWN
+    return entry if entry.lease_until_ms > now_ms else Refusal.LEASE_ENDED

@@ -1,0 +1,153 @@
+"""What sessions ask of the rest of the unit: devices, examination of samples, keeping of packets. Tests give fakes.
+
+Everything here is asynchronous and bounded; who implements it moves the work off the event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from contract.comparison import Candidate, ComparisonScore
+from contract.dispatch import ConsignedCard, GalleryEntry
+from contract.packet import Biodata, Body, PacketKind
+from contract.sample import FingerPosition, IrisPosition
+from contract.transfer import Receipt
+from edge.procedure import Advice
+from edge.sensors.interface import Frame, PenPoint
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A sample that has been looked at.
+
+    record: ISO/IEC 19794 record that goes into the packet; quality: 0–100; picture: JPEG for the screen;
+    template: ISO/IEC 19794-2 record of a finger, empty otherwise; advice: what to do better, where there is something.
+    """
+
+    record: bytes
+    quality: int
+    picture: bytes
+    template: bytes = b""
+    advice: Advice | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A packet that is durably in the spool."""
+
+    packet_id: str
+    pid: str
+    wall_ms: int
+
+
+class Sensors(Protocol):
+    """The devices of the unit. Raises CaptureRetry, DeviceError, TransientError."""
+
+    async def photo(self) -> Frame:
+        """A portrait at full resolution."""
+        ...
+
+    async def photo_preview(self) -> Frame:
+        """A small picture of now."""
+        ...
+
+    async def finger(self, position: FingerPosition) -> Frame:
+        """One finger, once it lies on the scanner."""
+        ...
+
+    async def irises(self, positions: Sequence[IrisPosition]) -> Sequence[Frame]:
+        """One near-infrared frame for each asked eye."""
+        ...
+
+    async def pen(self) -> Sequence[PenPoint]:
+        """A signature, once the pen rests."""
+        ...
+
+    def pen_preview(self) -> Sequence[PenPoint]:
+        """The points of the signature in progress."""
+        ...
+
+    def cancel(self) -> None:
+        """End every capture that is under way."""
+        ...
+
+
+class Examiner(Protocol):
+    """Looks at samples and compares them: the comparison worker. Raises TransientError when it had to be restarted."""
+
+    async def finger(self, frame: Frame, position: FingerPosition) -> Examined:
+        """Extraction, quality and record of one finger image."""
+        ...
+
+    async def face(self, frame: Frame) -> Examined:
+        """Quality and record of a portrait."""
+        ...
+
+    async def iris(self, frame: Frame, position: IrisPosition) -> Examined:
+        """Quality and record of one eye."""
+        ...
+
+    async def compare(self, probe: bytes, references: Sequence[bytes]) -> list[ComparisonScore]:
+        """One finger template against several, in their order."""
+        ...
+
+    async def search_site(self, probes: Mapping[FingerPosition, bytes], fmr: float) -> list[Candidate]:
+        """The captures of this site that hold these fingers at a false match rate, best first."""
+        ...
+
+
+class Keeper(Protocol):
+    """Seals bodies and keeps them until the hub has signed for them."""
+
+    async def is_full(self) -> bool:
+        """Whether the spool is above its high-water mark."""
+        ...
+
+    async def keep(self, kind: PacketKind, packet_id: str, body: Body) -> Kept:
+        """Seal and spool: durable when it returns, nothing kept where it raises."""
+        ...
+
+    async def keep_capture(self, packet_id: str, body: Body, entry: GalleryEntry) -> Kept:
+        """The same for an enrolment: its NIK is claimed and its templates enter the site gallery with it."""
+        ...
+
+    async def receipt(self, pid: str) -> Receipt | None:
+        """The hub's receipt, once there is one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ChipContent:
+    """What an authorised reader found on a chip whose issuer signature is genuine.
+
+    portrait: an image file; templates: {finger position: ISO/IEC 19794-2 record}; attestation_key: opens the
+    attestation that came with the card.
+    """
+
+    card_uid: str
+    card_number: str
+    biodata: Biodata
+    portrait: bytes
+    templates: Mapping[FingerPosition, bytes]
+    attestation_key: bytes
+
+
+class ChipDesk(Protocol):
+    """The card reader of a handover desk, with the reader key behind it."""
+
+    async def read(self, card: ConsignedCard) -> ChipContent:
+        """Read the card that lies on the reader and verify it.
+
+        Raises CaptureRetry where no card came or it was taken away, RemoteError for a chip that is not genuine.
+        """
+        ...
+
+    def attested_biodata(self, card: ConsignedCard, chip: ChipContent) -> Biodata:
+        """The biodata of the e-signed attestation, opened with the chip's key. Raises RemoteError."""
+        ...
+
+    def cancel(self) -> None:
+        """End a read that is under way."""
+        ...

@@ -1,0 +1,181 @@
+"""What the screens tell people, Indonesian first with English beside it: prompts, advice, and the statement of truth.
+
+The statement's text is part of the capture: its digest is in the packet, so a change of wording here is a new text.
+"""
+
+from __future__ import annotations
+
+from contract.packet import Biodata
+from contract.sample import FINGER_LABELS, FingerPosition, IrisPosition, Modality
+from edge.procedure import Advice
+
+FINGER_LABELS_EN = {
+    FingerPosition.UNKNOWN: "Unknown finger",
+    FingerPosition.RIGHT_THUMB: "Right thumb",
+    FingerPosition.RIGHT_INDEX: "Right index finger",
+    FingerPosition.RIGHT_MIDDLE: "Right middle finger",
+    FingerPosition.RIGHT_RING: "Right ring finger",
+    FingerPosition.RIGHT_LITTLE: "Right little finger",
+    FingerPosition.LEFT_THUMB: "Left thumb",
+    FingerPosition.LEFT_INDEX: "Left index finger",
+    FingerPosition.LEFT_MIDDLE: "Left middle finger",
+    FingerPosition.LEFT_RING: "Left ring finger",
+    FingerPosition.LEFT_LITTLE: "Left little finger",
+}
+EYE_LABELS = {
+    IrisPosition.UNKNOWN: ("Kedua mata", "Both eyes"),
+    IrisPosition.RIGHT: ("Mata kanan", "Right eye"),
+    IrisPosition.LEFT: ("Mata kiri", "Left eye"),
+}
+
+AGAIN_BETTER = Advice("Mutu belum cukup. Silakan ulangi dengan tenang.", "The quality is not enough yet. Please try again.")
+NOT_THE_SAME = Advice(
+    "Tidak cocok. Bersihkan jari, lalu letakkan jari yang diminta sekali lagi.",
+    "No match. Wipe the finger, then place the finger that is asked for once more.",
+)
+OFFICER_NO_MATCH = Advice(
+    "Sidik jari petugas tidak cocok. Coba sekali lagi atau pakai jari lain yang terdaftar.",
+    "The officer's finger does not match. Try again, or use another enrolled finger.",
+)
+NO_INK = Advice(
+    "Tanda tangan belum terbaca. Silakan tanda tangani di papan sampai selesai.",
+    "No signature was read. Please sign on the pad until it is finished.",
+)
+OTHER_CARD = Advice(
+    "Kartu di pembaca bukan kartu penduduk ini. Letakkan kartu yang benar.",
+    "The card on the reader is not this resident's. Place the right card.",
+)
+
+# step: (Indonesian, English); {finger}, {eye} and {who} are filled in.
+PROMPTS: dict[str, tuple[str, str]] = {
+    "biodata": (
+        "Petugas membacakan data Anda. Apakah semuanya benar?",
+        "The officer reads your data aloud. Is everything right?",
+    ),
+    "photo": (
+        "Duduk tegak, lihat ke kamera, mata terbuka, tanpa kacamata.",
+        "Sit upright, look at the camera, eyes open, no glasses.",
+    ),
+    "signature": ("Tanda tangani pada papan tanda tangan.", "Sign on the signature pad."),
+    "fingers": ("Letakkan {finger} pada pemindai.", "Place the {finger} on the scanner."),
+    "exception_photo": (
+        "Petugas memotret tangan atau mata yang tidak dapat direkam.",
+        "The officer takes a photo of the hand or eye that cannot be captured.",
+    ),
+    "second_officer": (
+        "Petugas kedua membenarkan pengecualian ini dengan sidik jarinya.",
+        "A second officer confirms this exception with a fingerprint.",
+    ),
+    "irises": (
+        "Buka mata lebar-lebar dan lihat ke lampu pemindai.",
+        "Open your eyes wide and look at the scanner's lamp.",
+    ),
+    "search": ("Mohon tunggu, data sedang diperiksa.", "Please wait while the data are checked."),
+    "verify": (
+        "Sekali lagi: letakkan {finger} untuk pemeriksaan.",
+        "Once more: place the {finger}, to be checked.",
+    ),
+    "attest": (
+        "Baca pernyataan ini. Jika benar, tanda tangani pada papan.",
+        "Read this statement. If it is true, sign on the pad.",
+    ),
+    "sign_off": (
+        "Operator mengesahkan perekaman dengan {finger}.",
+        "The operator signs off the capture with the {finger}.",
+    ),
+    "seal": ("Mohon tunggu, data sedang disegel dan disimpan.", "Please wait while the data are sealed and saved."),
+    "saved": (
+        "Perekaman selesai dan tersimpan aman. Ambil bukti perekaman.",
+        "The capture is finished and safely saved. Please take the proof of capture.",
+    ),
+    "refused": (
+        "Perekaman ditolak: sidik jari ini sudah direkam di tempat ini. Anda dapat mengajukan keberatan.",
+        "The capture is refused: these fingers were captured at this site already. You may appeal.",
+    ),
+    "appealed": (
+        "Keberatan dicatat. Data diperiksa oleh petugas pusat yang belum pernah melihatnya.",
+        "The appeal is recorded. Officers at the centre who have not seen the case will decide.",
+    ),
+    "correction": (
+        "Data belum benar. Silakan ke layanan perbaikan data; perekaman dilakukan sesudahnya.",
+        "The data are not right. Please go to the correction service; the capture follows after it.",
+    ),
+    "cancelled": ("Dibatalkan. Tidak ada data yang disimpan.", "Cancelled. Nothing has been kept."),
+    "old_card": (
+        "Terima KTP lama penduduk, atau catat bahwa tidak ada atau hilang.",
+        "Take in the old card, or record that there is none or that it is lost.",
+    ),
+    "card": ("Letakkan kartu baru pada pembaca kartu.", "Place the new card on the card reader."),
+    "data": (
+        "Periksa data pada kartu dan data di dalam chip. Apakah semuanya benar?",
+        "Check the data on the card and in its chip. Is everything right?",
+    ),
+    "receipt": ("Tanda tangani tanda terima kartu pada papan.", "Sign the card's receipt on the pad."),
+    "result": ("Mohon tunggu, hasil sedang disimpan.", "Please wait while the result is saved."),
+    "berhasil": (
+        "BERHASIL. Serahkan kartu kepada penduduk; simpan KTP lama.",
+        "VERIFIED. Hand the card to the resident; keep the old card.",
+    ),
+    "gagal": (
+        "GAGAL. Kembalikan KTP lama dan surat panggilan; simpan kartu baru untuk dikembalikan. Tidak ada perekaman ulang.",
+        "FAILED. Give back the old card and the letter; keep the new card, to be returned. There is no new capture.",
+    ),
+}
+HANDOVER_VERIFY = (
+    "Letakkan {finger} pada pemindai untuk dicocokkan dengan kartu.",
+    "Place the {finger} on the scanner, to be matched with the card.",
+)
+
+_STATEMENT_ID = """\
+PERNYATAAN KEBENARAN DATA
+
+Saya, {name}, NIK {nik}, lahir di {birth_place} pada {birth_date}, menyatakan bahwa biodata, foto, tanda tangan, sidik
+jari, dan iris mata yang direkam hari ini adalah benar milik saya, dan bahwa saya belum pernah direkam untuk KTP-el.
+Bila pernyataan ini tidak benar, saya bersedia diproses menurut peraturan perundang-undangan.
+"""
+_STATEMENT_EN = """\
+STATEMENT OF TRUTH
+
+I, {name}, NIK {nik}, born in {birth_place} on {birth_date}, state that the biodata, photo, signature, fingerprints and
+irises captured today are truly mine, and that I have never been captured for the electronic identity card before.
+"""
+
+
+def statement_of_truth(biodata: Biodata) -> tuple[str, str]:
+    """The attestation's text in Indonesian (the one that is signed) and its English reading."""
+    fields = biodata.model_dump()
+    return _STATEMENT_ID.format(**fields), _STATEMENT_EN.format(**fields)
+
+
+def label(modality: Modality, position: int) -> tuple[str, str]:
+    """A sample's name in Indonesian and English."""
+    match modality:
+        case Modality.FINGER:
+            finger = FingerPosition(position)
+            return FINGER_LABELS[finger], FINGER_LABELS_EN[finger]
+        case Modality.IRIS:
+            return EYE_LABELS[IrisPosition(position)]
+        case Modality.FACE:
+            return "Foto", "Photo"
+        case Modality.SIGNATURE:
+            return "Tanda tangan", "Signature"
+
+
+def prompt(step: str, labels: tuple[str, str] | None = None) -> tuple[str, str]:
+    """The prompt of a step, with the asked finger or eye put in."""
+    return fill(PROMPTS[step], labels)
+
+
+def fill(texts: tuple[str, str], labels: tuple[str, str] | None) -> tuple[str, str]:
+    """Both texts with the asked finger put in; names inside a sentence start with a small letter."""
+    names = tuple(name[:1].lower() + name[1:] for name in labels or ("jari", "finger"))
+    return texts[0].format(finger=names[0]), texts[1].format(finger=names[1])
+
+
+def same_as_before(asked: FingerPosition, given: FingerPosition) -> Advice:
+    """The finger on the scanner was captured already under another name."""
+    return Advice(
+        f"Jari ini sudah direkam sebagai {FINGER_LABELS[given].lower()}. Letakkan {FINGER_LABELS[asked].lower()}.",
+        f"This finger was captured as the {FINGER_LABELS_EN[given].lower()} already. "
+        f"Place the {FINGER_LABELS_EN[asked].lower()}.",
+    )

@@ -1,0 +1,208 @@
+"""What the hub has told this unit, sealed at rest: register extract, roster, notices, site keys, consigned cards.
+
+Beside it stands what this unit knows and the register does not yet: the captures made here. A claim is written before
+the packet is spooled and confirmed after it; a claim without a packet is what a power cut leaves, and is dropped at
+the next start (M14: nothing captured).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from contract.clock import Clock
+from contract.dispatch import (
+    ConsignedCard,
+    Notice,
+    OperatorEntry,
+    RegisterEntry,
+    RegisterPage,
+    Roster,
+    SiteKey,
+    decode,
+    encode,
+)
+from contract.lifecycle import RecordState
+from contract.packet import Model
+from edge.sealed_store import Change, SealedStore
+
+M = TypeVar("M", bound=Model)
+
+PAGE, ROSTER, NOTICE, SITE_KEY, CARD, CLAIM = "page", "roster", "notice", "site-key", "card", "claim"
+STORED_BYTES_MAX = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A capture made on this unit: its NIK, its id, and whether its packet is known to be in the spool."""
+
+    nik: str
+    capture_id: str
+    confirmed: bool
+
+
+class Register:
+    """Register extract and roster in memory, everything on disk first. Writes block: call them off the event loop."""
+
+    def __init__(self, store: SealedStore, site: str, clock: Clock) -> None:
+        self._store = store
+        self._site = site
+        self._clock = clock
+        self._pages = self._load(PAGE, RegisterPage)
+        self._entries = self._indexed()
+        roster = store.get(ROSTER, "")
+        self._roster = Roster(version=0, operators=()) if roster is None else decode(Roster, roster, STORED_BYTES_MAX)
+        self._notices = self._load(NOTICE, Notice)
+        self._keys = {key.epoch: key for key in self._load(SITE_KEY, SiteKey).values()}
+        self._cards = self._load(CARD, ConsignedCard)
+        self._claims = {nik: Claim(nik, value[1:].decode(), value[:1] == b"\x01") for nik, value in store.items(CLAIM)}
+
+    # --- what the hub says ---
+
+    def take_page(self, page: RegisterPage) -> bool:
+        """Keep a page of the register extract; False where it is of another site or older than what is there."""
+        known = self._pages.get(page.page)
+        if page.site != self._site or (known is not None and page.version < known.version):
+            return False
+        self._store.put(PAGE, page.page, encode(page))
+        self._pages[page.page] = page
+        self._entries = self._indexed()
+        return True
+
+    def take_roster(self, roster: Roster) -> bool:
+        """Keep the roster; False where it is older than what is there."""
+        if roster.version < self._roster.version:
+            return False
+        self._store.put(ROSTER, "", encode(roster))
+        self._roster = roster
+        return True
+
+    def take_notice(self, notice: Notice) -> bool:
+        """Keep the hub's answer about a capture; False where it is older than what is there."""
+        known = self._notices.get(notice.capture_id)
+        if known is not None and notice.version < known.version:
+            return False
+        self._store.put(NOTICE, notice.capture_id, encode(notice))
+        self._notices[notice.capture_id] = notice
+        return True
+
+    def take_site_key(self, key: SiteKey) -> bool:
+        """Keep a site key; False where it is of another site."""
+        if key.site != self._site:
+            return False
+        self._store.put(SITE_KEY, str(key.epoch), encode(key))
+        self._keys[key.epoch] = key
+        return True
+
+    def take_card(self, card: ConsignedCard) -> None:
+        """Keep a consigned card; what was said of the same card before is replaced."""
+        self._store.put(CARD, card.card_uid, encode(card))
+        self._cards[card.card_uid] = card
+
+    def drop_card(self, card_uid: str) -> None:
+        """Forget a card that has left this desk."""
+        self._store.remove(CARD, card_uid)
+        self._cards.pop(card_uid, None)
+
+    # --- what is known ---
+
+    @property
+    def site_key(self) -> SiteKey | None:
+        """The site key of the newest epoch: the one that seals."""
+        return self._keys[max(self._keys)] if self._keys else None
+
+    def site_key_of(self, epoch: int) -> SiteKey | None:
+        """The site key of an epoch, for opening."""
+        return self._keys.get(epoch)
+
+    def entry(self, nik: str) -> RegisterEntry | None:
+        """One resident of the extract, with the newest status that the hub has told."""
+        found = self._entries.get(nik)
+        if found is None:
+            return None
+        if found.status is not RecordState.UNREGISTERED:
+            return found
+        claim = self._claims.get(nik)
+        told = [
+            notice
+            for notice in self._notices.values()
+            if notice.nik == nik and (claim is None or notice.capture_id == claim.capture_id)
+        ]
+        if told:
+            return found.model_copy(update={"status": max(told, key=lambda notice: notice.at_ms).status})
+        return found if claim is None else found.model_copy(update={"status": RecordState.PROCESSING})
+
+    def entries(self, limit: int) -> list[RegisterEntry]:
+        """Up to `limit` residents of the extract, by NIK."""
+        return [entry for nik in sorted(self._entries)[:limit] if (entry := self.entry(nik)) is not None]
+
+    def operator(self, name: str) -> OperatorEntry | None:
+        """An operator of the roster, whatever their lease."""
+        return next((entry for entry in self._roster.operators if entry.operator == name), None)
+
+    def operators(self) -> list[OperatorEntry]:
+        """The operators whose lease runs now (M67)."""
+        now = self._clock.wall_ms()
+        return [entry for entry in self._roster.operators if entry.lease_until_ms > now]
+
+    def notices(self) -> list[Notice]:
+        """The hub's answers, newest first."""
+        return sorted(self._notices.values(), key=lambda notice: notice.at_ms, reverse=True)
+
+    def cards(self) -> list[ConsignedCard]:
+        """The cards consigned to this desk, by name."""
+        return sorted(self._cards.values(), key=lambda card: card.name)
+
+    def card(self, *, nik: str = "", card_uid: str = "") -> ConsignedCard | None:
+        """The consigned card of a NIK or with a chip's UID; one that is not withdrawn goes first."""
+        found = [card for card in self._cards.values() if card.card_uid == card_uid or (nik and card.nik == nik)]
+        return min(found, key=lambda card: card.withdrawn, default=None)
+
+    # --- captures of this unit ---
+
+    def claim_of(self, nik: str) -> Claim | None:
+        """The capture made here for a NIK, where there is one."""
+        return self._claims.get(nik)
+
+    def claim_change(self, claim: Claim) -> Change:
+        """The write that makes a claim durable, to be joined with others in one transaction."""
+        return Change(CLAIM, claim.nik, bytes((claim.confirmed,)) + claim.capture_id.encode())
+
+    def keep_claim(self, claim: Claim) -> None:
+        """Write a claim and know it."""
+        self._store.change((self.claim_change(claim),))
+        self.know_claim(claim)
+
+    def know_claim(self, claim: Claim) -> None:
+        """Know a claim whose change has been written."""
+        self._claims[claim.nik] = claim
+
+    def drop_capture(self, capture_id: str) -> None:
+        """The hub has freed the NIK of this capture (tombstone, M23): forget its claim and what was said of it."""
+        self.drop_claim(capture_id)
+        self._store.remove(NOTICE, capture_id)
+        self._notices.pop(capture_id, None)
+
+    def drop_claim(self, capture_id: str) -> None:
+        """Forget a claim."""
+        for claim in [claim for claim in self._claims.values() if claim.capture_id == capture_id]:
+            self._store.remove(CLAIM, claim.nik)
+            del self._claims[claim.nik]
+
+    def reconcile_claims(self, is_spooled: Callable[[str], bool]) -> list[str]:
+        """Settle what a power cut left open: confirm a claim whose packet is there, drop the others; their ids."""
+        dropped = []
+        for claim in [claim for claim in self._claims.values() if not claim.confirmed]:
+            if is_spooled(claim.capture_id):
+                self.keep_claim(Claim(claim.nik, claim.capture_id, confirmed=True))
+            else:
+                self.drop_claim(claim.capture_id)
+                dropped.append(claim.capture_id)
+        return dropped
+
+    def _load(self, kind: str, model: type[M]) -> dict[str, M]:
+        return {name: decode(model, value, STORED_BYTES_MAX) for name, value in self._store.items(kind)}
+
+    def _indexed(self) -> dict[str, RegisterEntry]:
+        return {entry.biodata.nik: entry for page in self._pages.values() for entry in page.entries}
