@@ -1,0 +1,337 @@
+"""Driver of the single-finger modules ZFM-20, R30x, R503 and their kin over a UART.
+
+The module takes the picture (GenImg) and sends it (UpImage); extraction and comparison are this product's own. The
+wire has a 16-bit sum per packet and no repetition, so the driver repeats a whole transfer when anything between its
+packets was damaged, and takes a picture only if every byte of it was verified.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+from pathlib import Path
+
+import numpy as np
+
+from contract.clock import Clock, SystemClock
+from contract.errors import CaptureRetry, DeviceError, RemoteError
+from contract.sample import FingerPosition
+from edge.sensors.fingerprint_zfm_frames import (
+    BAUD_FACTOR_MAX,
+    BAUD_STEP,
+    DEFAULT_ADDRESS,
+    IMAGE_BYTES_MAX,
+    Code,
+    Instruction,
+    Noise,
+    Packet,
+    PacketReader,
+    Parameter,
+    Pid,
+    SystemParameters,
+    encode_command,
+    parse_system_parameters,
+    unpack_pixels,
+)
+from edge.sensors.interface import DeviceInfo, Frame
+from edge.sensors.serial_link import ByteLink, LinkOpener, SerialLink
+
+COMMAND_ATTEMPTS = 3
+TRANSFER_ATTEMPTS = 4
+PROBE_TIMEOUT_S = 0.3
+QUIET_S = 0.05
+DRAIN_S_MAX = 15.0
+BAUDS_TRIED = (57600, 115200, 9600, 38400, 19200)
+LED_INSTRUCTIONS = {"r503": Instruction.AURA_LED_R503, "r558": Instruction.AURA_LED_R558}
+LED_OFF = bytes([0x04, 0, 0, 0])
+LED_WAITING = bytes([0x01, 0x80, 0x02, 0])  # breathing blue: lay the finger
+LED_TAKEN = bytes([0x03, 0, 0x03, 0])  # steady purple: lift the finger
+
+
+class ZfmScanner:
+    """A FingerprintScanner. One thread at a time.
+
+    port: a tty. baud: the module's line speed; where it does not answer, the other usual speeds are tried.
+    baud_max: raise the speed to this when the module takes it; 0 leaves it. width_px, ppi: of the sensor.
+    height_px: 0 takes what arrives. password_file: a file with the module's password as a number; empty for 0.
+    led: none, r503 or r558. lift_between: wait for an empty window between two captures. inverted: ridges are light.
+    """
+
+    def __init__(
+        self,
+        *,
+        port: str,
+        baud: int = 57600,
+        baud_max: int = 0,
+        width_px: int = 256,
+        height_px: int = 0,
+        ppi: int = 500,
+        address: int = DEFAULT_ADDRESS,
+        password_file: str = "",
+        led: str = "none",
+        lift_between: bool = True,
+        inverted: bool = False,
+        poll_interval_s: float = 0.05,
+        command_timeout_s: float = 1.0,
+        open_link: LinkOpener = SerialLink,
+        clock: Clock | None = None,
+    ) -> None:
+        if led not in ("none", *LED_INSTRUCTIONS):
+            raise DeviceError(f"There is no LED kind {led!r}.", next_step="Set led to none, r503 or r558.")
+        if width_px < 2 or width_px % 2 or ppi <= 0 or height_px < 0:
+            raise DeviceError("width_px must be even, height_px not negative and ppi positive.")
+        self._port, self._baud, self._baud_max = port, baud, baud_max
+        self._width_px, self._ppi, self._inverted = width_px, ppi, inverted
+        self._height_px = height_px
+        self._address = address
+        self._password_file = password_file
+        self._led = LED_INSTRUCTIONS.get(led)
+        self._lift_between = lift_between
+        self._poll_interval_s, self._command_timeout_s = poll_interval_s, command_timeout_s
+        self._open_link, self._clock = open_link, clock or SystemClock()
+        self._link: ByteLink | None = None
+        self._reader = PacketReader(address)
+        self._parameters: SystemParameters | None = None
+        self._must_lift = False
+        self.noise_bytes = 0
+        self.transfers_repeated = 0
+
+    def open(self) -> DeviceInfo:
+        """Open the port, find the line speed, give the password and read the parameters. Raises DeviceError."""
+        self.close()
+        self._link = self._open_link(self._port, self._baud)
+        self._find_speed()
+        password = self._password()
+        code, _ = self._command(Instruction.VERIFY_PASSWORD, struct.pack(">I", password))
+        if code != Code.OK:
+            raise DeviceError(
+                f"The fingerprint module refuses the password (code {code:02X}).",
+                next_step="Put the module's password into password_file.",
+            )
+        self._parameters = self._read_parameters()
+        if self._baud_max > self._baud:
+            self._raise_speed()
+        self._light(LED_OFF)
+        self._must_lift = False
+        return DeviceInfo(
+            driver="zfm",
+            model=f"ZFM-compatible, system {self._parameters.system_id:04X}, {self._parameters.capacity} templates",
+            serial=f"{self._parameters.address:08X}",
+            capabilities=("image", f"baud {self._baud}", *(("led",) if self._led else ())),
+        )
+
+    def close(self) -> None:
+        """Release the port."""
+        link, self._link = self._link, None
+        if link is not None:
+            link.close()
+        self._reader.reset()
+
+    def capture(self, position: FingerPosition, timeout_s: float, cancel: threading.Event) -> Frame:
+        """Wait for a finger and read its picture: grey (H, width_px), dark ridges, 16 levels.
+
+        position is recorded only: the window cannot know which finger lies on it. Raises CaptureRetry when no finger
+        came or the picture was not complete in time, DeviceError when the module fails.
+        """
+        deadline_ms = self._clock.monotonic_ms() + round(timeout_s * 1000)
+        self._light(LED_WAITING)
+        try:
+            self._await_finger(deadline_ms, cancel)
+            started_ms = self._clock.monotonic_ms()
+            pixels = self._read_image(deadline_ms, cancel)
+        except CaptureRetry:
+            self._light(LED_OFF)
+            raise
+        self._light(LED_TAKEN)
+        self._must_lift = self._lift_between
+        return Frame(
+            pixels=255 - pixels if self._inverted else pixels,
+            ppi=self._ppi,
+            metadata={
+                "finger_position": str(int(position)),
+                "transfer_ms": str(self._clock.monotonic_ms() - started_ms),
+                "transfers_repeated": str(self.transfers_repeated),
+                "noise_bytes": str(self.noise_bytes),
+            },
+        )
+
+    def _await_finger(self, deadline_ms: int, cancel: threading.Event) -> None:
+        """Poll GenImg until a finger lies on the window, after it was empty where that is asked."""
+        while True:
+            code, _ = self._command(Instruction.GEN_IMAGE)
+            if code == Code.NO_FINGER:
+                self._must_lift = False
+            elif code == Code.OK and not self._must_lift:
+                return
+            elif code not in (Code.OK, Code.IMAGE_FAIL):
+                raise DeviceError(f"The fingerprint module cannot take a picture (code {code:02X}).")
+            if self._clock.monotonic_ms() >= deadline_ms:
+                if self._must_lift:
+                    raise CaptureRetry("The finger was not lifted.", next_step="Lift the finger and lay it down again.")
+                raise CaptureRetry("No finger came.", next_step="Lay the finger flat on the window.")
+            if cancel.wait(self._poll_interval_s):
+                raise CaptureRetry("The capture was cancelled.")
+
+    def _read_image(self, deadline_ms: int, cancel: threading.Event) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
+        """Transfer the picture until one transfer arrives without damage and with the known number of rows."""
+        reason = ""
+        for attempt in range(TRANSFER_ATTEMPTS):
+            self.transfers_repeated += 1 if attempt else 0
+            content, reason = self._transfer(deadline_ms, cancel)
+            if content is None:
+                self._drain()
+                continue
+            try:
+                pixels = unpack_pixels(content, self._width_px)
+            except RemoteError as error:
+                reason = f"{error.message} Is width_px right?"
+                continue
+            if self._height_px and pixels.shape[0] != self._height_px:
+                reason = f"{pixels.shape[0]} rows arrived instead of {self._height_px}"
+                continue
+            self._height_px = pixels.shape[0]
+            return pixels
+        raise DeviceError(
+            f"The picture arrived damaged {TRANSFER_ATTEMPTS} times: {reason}.",
+            next_step="Shorten or shield the cable, lower baud, and check width_px and height_px.",
+        )
+
+    def _transfer(self, deadline_ms: int, cancel: threading.Event) -> tuple[bytes | None, str]:
+        """One UpImage: the bytes of the picture, or None and why this transfer cannot be trusted."""
+        code, early = self._command(Instruction.UP_IMAGE, keep_rest=True)
+        if code != Code.OK:
+            return None, f"the module refused to send it (code {code:02X})"
+        content = bytearray()
+        events = early
+        while True:
+            for event in events:
+                if isinstance(event, Noise):
+                    self.noise_bytes += event.count
+                    return None, event.reason
+                if event.pid not in (Pid.DATA, Pid.LAST_DATA):
+                    return None, "an answer came between its packets"
+                content += event.payload
+                if event.pid is Pid.LAST_DATA:
+                    return bytes(content), ""
+            if len(content) > IMAGE_BYTES_MAX:
+                return None, f"it is larger than {IMAGE_BYTES_MAX} bytes"
+            if cancel.is_set():
+                self._drain()
+                raise CaptureRetry("The capture was cancelled.")
+            if self._clock.monotonic_ms() >= deadline_ms:
+                self._drain()
+                raise CaptureRetry("The picture was not complete in time.")
+            data = self._open().read(self._command_timeout_s)
+            if not data:
+                return None, "it ended early"
+            events = self._reader.feed(data)
+
+    def _command(
+        self, instruction: Instruction, parameters: bytes = b"", *, keep_rest: bool = False
+    ) -> tuple[int, list[Packet | Noise]]:
+        """Send a command until it is answered: (confirmation code, [the answer] or what followed it).
+
+        Every command used here may be repeated: none changes what a later one means. With keep_rest the events
+        behind the answer are returned, for a transfer that starts in the same read; else a list with the answer.
+        """
+        for _ in range(COMMAND_ATTEMPTS):
+            answer, rest = self._exchange(instruction, parameters, self._command_timeout_s)
+            if answer is not None and answer.payload[0] != Code.RECEIVE_ERROR:
+                return answer.payload[0], rest if keep_rest else [answer]
+            self._drain()
+        raise DeviceError(
+            f"The fingerprint module on {self._port} does not answer {instruction.name}.",
+            next_step="Check cable, power and baud of the module, then run 'rekam-edge selftest'.",
+        )
+
+    def _exchange(
+        self, instruction: Instruction, parameters: bytes, timeout_s: float
+    ) -> tuple[Packet | None, list[Packet | Noise]]:
+        """One command and the first acknowledgement within timeout_s, with the events behind it."""
+        link = self._open()
+        link.discard_input()
+        self._reader.reset()
+        link.write(encode_command(instruction, parameters, self._address))
+        deadline_ms = self._clock.monotonic_ms() + round(timeout_s * 1000)
+        while (remaining_ms := deadline_ms - self._clock.monotonic_ms()) > 0:
+            data = link.read(remaining_ms / 1000)
+            events = self._reader.feed(data)
+            for index, event in enumerate(events):
+                if isinstance(event, Packet) and event.pid is Pid.ACK:
+                    return event, events[index + 1 :]
+                self.noise_bytes += event.count if isinstance(event, Noise) else len(event.payload)
+        self.noise_bytes += self._reader.reset()
+        return None, []
+
+    def _read_parameters(self) -> SystemParameters:
+        code, events = self._command(Instruction.READ_SYS_PARA)
+        answer = events[0]
+        if code != Code.OK or not isinstance(answer, Packet):
+            raise DeviceError(f"The fingerprint module does not tell its parameters (code {code:02X}).")
+        try:
+            return parse_system_parameters(answer.payload[1:])
+        except RemoteError as error:
+            raise DeviceError(f"{error.message}", next_step="Check that the module is ZFM-compatible.") from error
+
+    def _find_speed(self) -> None:
+        """Ask at the configured speed, then at the other usual ones."""
+        link = self._open()
+        for baud in (self._baud, *(b for b in BAUDS_TRIED if b != self._baud)):
+            link.set_baud(baud)
+            for _ in range(2):  # the first command after noise may be lost in it
+                answer, _ = self._exchange(Instruction.READ_SYS_PARA, b"", PROBE_TIMEOUT_S)
+                if answer is not None:
+                    self._baud = baud
+                    return
+        raise DeviceError(
+            f"No fingerprint module answers on {self._port} at {', '.join(map(str, BAUDS_TRIED))} bit/s.",
+            next_step="Check wiring (TX and RX crossed), power and address of the module.",
+        )
+
+    def _raise_speed(self) -> None:
+        """Ask for a higher speed; where the module cannot be heard at it, stay at the old one."""
+        factor = min(self._baud_max // BAUD_STEP, BAUD_FACTOR_MAX)
+        old, new = self._baud, factor * BAUD_STEP
+        code, _ = self._command(Instruction.SET_SYS_PARA, bytes([Parameter.BAUD, factor]))
+        if code != Code.OK:
+            return
+        link = self._open()
+        for baud in (new, old):
+            link.set_baud(baud)
+            for _ in range(COMMAND_ATTEMPTS):
+                if self._exchange(Instruction.READ_SYS_PARA, b"", PROBE_TIMEOUT_S)[0] is not None:
+                    self._baud = baud
+                    return
+        raise DeviceError(f"The fingerprint module was lost between {old} and {new} bit/s.")
+
+    def _light(self, pattern: bytes) -> None:
+        """Set the LED ring where there is one."""
+        if self._led is not None:
+            self._command(self._led, pattern)
+
+    def _drain(self) -> None:
+        """Read until the line is quiet, so that the next answer is not looked for in the rest of the last."""
+        link = self._open()
+        end_ms = self._clock.monotonic_ms() + round(DRAIN_S_MAX * 1000)
+        while self._clock.monotonic_ms() < end_ms:
+            data = link.read(QUIET_S)
+            if not data:
+                break
+            self.noise_bytes += len(data)
+        self._reader.reset()
+
+    def _password(self) -> int:
+        if not self._password_file:
+            return 0
+        try:
+            value = int(Path(self._password_file).read_text(encoding="ascii").strip(), 0)
+        except (OSError, ValueError) as error:
+            raise DeviceError("The fingerprint module's password file cannot be read as a number.") from error
+        if not 0 <= value <= 0xFFFFFFFF:
+            raise DeviceError("The fingerprint module's password is not a number of 32 bits.")
+        return value
+
+    def _open(self) -> ByteLink:
+        if self._link is None:
+            raise DeviceError("The fingerprint module is not open.")
+        return self._link
