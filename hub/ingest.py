@@ -1,0 +1,359 @@
+"""The receiving end: offers are answered by what is missing, chunks become a packet, a packet is committed once.
+
+The order of a packet's end is the promise of this module: SHA-256 equals the pid; bytes and name are synced; then one
+database transaction writes the packet, the record with its history and the receipt in the outbox; only then does the
+receipt leave. A crash at any point is answered by the unit's next offer. What cannot be opened, or is signed by one who
+is unknown or revoked, is kept and receipted as quarantined: it arrived, and goes before a person (M18).
+
+`Ingest` is plain and blocking and owned by one thread; `IngestService` puts it on the line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import structlog
+
+from contract.channel_disk import Disk, SyncSite
+from contract.channel_mqtt import Connection, Disconnected, MqttChannel, Will
+from contract.clock import Clock
+from contract.dispatch import decode, encode
+from contract.errors import DeviceError, RemoteError, TransientError
+from contract.identifiers import checked_pid, pid_of
+from contract.packet import Envelope
+from contract.packet import decode as decode_packet
+from contract.seal import OpeningKey, PublicKey, StatementKey, UnknownSigner, open_sealed
+from contract.topics import DN_NEED, DN_RECEIPT, HUB_STATE, UP_CHUNK, UP_OFFER, UP_STATE
+from contract.transfer import (
+    MESSAGE_BYTES_MAX,
+    HubState,
+    Need,
+    Observer,
+    Offer,
+    Receipt,
+    Step,
+    UnitState,
+    decode_chunk,
+    ranges_of,
+    sign_receipt,
+    unobserved,
+)
+from hub.parts import Part, PartStore, Quota, QuotaReached
+
+OUTBOX_BATCH = 100
+TICK_INTERVAL_S = 1.0
+DISK_RETRY_AFTER_MS = 60_000
+
+T = TypeVar("T")
+log = structlog.get_logger("ingest")
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A packet that lies durably in the hub's store, opened as far as it could be.
+
+    carrier: the unit that delivered it (by media it need not be the one that captured); signer: who signed it, empty
+    where that is not known; envelope: None where it could not be opened; quarantine_reason: empty for a good packet.
+    """
+
+    pid: str
+    sealed_length: int
+    blob_name: str
+    carrier: str
+    signer: str
+    envelope: Envelope | None
+    quarantine_reason: str
+    received_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PendingReceipt:
+    """A receipt in the outbox, and the unit that waits for it."""
+
+    unit: str
+    receipt: Receipt
+
+
+class PacketStore(Protocol):
+    """The hub's database, as far as ingest needs it. Each method is one transaction."""
+
+    def find(self, pid: str) -> Receipt | None:
+        """The newest receipt for this packet, or None where it has never been committed."""
+        ...
+
+    def commit_packet(self, arrival: Arrival) -> Receipt:
+        """Write packet, record with history and outbox row, all or nothing, and return the receipt.
+
+        Idempotent on the pid (the receipt of before comes back) and on the capture id (no second record).
+        """
+        ...
+
+    def pending_receipts(self, limit: int, after: int) -> Sequence[PendingReceipt]:
+        """Receipts not marked as published whose hub sequence is above `after`, in that order, at most `limit`."""
+        ...
+
+    def mark_published(self, pid: str, hub_sequence: int) -> None:
+        """The receipt was handed to a unit that listens; a unit that lost it offers again."""
+        ...
+
+
+class Senders(Protocol):
+    """Who may sign packets."""
+
+    def public_key(self, unit: str) -> PublicKey | None:
+        """The key that verifies this unit's packets, also of a suspended unit; None for an unknown one."""
+        ...
+
+    def refusal(self, unit: str) -> str:
+        """Why packets of this unit are quarantined although they verify (revoked, suspended), or an empty string."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message to publish. settles: (pid, hub sequence) of the receipt in it, to be marked once it was heard."""
+
+    topic: str
+    payload: bytes
+    step: Step
+    pid: str
+    settles: tuple[str, int] | None = None
+
+
+@dataclass
+class Ingest:
+    """Offers and chunks in, needs and receipts out. `folder` holds `parts` and the sealed `packets` as received."""
+
+    folder: Path
+    store: PacketStore
+    senders: Senders
+    opening_key: OpeningKey
+    statement_key: StatementKey
+    clock: Clock
+    quota: Quota = field(default_factory=Quota)
+    disk: Disk = field(default_factory=Disk)
+    observe: Observer = unobserved
+
+    def __post_init__(self) -> None:
+        self.disk.make_folder(self.folder, SyncSite.PART_ROOT)
+        self.disk.make_folder(self._packets, SyncSite.PART_ROOT)
+        for shard in range(256):
+            self._make_shard(self._packets / f"{shard:02x}")
+        self.disk.sync_folder(self._packets, SyncSite.PART_ROOT)
+        self._parts = PartStore(self.folder / "parts", self.clock, self.quota, self.disk, self.observe)
+
+    @property
+    def _packets(self) -> Path:
+        return self.folder / "packets"
+
+    def blob_path(self, pid: str) -> Path:
+        """Where the sealed packet lies, exactly as it was received."""
+        return self._packets / pid[:2] / checked_pid(pid)
+
+    def on_offer(self, unit: str, pid: str, payload: bytes) -> list[Outgoing]:
+        """Answer an offer by a receipt (the packet is here) or by what is missing. Raises RemoteError."""
+        offer = decode(Offer, payload, MESSAGE_BYTES_MAX)
+        self.observe(Step.OFFER_RECEIVED, checked_pid(pid))
+        receipt = self.store.find(pid)
+        if receipt is not None:
+            return [self._receipt(unit, receipt)]
+        if self.blob_path(pid).exists():
+            return [self._commit(unit, pid)]
+        try:
+            part = self._parts.open(unit, pid, offer)
+        except QuotaReached as quota:
+            return [self._need(unit, pid, Need(chunk=offer.chunk, ranges=(), retry_after_ms=quota.retry_after_ms))]
+        except DeviceError as full:
+            log.warning("disk does not take parts", **full.diagnostics())
+            return [self._need(unit, pid, Need(chunk=offer.chunk, ranges=(), retry_after_ms=DISK_RETRY_AFTER_MS))]
+        if part.complete:
+            return [self._finish(part)]
+        return [self._need(unit, pid, Need(chunk=part.chunk, ranges=ranges_of(part.missing)))]
+
+    def on_chunk(self, unit: str, pid: str, payload: bytes) -> list[Outgoing]:
+        """Take a chunk; the last one is answered by the receipt. Raises RemoteError for what nobody asked for."""
+        chunk = decode_chunk(payload)
+        part = self._parts.find(unit, pid)
+        if part is None:
+            if self.store.find(checked_pid(pid)) is not None:
+                return []  # a late copy of what is committed already
+            raise RemoteError("A chunk came for a packet that was not offered, or is refused.")
+        if self._parts.write(part, chunk) and part.complete:
+            return [self._finish(part)]
+        return []
+
+    def tick(self) -> None:
+        """Once a second: make slow parts durable, drop abandoned ones."""
+        self._parts.tick()
+
+    def outbox(self, after: int) -> list[Outgoing]:
+        """The next receipts that have not been handed to anybody yet, behind hub sequence `after`."""
+        pending = self.store.pending_receipts(OUTBOX_BATCH, after)
+        return [self._receipt(waiting.unit, waiting.receipt) for waiting in pending]
+
+    def mark_published(self, pid: str, hub_sequence: int) -> None:
+        """Take a receipt out of the outbox."""
+        self.store.mark_published(pid, hub_sequence)
+        self.observe(Step.RECEIPT_MARKED, pid)
+
+    def close(self) -> None:
+        """Make everything durable that has arrived."""
+        self._parts.close()
+
+    def _finish(self, part: Part) -> Outgoing:
+        try:
+            self._parts.finish(part, self.blob_path(part.pid))
+        except RemoteError as error:
+            log.warning("packet thrown away", unit=part.unit, **error.diagnostics())
+            everything = ranges_of(range(len(part.arrived)))
+            return self._need(part.unit, part.pid, Need(chunk=part.chunk, ranges=everything, retry_after_ms=0))
+        return self._commit(part.unit, part.pid)
+
+    def _commit(self, unit: str, pid: str) -> Outgoing:
+        sealed = self.blob_path(pid).read_bytes()
+        if pid_of(sealed) != pid:
+            self.blob_path(pid).unlink()
+            raise RemoteError("A stored packet was damaged; the unit is asked for it again.")
+        receipt = self.store.commit_packet(self._open(unit, pid, sealed))
+        self.observe(Step.COMMITTED, pid)
+        return self._receipt(unit, receipt)
+
+    def _open(self, carrier: str, pid: str, sealed: bytes) -> Arrival:
+        """Open and check a packet; whatever is wrong with it becomes the reason for its quarantine."""
+        signer, envelope, reason = "", None, ""
+        try:
+            opened = open_sealed(sealed, self.opening_key, self.senders.public_key)
+            signer = opened.signer
+            envelope = decode_packet(opened.payload)
+            reason = self.senders.refusal(signer)
+            if envelope.unit != signer:
+                reason = "The packet names another unit than the one that signed it."
+        except UnknownSigner as unknown:
+            signer, reason = unknown.signer, unknown.message
+        except RemoteError as error:
+            reason = error.message
+        return Arrival(
+            pid=pid,
+            sealed_length=len(sealed),
+            blob_name=f"{pid[:2]}/{pid}",
+            carrier=carrier,
+            signer=signer,
+            envelope=envelope,
+            quarantine_reason=reason,
+            received_ms=self.clock.wall_ms(),
+        )
+
+    def _make_shard(self, folder: Path) -> None:
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise DeviceError(f"The hub cannot make its folders ({error.strerror}).") from None
+
+    def _need(self, unit: str, pid: str, need: Need) -> Outgoing:
+        return Outgoing(DN_NEED.at(unit=unit, pid=pid), encode(need), Step.NEED_SENT, pid)
+
+    def _receipt(self, unit: str, receipt: Receipt) -> Outgoing:
+        signed = sign_receipt(receipt, self.statement_key)
+        topic = DN_RECEIPT.at(unit=unit, pid=receipt.pid)
+        return Outgoing(topic, signed, Step.RECEIPT_SENT, receipt.pid, (receipt.pid, receipt.hub_sequence))
+
+
+def hub_will(clock: Clock) -> Will:
+    """What the broker says of a hub that vanished."""
+    return Will(HUB_STATE.template, encode(HubState(online=False, time_ms=clock.wall_ms())))
+
+
+class IngestService:
+    """Puts an Ingest on the channel: one worker thread, messages of a unit in order, receipts from the outbox.
+
+    The hub is announced as on-line (`hub/state`) once its subscriptions stand, and not before.
+    """
+
+    def __init__(self, channel: MqttChannel, ingest: Ingest, clock: Clock) -> None:
+        self._channel = channel
+        self._ingest = ingest
+        self._clock = clock
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ingest")
+        self._wake = asyncio.Event()
+        channel.on(UP_OFFER, self._on_offer)
+        channel.on(UP_CHUNK, self._on_chunk)
+        channel.on(UP_STATE, self._on_unit_state)
+        channel.on_connected(self._announce)
+
+    async def run(self) -> None:
+        """Publish the outbox and tick until cancelled; then close the parts and say that the hub is gone."""
+        try:
+            while True:
+                await self._in_worker(self._ingest.tick)
+                try:
+                    await asyncio.wait_for(self._wake.wait(), TICK_INTERVAL_S)
+                    self._wake.clear()
+                    await self._publish_outbox()
+                except TimeoutError:
+                    continue
+                except (Disconnected, RemoteError) as error:
+                    log.info("outbox waits", **error.diagnostics())
+        finally:
+            await asyncio.shield(self._farewell())
+
+    def publish_receipts(self) -> None:
+        """Look into the outbox now: a receipt was written there by somebody else (a release, a verdict)."""
+        self._wake.set()
+
+    async def _on_offer(self, names: dict[str, str], payload: bytes) -> None:
+        await self._answer(lambda: self._ingest.on_offer(names["unit"], names["pid"], payload))
+
+    async def _on_chunk(self, names: dict[str, str], payload: bytes) -> None:
+        await self._answer(lambda: self._ingest.on_chunk(names["unit"], names["pid"], payload))
+
+    async def _on_unit_state(self, _names: dict[str, str], payload: bytes) -> None:
+        if decode(UnitState, payload, MESSAGE_BYTES_MAX).state == "online":
+            self._wake.set()
+
+    async def _announce(self, _connection: Connection) -> None:
+        state = HubState(online=True, time_ms=self._clock.wall_ms())
+        await self._channel.publish(HUB_STATE.template, encode(state), retain=True)
+        self._wake.set()
+
+    async def _answer(self, work: Callable[[], list[Outgoing]]) -> None:
+        try:
+            messages = await self._in_worker(work)
+        except DeviceError as error:
+            # Nothing was acknowledged: the unit offers the packet again, and by then somebody may have made room.
+            log.warning("a packet could not be taken", **error.diagnostics())
+            return
+        for message in messages:
+            await self._publish(message)
+
+    async def _publish_outbox(self) -> None:
+        after = 0
+        while batch := await self._in_worker(lambda: self._ingest.outbox(after)):  # noqa: B023 - awaited before it changes
+            for message in batch:
+                await self._publish(message)
+                after = message.settles[1] if message.settles else after
+
+    async def _publish(self, message: Outgoing) -> None:
+        heard = await self._channel.publish(message.topic, message.payload)
+        self._ingest.observe(message.step, message.pid)
+        if heard and message.settles is not None:
+            pid, hub_sequence = message.settles
+            await self._in_worker(lambda: self._ingest.mark_published(pid, hub_sequence))
+
+    async def _in_worker(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._worker, work)
+
+    async def _farewell(self) -> None:
+        await self._in_worker(self._ingest.close)
+        self._worker.shutdown(wait=False)
+        gone: Awaitable[bool] = self._channel.publish(
+            HUB_STATE.template, encode(HubState(online=False, time_ms=self._clock.wall_ms())), retain=True
+        )
+        try:
+            await gone
+        except TransientError:
+            log.info("the broker's will says that the hub is gone")
