@@ -1,0 +1,67 @@
+"""Driver of network cameras that give a picture per HTTP request: the portrait camera of many kiosks."""
+
+from __future__ import annotations
+
+import threading
+
+from contract.clock import Clock, SystemClock
+from contract.errors import DeviceError
+from edge.sensors.http_snapshot import SnapshotClient, decode_picture, reduced
+from edge.sensors.interface import DeviceInfo, Frame
+
+PREVIEW_WIDTH_PX = 480
+
+
+class SnapshotCamera:
+    """A Camera.
+
+    url: of the full picture; preview_url: of a smaller one where the camera has it, else the full one is reduced.
+    timeout_s: for identifying the camera at open. credentials_file: user:password for digest authentication.
+    """
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        preview_url: str = "",
+        timeout_s: float = 10.0,
+        credentials_file: str = "",
+        clock: Clock | None = None,
+    ) -> None:
+        self._url, self._preview_url = url, preview_url or url
+        self._timeout_s, self._credentials_file = timeout_s, credentials_file
+        self._clock = clock or SystemClock()
+        self._client: SnapshotClient | None = None
+
+    def open(self) -> DeviceInfo:
+        """Fetch one picture. Raises DeviceError where the camera gives none."""
+        self.close()
+        self._client = SnapshotClient(self._clock, self._credentials_file)
+        frame = self.capture(self._timeout_s, threading.Event())
+        height, width = frame.pixels.shape[:2]
+        return DeviceInfo(
+            driver="snapshot",
+            model=f"network camera, {width}×{height}, {frame.metadata.get('content_type', '')}",
+            capabilities=("portrait", "preview"),
+        )
+
+    def close(self) -> None:
+        """Drop the connection."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def capture(self, timeout_s: float, cancel: threading.Event) -> Frame:
+        """The picture of this moment, RGB (H, W, 3)."""
+        data, metadata = self._opened().fetch(self._url, timeout_s, cancel)
+        return Frame(pixels=decode_picture(data, "RGB"), metadata=metadata)
+
+    def preview(self, timeout_s: float) -> Frame:
+        """A picture no wider than PREVIEW_WIDTH_PX."""
+        data, metadata = self._opened().fetch(self._preview_url, timeout_s, threading.Event())
+        return Frame(pixels=reduced(decode_picture(data, "RGB"), PREVIEW_WIDTH_PX), metadata=metadata)
+
+    def _opened(self) -> SnapshotClient:
+        if self._client is None:
+            raise DeviceError("The camera is not open.")
+        return self._client

@@ -1,0 +1,116 @@
+"""One picture from a network camera: an HTTP GET that is bounded in time and size, and a picture checked at the door.
+
+Network cameras answer a snapshot URL with the picture of that moment, as JPEG or PNG, often behind digest
+authentication. What comes back is untrusted until it was decoded within limits.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from pathlib import Path
+
+import httpx
+import numpy as np
+from PIL import Image
+
+from contract.clock import Clock
+from contract.errors import CaptureRetry, DeviceError
+from edge.sensors.interface import Pixels
+
+PICTURE_BYTES_MAX = 24 * 1024 * 1024
+PIXELS_MAX = 48_000_000
+SIDE_PX_MIN = 16
+STALL_S_MAX = 2.0
+FORMATS = ("PNG", "JPEG")
+CREDENTIALS_BYTES_MAX = 1024
+
+
+class SnapshotClient:
+    """Keeps the connection to one camera. credentials_file: a file with user:password, or empty."""
+
+    def __init__(self, clock: Clock, credentials_file: str = "") -> None:
+        self._clock = clock
+        self._http = httpx.Client(
+            auth=_credentials(credentials_file) if credentials_file else None,
+            timeout=STALL_S_MAX,
+            follow_redirects=False,
+            trust_env=False,
+        )
+
+    def close(self) -> None:
+        """Drop the connection."""
+        self._http.close()
+
+    def fetch(self, url: str, timeout_s: float, cancel: threading.Event) -> tuple[bytes, dict[str, str]]:
+        """The body of a GET, and what the camera said about it.
+
+        A camera that sends nothing for STALL_S_MAX is given up, so `cancel` is noticed within that time. Raises
+        DeviceError on anything but one complete answer 200, CaptureRetry when cancelled.
+        """
+        deadline_ms = self._clock.monotonic_ms() + round(timeout_s * 1000)
+        body = bytearray()
+        try:
+            with self._http.stream("GET", url, timeout=min(timeout_s, STALL_S_MAX)) as answer:
+                if answer.status_code != httpx.codes.OK:
+                    raise DeviceError(
+                        f"The camera answers {answer.status_code} for its snapshot.",
+                        next_step="Check url and credentials_file of the camera, and that the camera is ready.",
+                    )
+                for chunk in answer.iter_bytes():
+                    body += chunk
+                    if len(body) > PICTURE_BYTES_MAX:
+                        raise DeviceError(f"The camera's picture is larger than {PICTURE_BYTES_MAX} bytes.")
+                    if cancel.is_set():
+                        raise CaptureRetry("The capture was cancelled.")
+                    if self._clock.monotonic_ms() >= deadline_ms:
+                        raise DeviceError(
+                            "The camera's picture was not complete in time.",
+                            next_step="Check the camera's network, or ask it for a smaller picture.",
+                        )
+                metadata = {"content_type": answer.headers.get("content-type", "")[:100]}
+                if "x-capture-time" in answer.headers:
+                    metadata["capture_time"] = answer.headers["x-capture-time"][:100]
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise DeviceError(
+                f"The camera cannot be reached: {type(error).__name__}.",
+                next_step="Check the camera's power, network and url, then run 'rekam-edge selftest'.",
+            ) from error
+        return bytes(body), metadata
+
+
+def decode_picture(data: bytes, mode: str) -> Pixels:
+    """A PNG or JPEG as uint8 pixels. mode: "RGB" gives (H, W, 3), "L" gives (H, W). Raises DeviceError."""
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+            width, height = picture.size
+            if width * height > PIXELS_MAX or min(width, height) < SIDE_PX_MIN:
+                raise DeviceError(f"The camera's picture of {width}×{height} pixels is out of range.")
+            return np.asarray(picture.convert(mode), dtype=np.uint8)
+    except DeviceError:
+        raise
+    except Exception as error:  # Pillow raises a dozen types for a damaged file
+        raise DeviceError(
+            f"What the camera sent is no complete PNG or JPEG: {type(error).__name__}.",
+            next_step="Check that url gives a snapshot and not a page or a stream.",
+        ) from error
+
+
+def reduced(pixels: Pixels, width_px_max: int) -> Pixels:
+    """The picture at no more than the given width, for a preview."""
+    if pixels.shape[1] <= width_px_max:
+        return pixels
+    height = max(1, round(pixels.shape[0] * width_px_max / pixels.shape[1]))
+    small = Image.fromarray(pixels).resize((width_px_max, height), Image.Resampling.BOX)
+    return np.asarray(small, dtype=np.uint8)
+
+
+def _credentials(path: str) -> httpx.DigestAuth:
+    try:
+        text = Path(path).read_text(encoding="utf-8")[:CREDENTIALS_BYTES_MAX].strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DeviceError("The camera's credentials_file cannot be read.") from error
+    user, colon, password = text.partition(":")
+    if not colon:
+        raise DeviceError("The camera's credentials_file is not user:password.")
+    return httpx.DigestAuth(user, password)

@@ -1,0 +1,61 @@
+"""A signature while it is written: from pen reports to points, and when it has ended. Without I/O, for every pad.
+
+A recording starts at the first touch of the pen and ends when the pen has rested for the settled time. Points between
+strokes, while the pen hovers, are kept with `down` false: ISO/IEC 19794-7 keeps them too.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from edge.sensors.interface import PenPoint
+
+PRESSURE_FULL = 65_535
+POINTS_MAX = 60_000
+
+
+class SignatureRecording:
+    """Points since the first touch. `points` may be read from another thread.
+
+    pressure_max: the pad's own full scale, mapped to 65535. settled_s: rest that ends the signature.
+    """
+
+    def __init__(self, *, pressure_max: int, settled_s: float) -> None:
+        self._pressure_max = max(1, pressure_max)
+        self._settled_ms = round(settled_s * 1000)
+        self._lock = threading.Lock()
+        self._points: list[PenPoint] = []
+        self._started_ms: int | None = None
+        self._last_down_ms = 0
+        self._is_down = False
+
+    @property
+    def started(self) -> bool:
+        """Whether the pen has touched."""
+        return self._started_ms is not None
+
+    def points(self) -> tuple[PenPoint, ...]:
+        """What was written until now; hovering after the last stroke is left out."""
+        with self._lock:
+            last = max((i for i, point in enumerate(self._points) if point.down), default=-1)
+            return tuple(self._points[: last + 1])
+
+    def add(self, x: int, y: int, pressure: int, *, down: bool, now_ms: int) -> None:
+        """One report. x, y in 0.01 mm from the top left; pressure in the pad's own steps; now_ms: monotonic."""
+        if self._started_ms is None:
+            if not down:
+                return
+            self._started_ms = now_ms
+        if down:
+            self._last_down_ms = now_ms
+        self._is_down = down
+        scaled = min(PRESSURE_FULL, pressure * PRESSURE_FULL // self._pressure_max) if down else 0
+        with self._lock:
+            if len(self._points) < POINTS_MAX:
+                self._points.append(PenPoint(x, y, scaled, now_ms - self._started_ms, down))
+
+    def settled(self, now_ms: int) -> bool:
+        """Whether the pen rested long enough after the last stroke, or the recording is full."""
+        if self._started_ms is None:
+            return False
+        return len(self._points) >= POINTS_MAX or now_ms - self._last_down_ms >= self._settled_ms
