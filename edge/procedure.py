@@ -28,7 +28,7 @@ CANCELLED = "cancelled"
 log = structlog.get_logger("edge.procedure")
 
 
-class Refused(RekamError):  # noqa: N818 - a refusal is an answer to whoever asked, not a failure of the unit
+class Refused(RekamError):
     """The action is refused, with a code and two sentences; nothing was changed."""
 
     def __init__(self, refusal: Refusal, detail: str = "") -> None:
@@ -191,7 +191,7 @@ class Procedure(Generic[C]):
         except RekamError as error:
             self.problem = error.diagnostics()
             log.warning("step failed", step=self.step, error=type(error).__name__, message=error.message)
-        except Exception as error:  # noqa: BLE001 - a defect in one step must not take the unit's other work down
+        except Exception as error:
             log.exception("step raised", step=self.step)
             self.problem = {
                 "error": type(error).__name__,

@@ -28,7 +28,9 @@ EYE_LABELS = {
     IrisPosition.LEFT: ("Mata kiri", "Left eye"),
 }
 
-AGAIN_BETTER = Advice("Mutu belum cukup. Silakan ulangi dengan tenang.", "The quality is not enough yet. Please try again.")
+AGAIN_BETTER = Advice(
+    "Mutu belum cukup. Silakan ulangi dengan tenang.", "The quality is not enough yet. Please try again."
+)
 NOT_THE_SAME = Advice(
     "Tidak cocok. Bersihkan jari, lalu letakkan jari yang diminta sekali lagi.",
     "No match. Wipe the finger, then place the finger that is asked for once more.",
@@ -117,7 +119,7 @@ PROMPTS: dict[str, tuple[str, str]] = {
         "VERIFIED. Hand the card to the resident; keep the old card.",
     ),
     "gagal": (
-        "GAGAL. Kembalikan KTP lama dan surat panggilan; simpan kartu baru untuk dikembalikan. Tidak ada perekaman ulang.",
+        "GAGAL. Kembalikan KTP lama dan surat panggilan; simpan kartu baru. Tidak ada perekaman ulang.",
         "FAILED. Give back the old card and the letter; keep the new card, to be returned. There is no new capture.",
     ),
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TypeVar
 
 from contract.clock import Clock
@@ -29,8 +30,16 @@ from edge.sealed_store import Change, SealedStore
 
 M = TypeVar("M", bound=Model)
 
-PAGE, ROSTER, NOTICE, SITE_KEY, CARD, CLAIM = "page", "roster", "notice", "site-key", "card", "claim"
+PAGE, ROSTER, NOTICE, SITE_KEY = "page", "roster", "notice", "site-key"
+CARD, SETTLED, CLAIM = "card", "settled", "claim"
 STORED_BYTES_MAX = 4 * 1024 * 1024
+
+
+class CardOutcome(StrEnum):
+    """What became of a consigned card at this desk; stands against whatever is told of the card again later."""
+
+    HANDED_OVER = "handed over"
+    RETAINED = "retained"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +110,15 @@ class Register:
         self._cards[card.card_uid] = card
 
     def drop_card(self, card_uid: str) -> None:
-        """Forget a card that has left this desk."""
-        self._store.remove(CARD, card_uid)
+        """The hub no longer consigns this card here: forget it."""
+        self._store.change((Change(CARD, card_uid, None), Change(SETTLED, card_uid, None)))
         self._cards.pop(card_uid, None)
+        self._settled.pop(card_uid, None)
+
+    def settle_card(self, card_uid: str, outcome: CardOutcome) -> None:
+        """A card was handed over (it leaves the list) or retained (it must not be handed over any more, M47)."""
+        self._store.put(SETTLED, card_uid, outcome.encode())
+        self._settled[card_uid] = outcome
 
     # --- what is known ---
 
@@ -151,12 +166,17 @@ class Register:
         return sorted(self._notices.values(), key=lambda notice: notice.at_ms, reverse=True)
 
     def cards(self) -> list[ConsignedCard]:
-        """The cards consigned to this desk, by name."""
-        return sorted(self._cards.values(), key=lambda card: card.name)
+        """The cards that lie at this desk, by name; a retained one counts as withdrawn."""
+        here = [
+            card.model_copy(update={"withdrawn": True}) if card.card_uid in self._settled else card
+            for card in self._cards.values()
+            if self._settled.get(card.card_uid) is not CardOutcome.HANDED_OVER
+        ]
+        return sorted(here, key=lambda card: card.name)
 
     def card(self, *, nik: str = "", card_uid: str = "") -> ConsignedCard | None:
-        """The consigned card of a NIK or with a chip's UID; one that is not withdrawn goes first."""
-        found = [card for card in self._cards.values() if card.card_uid == card_uid or (nik and card.nik == nik)]
+        """The card of a NIK or with a chip's UID at this desk; one that is not withdrawn goes first."""
+        found = [card for card in self.cards() if card.card_uid == card_uid or (nik and card.nik == nik)]
         return min(found, key=lambda card: card.withdrawn, default=None)
 
     # --- captures of this unit ---

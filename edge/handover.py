@@ -1,0 +1,310 @@
+"""Handover as a step table: old card in, chip read and verified, data checked, 1:1 on the unit, receipt (M41–M48).
+
+Works with no network: the card was consigned with everything that is needed. The outcome is berhasil or gagal and is
+sealed and spooled like a capture. Nothing is handed over without a receipt (M46); a gagal ends here, with the old
+card back and the new one retained, and leads to no capture (M48): this table has no such step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from contract.comparison import Decision
+from contract.dispatch import ConsignedCard, OperatorEntry
+from contract.identifiers import uuid7
+from contract.packet import Biodata, HandoverBody, PacketKind, StepClock, Verification
+from contract.sample import INDEX_FINGERS, FingerPosition, Modality
+from contract.transfer import Receipt
+from edge.capture_state import VERIFICATIONS_MAX, Services
+from edge.capture_steps import signature_record
+from edge.eligibility import OPERATOR_ROLE, Refusal, check_operator
+from edge.officer import identify_officer
+from edge.ports import ChipContent, ChipDesk, Kept
+from edge.procedure import Action, Fields, Procedure, Refused, Retry, Row
+from edge.prompts import NOT_THE_SAME, OTHER_CARD
+from edge.register import CardOutcome
+
+SECTION_HEAD_ROLE = "section-head"
+HANDOVER_ROLES = (OPERATOR_ROLE, "front-desk-officer")
+OldCard = Literal["surrendered", "none", "lost"]
+OLD_CARD: Mapping[str, OldCard] = {"surrendered": "surrendered", "none": "none", "lost": "lost"}
+
+
+@dataclass(slots=True)
+class Handover:
+    """One card and one resident at the desk."""
+
+    services: Services
+    desk: ChipDesk
+    handover_id: str
+    card: ConsignedCard
+    operator: OperatorEntry
+    clocks: Callable[[], tuple[StepClock, ...]] = tuple
+    old_card: OldCard | None = None
+    chip: ChipContent | None = None
+    attested: Biodata | None = None
+    dispute: Literal["none", "attestation agrees", "attestation differs"] = "none"
+    fallback: Literal["none", "other finger", "section head"] = "none"
+    attempts: int = 0
+    given_up: list[FingerPosition] = field(default_factory=list)
+    matched: list[FingerPosition] = field(default_factory=list)
+    verification: list[Verification] = field(default_factory=list)
+    receipt_signature: bytes = b""
+    kept: Kept | None = None
+    receipt: Receipt | None = None
+
+    @property
+    def indexes(self) -> tuple[FingerPosition, ...]:
+        """The index fingers that the chip holds, right first (M43)."""
+        templates = self.chip.templates if self.chip else {}
+        return tuple(finger for finger in INDEX_FINGERS if finger in templates)
+
+    @property
+    def others(self) -> tuple[FingerPosition, ...]:
+        """The other fingers on the chip: asked only where no index can be used."""
+        templates = self.chip.templates if self.chip else {}
+        return tuple(finger for finger in sorted(templates) if finger not in INDEX_FINGERS)
+
+    @property
+    def asked(self) -> FingerPosition | None:
+        """The finger to present now, or None when there is none left to try."""
+        pool = self.indexes if self.fallback == "none" and self.indexes else self.others
+        return next((finger for finger in pool if finger not in self.given_up and finger not in self.matched), None)
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether the policy is met. A chip with one usable finger cannot be asked for two."""
+        if self.card.policy == "both" and self.fallback == "none":
+            return bool(self.matched) and set(self.matched) >= set(self.indexes)
+        return bool(self.matched)
+
+    @property
+    def may_fall_back(self) -> bool:
+        """Whether no index can be used: none on the chip, or an officer says that those there are cannot be read."""
+        return not self.matched and bool(self.others) and self.fallback == "none"
+
+    @property
+    def has_no_finger(self) -> bool:
+        """Whether the chip holds no finger that could be asked: only then may a section head decide."""
+        return self.chip is not None and not self.chip.templates
+
+    def forget(self) -> None:
+        """Drop what was read from the chip and the resident's signature."""
+        self.chip = self.attested = None
+        self.receipt_signature = b""
+
+    def body(self, *, berhasil: bool) -> HandoverBody:
+        """The result, for the record and for the hub."""
+        if self.old_card is None:
+            raise Refused(Refusal.NOT_ALLOWED, "The old card has not been recorded.")
+        return HandoverBody(
+            capture_id=self.card.capture_id,
+            nik=self.card.nik,
+            card_uid=self.card.card_uid,
+            berhasil=berhasil,
+            policy=self.card.policy,
+            verification=tuple(self.verification),
+            fallback=self.fallback,
+            dispute=self.dispute,
+            old_card=self.old_card,
+            old_card_returned=not berhasil and self.old_card == "surrendered",
+            receipt_signature=self.receipt_signature,
+            operator=self.operator.operator,
+            steps=self.clocks(),
+        )
+
+
+async def record_old_card(handover: Handover, fields: Fields) -> str:
+    """The old card comes in, or is recorded as none or lost; "none" only where the register knows of none (M49)."""
+    state = OLD_CARD.get(fields.get("state", ""))
+    if state is None:
+        raise Refused(Refusal.INVALID, "The old card is 'surrendered', 'none' or 'lost'.")
+    if state == "none" and handover.card.old_card_due:
+        raise Refused(Refusal.INVALID, "The register knows of an old card: it is surrendered, or recorded as lost.")
+    handover.old_card = state
+    return "card"
+
+
+async def read_card(handover: Handover, _fields: Fields) -> str:
+    """Chip read by the authorised reader, issuer's signature verified, and it is this resident's card."""
+    chip = await handover.desk.read(handover.card)
+    if chip.card_uid != handover.card.card_uid or chip.biodata.nik != handover.card.nik:
+        raise Retry(OTHER_CARD)
+    handover.chip = chip
+    return "data"
+
+
+async def confirm_data(_handover: Handover, _fields: Fields) -> str:
+    """The resident finds the printed and the chip data right (M42)."""
+    return "verify"
+
+
+async def dispute_data(handover: Handover, _fields: Fields) -> str:
+    """The resident disputes: what was e-signed at capture decides (M45). The finger is still asked for."""
+    if handover.chip is None:
+        return "card"
+    handover.attested = handover.desk.attested_biodata(handover.card, handover.chip)
+    if handover.attested == handover.chip.biodata:
+        handover.dispute = "attestation agrees"
+        return "verify"
+    handover.dispute = "attestation differs"
+    return "result_gagal"
+
+
+async def match_finger(handover: Handover, _fields: Fields) -> str:
+    """The asked finger, 1:1 against the chip, on this unit (M43). Three failures give the finger up."""
+    finger, chip = handover.asked, handover.chip
+    if chip is None or finger is None:
+        return "card" if chip is None else "result_gagal"
+    services = handover.services
+    examined = await services.examiner.finger(await services.sensors.finger(finger), finger)
+    (score,) = await services.examiner.compare(examined.template, [chip.templates[finger]])
+    matched = score.decide(services.policy.verify_fmr) is Decision.MATCH
+    handover.attempts += 1
+    outcome = Verification(
+        position=int(finger), value=score.value, threshold_fmr=services.policy.verify_fmr, matched=matched
+    )
+    handover.verification = [*handover.verification, outcome][-VERIFICATIONS_MAX:]
+    if matched:
+        handover.matched.append(finger)
+        handover.attempts = 0
+        return "receipt" if handover.is_verified else "verify"
+    if handover.attempts < services.policy.attempts_max:
+        raise Retry(NOT_THE_SAME)
+    handover.given_up.append(finger)
+    handover.attempts = 0
+    both_needed = handover.card.policy == "both" and handover.fallback == "none"
+    if both_needed or handover.asked is None:
+        return "result_gagal"
+    raise Retry(NOT_THE_SAME)
+
+
+async def fall_back(handover: Handover, _fields: Fields) -> str:
+    """No index is usable: any other finger that the chip holds."""
+    handover.fallback = "other finger"
+    handover.attempts = 0
+    return "verify"
+
+
+async def section_head_decides(handover: Handover, fields: Fields) -> str:
+    """No finger at all on the chip: the section head compares face or iris, and signs with a finger; counted."""
+    services = handover.services
+    name = fields.get("operator", "")
+    officer = check_operator(services.register, name, SECTION_HEAD_ROLE, services.clock.wall_ms())
+    if isinstance(officer, Refusal):
+        raise Refused(officer, "A section head on this unit's roster decides.")
+    await identify_officer(services, officer, fields)
+    handover.fallback = "section head"
+    return "receipt" if fields.get("decision") == "accept" else "result_gagal"
+
+
+async def give_up(_handover: Handover, _fields: Fields) -> str:
+    """The officer ends the verification: gagal."""
+    return "result_gagal"
+
+
+async def sign_receipt(handover: Handover, _fields: Fields) -> str:
+    """The resident signs for the card; before this nothing changes hands (M46)."""
+    handover.receipt_signature = signature_record(await handover.services.sensors.pen())
+    return "result_berhasil"
+
+
+async def keep_berhasil(handover: Handover, _fields: Fields) -> str:
+    """Seal and spool berhasil; the card has left this desk's list."""
+    await _keep(handover, berhasil=True)
+    await _settle(handover, CardOutcome.HANDED_OVER)
+    return "berhasil"
+
+
+async def keep_gagal(handover: Handover, _fields: Fields) -> str:
+    """Seal and spool gagal: old card back, new card retained (M47)."""
+    await _keep(handover, berhasil=False)
+    await _settle(handover, CardOutcome.RETAINED)
+    return "gagal"
+
+
+async def _keep(handover: Handover, *, berhasil: bool) -> None:
+    keeping = handover.services.keeper.keep(PacketKind.HANDOVER, handover.handover_id, handover.body(berhasil=berhasil))
+    handover.kept = await asyncio.shield(asyncio.ensure_future(keeping))
+
+
+async def _settle(handover: Handover, outcome: CardOutcome) -> None:
+    await asyncio.to_thread(handover.services.register.settle_card, handover.card.card_uid, outcome)
+
+
+async def finish(_handover: Handover, _fields: Fields) -> str:
+    """The person has gone; the screen is free."""
+    return "finished"
+
+
+HANDOVER: Mapping[str, Row[Handover]] = {
+    "old_card": Row("KTP lama", "Old card", {"old_card": Action(record_old_card)}),
+    "card": Row("Kartu baru", "New card", {"read": Action(read_card)}),
+    "data": Row("Periksa data", "Check the data", {"confirm": Action(confirm_data), "dispute": Action(dispute_data)}),
+    "verify": Row(
+        "Cocokkan jari",
+        "Match the finger",
+        {
+            "capture": Action(match_finger, lambda h: h.asked is not None),
+            "other_finger": Action(fall_back, lambda h: h.may_fall_back),
+            "section_head": Action(section_head_decides, lambda h: h.has_no_finger),
+            "give_up": Action(give_up),
+        },
+    ),
+    "receipt": Row("Tanda terima", "Receipt", {"sign": Action(sign_receipt)}),
+    "result_berhasil": Row(
+        "Simpan", "Save", {"retry": Action(keep_berhasil)}, on_arrival=keep_berhasil, critical=True, shown=False
+    ),
+    "result_gagal": Row(
+        "Simpan", "Save", {"retry": Action(keep_gagal)}, on_arrival=keep_gagal, critical=True, shown=False
+    ),
+    "berhasil": Row("Berhasil", "Verified", {"finish": Action(finish)}, ends=True),
+    "gagal": Row("Gagal", "Failed", {"finish": Action(finish)}, ends=True, shown=False),
+    "cancelled": Row("Dibatalkan", "Cancelled", {"finish": Action(finish)}, ends=True, shown=False),
+    "finished": Row("Selesai", "Finished", ends=True, shown=False),
+}
+
+
+def start_handover(
+    services: Services, desk: ChipDesk, operator: str, *, nik: str = "", card_uid: str = ""
+) -> Procedure[Handover]:
+    """A new handover of a consigned card. Raises Refused for a card that is not here or is withdrawn."""
+    now_ms = services.clock.wall_ms()
+    checks = [check_operator(services.register, operator, role, now_ms) for role in HANDOVER_ROLES]
+    officer = next((check for check in checks if not isinstance(check, Refusal)), None)
+    if officer is None:
+        refused = Refusal.LEASE_ENDED if Refusal.LEASE_ENDED in checks else Refusal.OPERATOR_UNKNOWN
+        raise Refused(refused)
+    card = services.register.card(nik=nik, card_uid=card_uid)
+    if card is None:
+        raise Refused(Refusal.CARD_UNKNOWN)
+    if card.withdrawn:
+        raise Refused(Refusal.CARD_WITHDRAWN)
+    handover = Handover(services, desk, uuid7(services.clock), card, officer)
+
+    def cancel_devices() -> None:
+        services.sensors.cancel()
+        desk.cancel()
+
+    procedure: Procedure[Handover] = Procedure(
+        HANDOVER, "old_card", handover, services.clock, cancel_devices=cancel_devices, forget=Handover.forget
+    )
+    handover.clocks = procedure.closed_clocks
+    return procedure
+
+
+def asked_at_handover(procedure: Procedure[Handover]) -> tuple[Modality, int, str, str] | None:
+    """What the next action takes: modality, position, purpose, and whose it is."""
+    handover = procedure.context
+    match procedure.step:
+        case "verify" if handover.asked is not None:
+            return Modality.FINGER, int(handover.asked), "check", "resident"
+        case "verify" if handover.has_no_finger:
+            return Modality.FINGER, int(FingerPosition.RIGHT_INDEX), "section head", "officer"
+        case "receipt":
+            return Modality.SIGNATURE, 0, "receipt", "resident"
+        case _:
+            return None
