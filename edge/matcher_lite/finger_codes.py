@@ -1,0 +1,175 @@
+"""Describes each minutia by 256 bits that neither rotation nor translation of the finger changes.
+
+Around a minutia stands a cylinder: a disc of cells in space, turned to the minutia's direction, times layers of
+direction difference. Its neighbours blur into the cells; a soft threshold and a learnt projection give a real vector,
+whose signs are the code. Similar surroundings have a small Hamming distance. The cylinder follows Cappelli, Ferrara,
+Maltoni, "Minutia Cylinder-Code" (2010), without its validity masks; the projection is ours (`finger_learn`).
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from edge.matcher_lite import finger_parameters as p
+
+Plane = NDArray[np.float32]
+Codes = NDArray[np.uint64]
+
+PROJECTION_FILE = Path(__file__).with_name("finger_projection.npz")
+CODE_WORDS = p.CODE_BITS // 64
+
+
+class Projection(NamedTuple):
+    """axes: (cells, 256) float32; offset: (256,) float32. A bit is cells @ axes > offset."""
+
+    axes: Plane
+    offset: Plane
+
+
+def _disc() -> NDArray[np.int32]:
+    """Index of each cell of the square among those of the disc, −1 outside: (side, side)."""
+    centre = (np.arange(p.CYLINDER_SIDE) - (p.CYLINDER_SIDE - 1) / 2) * (2 * p.CYLINDER_RADIUS / p.CYLINDER_SIDE)
+    inside = np.hypot(*np.meshgrid(centre, centre)) <= p.CYLINDER_RADIUS
+    index = np.full(inside.shape, -1, np.int32)
+    index[inside] = np.arange(inside.sum(), dtype=np.int32)
+    return index
+
+
+_DISC = _disc()
+CELLS = int(_DISC.max() + 1) * p.CYLINDER_LAYERS
+
+
+@lru_cache(maxsize=1)
+def shipped_projection() -> Projection:
+    """The projection that this version's codes are made with."""
+    with np.load(PROJECTION_FILE) as stored:
+        return Projection(stored["axes"].astype(np.float32), stored["offset"].astype(np.float32))
+
+
+def describe(geometry: Plane, projection: Projection | None = None) -> Codes:
+    """Codes of all minutiae of a template.
+
+    geometry: (4, n) float32 rows x, y (px at 500 ppi, y up), cos, sin. Returns (n, 4) uint64, most telling bits first.
+    """
+    chosen = projection or shipped_projection()
+    if geometry.shape[1] == 0:
+        return np.zeros((0, CODE_WORDS), np.uint64)
+    return _pack(cells(geometry), chosen.axes, chosen.offset)
+
+
+def cells(geometry: Plane) -> Plane:
+    """Cylinder cells of all minutiae after the soft threshold, 0 where nothing is near: (n, CELLS) float32."""
+    return _cells(
+        geometry,
+        _DISC,
+        p.CYLINDER_LAYERS,
+        p.CYLINDER_RADIUS,
+        p.CYLINDER_SIGMA,
+        p.CYLINDER_SIGMA_DIRECTION,
+        p.CYLINDER_REACH * p.CYLINDER_SIGMA,
+        p.CELL_STEEPNESS,
+        p.CELL_MIDDLE,
+    )
+
+
+@njit(cache=True, nogil=True)
+def _layers(difference: float, sigma: float, share: Plane) -> None:
+    """Area of a Gaussian around `difference` (rad) that falls on each layer; written into `share`."""
+    layers = share.shape[0]
+    width = 2.0 * math.pi / layers
+    scale = 1.0 / (sigma * math.sqrt(2.0))
+    for layer in range(layers):
+        centre = -math.pi + (layer + 0.5) * width
+        gap = centre - difference
+        if gap > math.pi:
+            gap -= 2.0 * math.pi
+        elif gap < -math.pi:
+            gap += 2.0 * math.pi
+        share[layer] = 0.5 * (math.erf((gap + 0.5 * width) * scale) - math.erf((gap - 0.5 * width) * scale))
+
+
+@njit(cache=True, nogil=True)
+def _cells(
+    geometry: Plane,
+    disc: NDArray[np.int32],
+    layers: int,
+    radius: float,
+    sigma: float,
+    sigma_direction: float,
+    reach: float,
+    steepness: float,
+    middle: float,
+) -> Plane:
+    """See `cells`."""
+    count = geometry.shape[1]
+    side = disc.shape[0]
+    result = np.zeros((count, (disc.max() + 1) * layers), np.float32)
+    pitch = 2.0 * radius / side
+    share = np.zeros(layers, np.float32)
+    falloff = -0.5 / (sigma * sigma)
+    height = 1.0 / (sigma * math.sqrt(2.0 * math.pi))
+    span = int(reach / pitch)
+    across = np.zeros(side, np.float32)
+    for i in range(count):
+        x, y, c, s = geometry[0, i], geometry[1, i], geometry[2, i], geometry[3, i]
+        for j in range(count):
+            rx = geometry[0, j] - x
+            ry = geometry[1, j] - y
+            if j == i or rx * rx + ry * ry > (radius + reach) * (radius + reach):
+                continue
+            u = (c * rx + s * ry) / pitch + 0.5 * (side - 1)
+            v = (c * ry - s * rx) / pitch + 0.5 * (side - 1)
+            turn = math.atan2(c * geometry[3, j] - s * geometry[2, j], c * geometry[2, j] + s * geometry[3, j])
+            _layers(turn, sigma_direction, share)
+            left = max(math.ceil(u) - 1 - span, 0)
+            right = min(math.floor(u) + 2 + span, side)
+            for column in range(left, right):
+                across[column] = height * math.exp(falloff * ((column - u) * pitch) ** 2)
+            for row in range(max(math.ceil(v) - 1 - span, 0), min(math.floor(v) + 2 + span, side)):
+                down = np.float32(math.exp(falloff * ((row - v) * pitch) ** 2))
+                for column in range(left, right):
+                    if disc[row, column] >= 0:
+                        weight = down * across[column]
+                        first = disc[row, column] * layers
+                        for layer in range(layers):
+                            result[i, first + layer] += weight * share[layer]
+        _soften(result[i], steepness, middle)
+    return result
+
+
+@njit(cache=True, nogil=True)
+def _soften(row: Plane, steepness: float, middle: float) -> None:
+    """Sigmoid of each cell less that of an empty one, in place."""
+    empty = 1.0 / (1.0 + math.exp(steepness * middle))
+    for cell in range(row.shape[0]):
+        if row[cell] < 1e-5:
+            row[cell] = 0.0
+        else:
+            row[cell] = 1.0 / (1.0 + math.exp(-steepness * (row[cell] - middle))) - empty
+
+
+@njit(cache=True, nogil=True)
+def _pack(values: Plane, axes: Plane, offset: Plane) -> Codes:
+    """Signs of values @ axes − offset as words: (n, bits / 64) uint64. Empty cells cost nothing."""
+    bits = axes.shape[1]
+    codes = np.zeros((values.shape[0], bits // 64), np.uint64)
+    total = np.empty(bits, np.float32)
+    for i in range(values.shape[0]):
+        for b in range(bits):
+            total[b] = -offset[b]
+        for cell in range(axes.shape[0]):
+            value = values[i, cell]
+            if value != 0.0:
+                for b in range(bits):
+                    total[b] += value * axes[cell, b]
+        for b in range(bits):
+            if total[b] > 0.0:
+                codes[i, b // 64] |= np.uint64(1) << np.uint64(b % 64)
+    return codes

@@ -1,0 +1,36 @@
+"""Compares two templates: a score whose value names the false match rate, and the minutiae that met."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from contract.comparison import ComparisonScore
+from contract.errors import RemoteError
+from edge.matcher_lite.finger_calibration import shipped_calibration
+from edge.matcher_lite.finger_compare_kernel import raw_score
+from edge.matcher_lite.finger_template import ISO_EXTRACTOR, FingerTemplate
+
+
+def compare(probe: FingerTemplate, reference: FingerTemplate, *, explain: bool = False) -> ComparisonScore:
+    """How alike two templates are: value −10·log10(FMR), 0 where either shows no usable finger.
+
+    explain: also return the paired minutiae (probe index, reference index). RemoteError where the templates were made
+    by different extractors or versions, unless one came from an ISO record.
+    """
+    _check_makers(probe, reference)
+    met = np.empty((2, max(probe.geometry.shape[1], reference.geometry.shape[1])), np.int32)
+    raw, count = raw_score(probe.geometry, probe.codes, reference.geometry, reference.codes, met)
+    value, extrapolated = shipped_calibration().meaning(raw)
+    paired = tuple((int(i), int(j)) for i, j in met[:, :count].T) if explain else ()
+    return ComparisonScore(value, extrapolated, paired)
+
+
+def _check_makers(probe: FingerTemplate, reference: FingerTemplate) -> None:
+    if (probe.extractor, probe.version) == (reference.extractor, reference.version):
+        return
+    if ISO_EXTRACTOR in {probe.extractor, reference.extractor}:
+        return
+    raise RemoteError(
+        f"Templates of {probe.extractor} {probe.version} and {reference.extractor} {reference.version} do not compare.",
+        next_step="Extract both again from their images.",
+    )

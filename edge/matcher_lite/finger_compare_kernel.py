@@ -1,0 +1,288 @@
+"""Compares two prepared minutia sets: pair by code, let pairs that agree strengthen each other, check one alignment.
+
+A pair joins a probe minutia and a reference minutia whose codes are alike. True pairs agree with each other on
+distance, bearing and rotation; relaxation moves each pair's strength towards the support of the others. At last one
+rigid motion is fitted to the strongest pairs, and minutiae that meet under it are counted against those that should.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+from numba import njit
+from numba.core import types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from edge.matcher_lite import finger_parameters as p
+
+Plane = NDArray[np.float32]
+Codes = NDArray[np.uint64]
+Pairs = NDArray[np.int32]
+
+_PAIRS_MAX = p.PAIRS_MAX
+_TURN_COSINE_MIN = p.ROTATION_COSINE_MIN
+_STEPS = p.RELAXATION_STEPS
+_INERTIA = np.float32(p.RELAXATION_INERTIA)
+_DISTANCE_MAX = p.CODE_DISTANCE_MAX
+_SLACK = np.float32(p.PAIR_SLACK)
+_STRETCH = np.float32(p.PAIR_STRETCH)
+_BEARING = np.float32(p.PAIR_BEARING)
+_ROTATION = np.float32(p.PAIR_ROTATION)
+_STRONGEST_MIN = p.STRONGEST_MIN
+_STRONGEST_MAX = p.STRONGEST_MAX
+_MEET_DISTANCE = np.float32(p.MEET_DISTANCE)
+_MEET_COSINE = np.float32(p.MEET_COSINE_MIN)
+
+
+def _count_ones(_typing: Any, _word: Any) -> Any:
+    """Population count of a 64-bit word: one machine instruction where there is one."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
+
+    return types.uint64(types.uint64), generate
+
+
+_ones = cast("Callable[[Any], int]", intrinsic(_count_ones))
+
+
+@njit(cache=True, nogil=True)
+def _pair_up(ga: Plane, ca: Codes, gb: Plane, cb: Codes, pairs: Pairs, distances: Pairs) -> int:
+    """The nearest minutiae by code, rotation within bounds: fills `pairs` (2, n) and `distances`; returns how many."""
+    na = ga.shape[1]
+    nb = gb.shape[1]
+    distance = np.empty((na, nb), np.int32)
+    histogram = np.zeros(_DISTANCE_MAX + 1, np.int32)
+    for i in range(na):
+        c = ga[2, i]
+        s = ga[3, i]
+        a0 = ca[i, 0]
+        a1 = ca[i, 1]
+        a2 = ca[i, 2]
+        a3 = ca[i, 3]
+        for j in range(nb):
+            bits = _ones(a0 ^ cb[j, 0]) + _ones(a1 ^ cb[j, 1]) + _ones(a2 ^ cb[j, 2]) + _ones(a3 ^ cb[j, 3])
+            far = c * gb[2, j] + s * gb[3, j] < _TURN_COSINE_MIN
+            value = np.int32(_DISTANCE_MAX) if far or bits > _DISTANCE_MAX else np.int32(bits)
+            distance[i, j] = value
+            histogram[value] += 1
+    wanted = min(na, nb, _PAIRS_MAX)
+    limit = 0
+    below = 0
+    while limit < _DISTANCE_MAX and below + histogram[limit] < wanted:
+        below += histogram[limit]
+        limit += 1
+    count = 0
+    for i in range(na):
+        for j in range(nb):
+            value = distance[i, j]
+            if value > limit or value >= _DISTANCE_MAX:
+                continue
+            if value == limit and below >= wanted:
+                continue
+            if value == limit:
+                below += 1
+            pairs[0, count] = i
+            pairs[1, count] = j
+            distances[count] = value
+            count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _relax(ga: Plane, gb: Plane, pairs: Pairs, distances: Pairs, count: int, start: Plane, strength: Plane) -> None:
+    """Strength of each pair before (`start`) and after relaxation (`strength`)."""
+    rows = np.empty((8, count), np.float32)
+    for k in range(count):
+        i = pairs[0, k]
+        j = pairs[1, k]
+        rows[0, k] = ga[0, i]
+        rows[1, k] = ga[1, i]
+        rows[2, k] = gb[0, j]
+        rows[3, k] = gb[1, j]
+        rows[4, k] = ga[2, i] * gb[2, j] + ga[3, i] * gb[3, j]  # rotation that takes b to a
+        rows[5, k] = ga[3, i] * gb[2, j] - ga[2, i] * gb[3, j]
+        start[k] = np.float32(1.0) - np.float32(distances[k]) / np.float32(_DISTANCE_MAX)
+        strength[k] = start[k]
+    support = np.empty((count, count), np.float32)
+    for k in range(count):
+        _support(rows, k, support[k])
+    share = (np.float32(1.0) - _INERTIA) / np.float32(max(count - 1, 1))
+    total = np.empty(count, np.float32)
+    for _ in range(_STEPS):
+        total[:] = 0.0
+        for k in range(count):
+            value = strength[k]
+            for m in range(count):
+                total[m] += support[k, m] * value
+        for k in range(count):
+            strength[k] = _INERTIA * strength[k] + share * total[k]
+
+
+@njit(cache=True, nogil=True)
+def _support(rows: Plane, k: int, support: Plane) -> None:
+    """How well each pair agrees with pair k, 0..1; symmetric, 0 with itself."""
+    one = np.float32(1.0)
+    zero = np.float32(0.0)
+    for m in range(rows.shape[1]):
+        ax = rows[0, m] - rows[0, k]
+        ay = rows[1, m] - rows[1, k]
+        bx = rows[2, m] - rows[2, k]
+        by = rows[3, m] - rows[3, k]
+        da = np.sqrt(ax * ax + ay * ay)
+        db = np.sqrt(bx * bx + by * by)
+        c = rows[4, k] + rows[4, m]  # twice the mean rotation's cosine
+        s = rows[5, k] + rows[5, m]
+        turned_x = c * bx - s * by
+        turned_y = s * bx + c * by
+        scale = one / (one + da * db)
+        size = max(np.sqrt(c * c + s * s), np.float32(1e-3))
+        cross = (ax * turned_y - ay * turned_x) * scale / size
+        dot = (ax * turned_x + ay * turned_y) * scale / size
+        length = (da - db) / (_SLACK + _STRETCH * (da + db))
+        bearing = cross / _BEARING
+        rotation = (rows[4, k] * rows[5, m] - rows[5, k] * rows[4, m]) / _ROTATION
+        excess = length * length + bearing * bearing + rotation * rotation
+        agreement = max(zero, one - excess)
+        valid = dot > zero and rows[4, k] * rows[4, m] + rows[5, k] * rows[5, m] > zero and m != k
+        support[m] = agreement * agreement if valid else zero
+
+
+@njit(cache=True, nogil=True)
+def _strongest(start: Plane, strength: Plane, count: int, wanted: int, order: Pairs) -> int:
+    """Indices of the `wanted` pairs whose strength held best against their start; returns how many."""
+    gained = np.empty(count, np.float32)
+    for k in range(count):
+        gained[k] = strength[k] / start[k] if start[k] > 0.0 else 0.0
+    taken = min(wanted, count)
+    for n in range(taken):
+        best = 0
+        for k in range(1, count):
+            if gained[k] > gained[best]:
+                best = k
+        order[n] = best
+        gained[best] = -1.0
+    return taken
+
+
+@njit(cache=True, nogil=True)
+def _fit(ga: Plane, gb: Plane, pairs: Pairs, weight: Plane, chosen: Pairs, count: int, motion: Plane) -> bool:
+    """Least-squares rigid motion of b onto a over the chosen pairs: motion = (cos, sin, x, y)."""
+    w = ax = ay = bx = by = 0.0
+    for n in range(count):
+        k = chosen[n]
+        v = weight[k]
+        w += v
+        ax += v * ga[0, pairs[0, k]]
+        ay += v * ga[1, pairs[0, k]]
+        bx += v * gb[0, pairs[1, k]]
+        by += v * gb[1, pairs[1, k]]
+    if w <= 0.0:
+        return False
+    ax, ay, bx, by = ax / w, ay / w, bx / w, by / w
+    c = s = 0.0
+    for n in range(count):
+        k = chosen[n]
+        i = pairs[0, k]
+        j = pairs[1, k]
+        v = weight[k]
+        ux, uy = ga[0, i] - ax, ga[1, i] - ay
+        vx, vy = gb[0, j] - bx, gb[1, j] - by
+        c += v * (ux * vx + uy * vy + 100.0 * (ga[2, i] * gb[2, j] + ga[3, i] * gb[3, j]))
+        s += v * (uy * vx - ux * vy + 100.0 * (ga[3, i] * gb[2, j] - ga[2, i] * gb[3, j]))
+    size = math.sqrt(c * c + s * s)
+    if size <= 0.0:
+        return False
+    c, s = c / size, s / size
+    motion[0] = c
+    motion[1] = s
+    motion[2] = ax - (c * bx - s * by)
+    motion[3] = ay - (s * bx + c * by)
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _meet(ga: Plane, gb: Plane, motion: Plane, met: Pairs) -> tuple[int, int, int]:
+    """Minutiae that meet under the motion, and how many of either side lie in the shared box.
+
+    met: (2, n) int32 takes the partners. Returns (met, a's in the box, b's in the box).
+    """
+    na = ga.shape[1]
+    nb = gb.shape[1]
+    moved = np.empty((4, nb), np.float32)
+    c, s, tx, ty = motion[0], motion[1], motion[2], motion[3]
+    for j in range(nb):
+        moved[0, j] = c * gb[0, j] - s * gb[1, j] + tx
+        moved[1, j] = s * gb[0, j] + c * gb[1, j] + ty
+        moved[2, j] = c * gb[2, j] - s * gb[3, j]
+        moved[3, j] = s * gb[2, j] + c * gb[3, j]
+    left = max(ga[0].min(), moved[0].min()) - _MEET_DISTANCE
+    right = min(ga[0].max(), moved[0].max()) + _MEET_DISTANCE
+    low = max(ga[1].min(), moved[1].min()) - _MEET_DISTANCE
+    high = min(ga[1].max(), moved[1].max()) + _MEET_DISTANCE
+    inside_a = 0
+    inside_b = 0
+    for i in range(na):
+        if left <= ga[0, i] <= right and low <= ga[1, i] <= high:
+            inside_a += 1
+    nearest = np.full(nb, np.float32(1e9), np.float32)
+    owner = np.full(nb, -1, np.int32)
+    for j in range(nb):
+        if left <= moved[0, j] <= right and low <= moved[1, j] <= high:
+            inside_b += 1
+    limit = _MEET_DISTANCE * _MEET_DISTANCE
+    for i in range(na):
+        best = -1
+        best_gap = limit
+        for j in range(nb):
+            dx = moved[0, j] - ga[0, i]
+            dy = moved[1, j] - ga[1, i]
+            gap = dx * dx + dy * dy
+            if gap < best_gap and moved[2, j] * ga[2, i] + moved[3, j] * ga[3, i] > _MEET_COSINE:
+                best = j
+                best_gap = gap
+        if best >= 0 and best_gap < nearest[best]:
+            nearest[best] = best_gap
+            owner[best] = i
+    count = 0
+    for j in range(nb):
+        if owner[j] >= 0:
+            met[0, count] = owner[j]
+            met[1, count] = j
+            count += 1
+    return count, inside_a, inside_b
+
+
+@njit(cache=True, nogil=True)
+def raw_score(ga: Plane, ca: Codes, gb: Plane, cb: Codes, met: Pairs) -> tuple[float, int]:
+    """Similarity of two prepared templates, 0 and up, and how many minutiae met (listed in `met`, (2, n))."""
+    na = ga.shape[1]
+    nb = gb.shape[1]
+    if na < 2 or nb < 2:
+        return 0.0, 0
+    most = min(na, nb, _PAIRS_MAX)
+    pairs = np.empty((2, most), np.int32)
+    distances = np.empty(most, np.int32)
+    count = _pair_up(ga, ca, gb, cb, pairs, distances)
+    if count < 2:
+        return 0.0, 0
+    start = np.empty(count, np.float32)
+    strength = np.empty(count, np.float32)
+    _relax(ga, gb, pairs, distances, count, start, strength)
+    rise = 1.0 / (1.0 + math.exp(-0.4 * (min(na, nb) - 20.0)))
+    wanted = _STRONGEST_MIN + int(rise * (_STRONGEST_MAX - _STRONGEST_MIN) + 0.5)
+    order = np.empty(wanted, np.int32)
+    taken = _strongest(start, strength, count, wanted, order)
+    total = 0.0
+    for n in range(taken):
+        total += strength[order[n]]
+    motion = np.empty(4, np.float32)
+    if not _fit(ga, gb, pairs, strength, order, taken, motion):
+        return 0.0, 0
+    agreed, inside_a, inside_b = _meet(ga, gb, motion, met)
+    alignment = agreed**2.5 / max(inside_a * inside_b, 1)
+    return total / wanted * math.sqrt(alignment), agreed

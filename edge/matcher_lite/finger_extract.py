@@ -1,0 +1,83 @@
+"""From a finger image to a template: the extractor as its figure, one line per stage.
+
+`observe`, where given, is called with the name and the outcome of every stage; `finger_trace` draws pages from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.finger_minutiae import MinutiaKind
+from contract.sample import FingerPosition
+from edge.matcher_lite import finger_parameters as p
+from edge.matcher_lite.finger_fidelity import trust as fidelity
+from edge.matcher_lite.finger_input import as_grey, checked_ppi, resample
+from edge.matcher_lite.finger_minutiae import Residues, locate, prune
+from edge.matcher_lite.finger_orientation import orient
+from edge.matcher_lite.finger_quality import FingerQuality, darkness, judge
+from edge.matcher_lite.finger_ridges import draw
+from edge.matcher_lite.finger_segment import normalise, segment
+from edge.matcher_lite.finger_spectrum import enhance
+from edge.matcher_lite.finger_template import FingerTemplate, build
+
+Observe = Callable[[str, Any], None]
+
+
+def extract(
+    image: NDArray[Any],
+    ppi: int = 500,
+    position: FingerPosition = FingerPosition.UNKNOWN,
+    observe: Observe | None = None,
+) -> FingerTemplate:
+    """Template of one finger.
+
+    image: (H, W) grey, dark ridges or light ones; other sample types and colour are converted. ppi: resolution of the
+    image, 150 to 4000. A picture without a usable finger gives a template with `usable` False; an array that is no
+    image, or shows more than one finger's area, is a RemoteError (a ValueError).
+    """
+    see = observe or _nothing
+    see("grey", grey := resample(as_grey(image), checked_ppi(ppi)))
+    see("normalised", planes := normalise(grey))
+    plane, deviation = planes
+    see("segment", masks := segment(deviation))
+    finger, interior = masks
+    see("spectrum", enhanced := enhance(plane, finger))
+    see("orientation", rough := orient(enhanced))
+    see("ridges", ridges := draw(enhanced, rough[0], finger))
+    see("direction", field := orient(ridges))
+    theta, coherence = field
+    see("trust", trust := fidelity(plane, ridges, coherence))
+    see("residues", found := locate(ridges, theta, interior, trust))
+    see("minutiae", kept := prune(found))
+    see("quality", quality := judge(interior, trust, kept.score, darkness(grey, plane, finger)))
+    return _template(kept, quality, (grey.shape[1], grey.shape[0]), position)
+
+
+def _nothing(_name: str, _value: Any) -> None:
+    return None
+
+
+def _template(
+    kept: Residues, quality: FingerQuality, size: tuple[int, int], position: FingerPosition
+) -> FingerTemplate:
+    """Minutiae in template units; none where the quality says that there is no finger."""
+    scale = p.TEMPLATE_PPI / p.WORKING_PPI
+    rows = slice(None) if quality.value > 0 else slice(0)
+    kind = np.where(kept.ending > 0, int(MinutiaKind.ENDING), int(MinutiaKind.BIFURCATION)).astype(np.uint8)
+    score = np.clip(np.round(kept.score * 100), 1, 100).astype(np.uint8)
+    return build(
+        (kept.x[rows] + 0.5) * scale - 0.5,
+        (kept.y[rows] + 0.5) * scale - 0.5,
+        np.arctan2(-kept.dy[rows], kept.dx[rows]),
+        kind[rows],
+        score[rows],
+        size=(round(size[0] * scale), round(size[1] * scale)),
+        position=position,
+        quality=quality.value,
+        advice=quality.advice,
+        stamp=(p.EXTRACTOR, p.EXTRACTOR_VERSION),
+    )

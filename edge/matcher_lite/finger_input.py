@@ -1,0 +1,82 @@
+"""The door of the extractor: whatever array comes in leaves as 8-bit grey at the working resolution, or is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.errors import RemoteError
+from edge.matcher_lite import finger_parameters as p
+
+Grey = NDArray[np.uint8]
+
+
+def as_grey(image: NDArray[Any]) -> Grey:
+    """8-bit grey of an array that is 1-bit, 8-bit, 16-bit, floating (0..1 or 0..255), grey, grey + alpha or colour.
+
+    image: (H, W) or (H, W, 1..4). RemoteError where it is none of these, empty or beyond 64 megapixels.
+    """
+    pixels = np.asarray(image)
+    if pixels.ndim not in {2, 3} or pixels.size == 0:
+        raise RemoteError(
+            f"An array of shape {pixels.shape} is no image.", next_step="Give height × width grey values."
+        )
+    if pixels.shape[0] * pixels.shape[1] > p.IMAGE_PIXELS_MAX:
+        raise RemoteError(
+            f"The image has {pixels.shape[1]} × {pixels.shape[0]} pixels, more than any finger needs.",
+            next_step="Cut the image to one finger, or give a smaller resolution.",
+        )
+    levels: Grey = _as_bytes(pixels)
+    if levels.ndim == 2:
+        return np.ascontiguousarray(levels)
+    channels = levels.shape[2]
+    if channels <= 2:
+        return np.ascontiguousarray(levels[:, :, 0])
+    if channels <= 4:
+        code = cv2.COLOR_RGB2GRAY if channels == 3 else cv2.COLOR_RGBA2GRAY
+        return np.asarray(cv2.cvtColor(np.ascontiguousarray(levels), code), np.uint8)
+    raise RemoteError(f"An image of {channels} channels is unknown here.", next_step="Give a grey or colour image.")
+
+
+def _as_bytes(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Samples scaled to 0..255 by the range of their type."""
+    if pixels.dtype == np.uint8:
+        return np.asarray(pixels, np.uint8)
+    if pixels.dtype == np.bool_:
+        return pixels.astype(np.uint8) * np.uint8(255)
+    if pixels.dtype == np.uint16:
+        return (pixels >> 8).astype(np.uint8)
+    if pixels.dtype.kind in "iu":
+        return np.clip(pixels, 0, 255).astype(np.uint8)
+    if pixels.dtype.kind == "f":
+        finite = np.nan_to_num(pixels.astype(np.float32), nan=0.0, posinf=255.0, neginf=0.0)
+        return np.clip(finite * 255.0 if finite.max() <= 1.0 else finite, 0.0, 255.0).astype(np.uint8)
+    raise RemoteError(f"Samples of type {pixels.dtype} are no grey values.", next_step="Give 8-bit grey values.")
+
+
+def checked_ppi(ppi: float) -> float:
+    """The resolution, or RemoteError where no ridge can be seen at it."""
+    if not p.PPI_MIN <= ppi <= p.PPI_MAX:
+        raise RemoteError(
+            f"A finger image of {ppi} ppi cannot be read; ridges need {p.PPI_MIN} to {p.PPI_MAX}.",
+            next_step="State the scanner's true resolution, or scan again at 500 ppi.",
+        )
+    return float(ppi)
+
+
+def resample(grey: Grey, ppi: float) -> Grey:
+    """The image at 333 ppi; RemoteError where that is more than one finger's area, which has to be split first."""
+    scale = p.WORKING_PPI / ppi
+    height = max(round(grey.shape[0] * scale), 1)
+    width = max(round(grey.shape[1] * scale), 1)
+    if height * width > p.WORKING_PIXELS_MAX:
+        raise RemoteError(
+            f"At {ppi:g} ppi the image is {width / p.WORKING_PPI * 25.4:.0f} mm wide and "
+            f"{height / p.WORKING_PPI * 25.4:.0f} mm high: more than one finger.",
+            next_step="Split a slap into fingers first, or state the true resolution.",
+        )
+    method = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_CUBIC
+    return cv2.resize(grey, (width, height), interpolation=method).astype(np.uint8)

@@ -1,0 +1,106 @@
+"""Every constant of the fingerprint extractor and comparator, so that tuning is an edit of one file.
+
+Lengths of the extractor are pixels of its working image (333 ppi, 13.1 px/mm: a ridge period of 9 px at 500 ppi is
+6 px here). Lengths of descriptors and comparison are pixels at 500 ppi (19.7 px/mm), the unit of templates.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Identity of what we produce. Raise the version whenever templates of old and new code must not be compared.
+EXTRACTOR: Final = "rekam-finger"
+EXTRACTOR_VERSION: Final = 1
+
+# Door: what an image may be.
+PPI_MIN: Final = 150
+PPI_MAX: Final = 4000
+IMAGE_PIXELS_MAX: Final = 64_000_000
+WORKING_PIXELS_MAX: Final = 1_000_000  # 1 megapixel at 333 ppi is 76 mm × 76 mm: more than any one finger
+TEMPLATE_PPI: Final = 500.0
+WORKING_PPI: Final = 500.0 / 1.5
+
+# Normalisation and segmentation.
+FLAT_WINDOW: Final = 5  # side of the window in which a flat area shows no range
+FLAT_RANGE_MAX: Final = 2  # grey levels
+NORMALISE_WINDOW: Final = 17
+CONTRAST_MIN: Final = 6.0  # grey-level standard deviation below which nothing is a ridge
+CONTRAST_SHARE: Final = 0.5  # of the median standard deviation
+MASK_CLOSE: Final = 13
+MASK_OPEN: Final = 17
+MASK_ERODE: Final = 13
+
+# Block spectrum.
+BLOCK: Final = 24
+BLOCK_STEP: Final = 12
+PERIOD_MIN: Final = 2.8
+PERIOD_MAX: Final = 11.0
+WAVES: Final = 9  # wave numbers 0..8 per axis: 24 / 2.8 = 8.6
+
+# Orientation.
+TENSOR_SIGMA: Final = 2.5  # half-resolution pixels
+
+# Oriented band-pass.
+GABOR_SIDE: Final = 11
+GABOR_ORIENTATIONS: Final = 32
+GABOR_PERIOD: Final = 6.0
+GABOR_SIGMA_ACROSS: Final = 2.0
+GABOR_SIGMA_ALONG: Final = 3.0
+RIDGE_BLUR_SIGMA: Final = 0.7
+
+# Minutiae.
+OPPOSED_ALONG: Final = 8.0  # half axes of the ellipse in which two opposed minutiae are one scar or gap
+OPPOSED_ACROSS: Final = 4.0
+OPPOSED_ANGLE_MAX: Final = 0.8  # rad from exactly opposed
+MINUTIA_QUALITY_MIN: Final = 0.3
+MINUTIAE_MAX: Final = 100
+TYPE_PROBE: Final = 3.0  # how far before and behind a minutia its ridge phase is read
+QUALITY_SIGMA: Final = 6.0  # neighbourhood in which fidelity of the ridges is judged
+
+# Minutia codes: a cylinder of space × direction around each minutia, projected to bits.
+CYLINDER_SIDE: Final = 16  # cells across
+CYLINDER_LAYERS: Final = 6  # cells of direction
+CYLINDER_RADIUS: Final = 70.0
+CYLINDER_SIGMA: Final = 28.0 / 3.0
+CYLINDER_SIGMA_DIRECTION: Final = 0.6981317  # 2π/9
+CYLINDER_REACH: Final = 3.0  # in sigmas: farther contributions are nil
+CELL_STEEPNESS: Final = 400.0
+CELL_MIDDLE: Final = 0.005
+CODE_BITS: Final = 256
+SHORT_CODE_BITS: Final = 128
+
+# Comparison.
+PAIRS_MAX: Final = 40
+ROTATION_COSINE_MIN: Final = 0.5  # 60°
+RELAXATION_STEPS: Final = 5
+RELAXATION_INERTIA: Final = 0.5
+CODE_DISTANCE_MAX: Final = 128  # what unrelated minutiae have
+PAIR_SLACK: Final = 7.0  # px by which distances within two agreeing pairs may differ
+PAIR_STRETCH: Final = 0.02  # and more by this share of their sum
+PAIR_BEARING: Final = 0.35  # sine of the difference of bearings
+PAIR_ROTATION: Final = 0.4
+STRONGEST_MIN: Final = 4
+STRONGEST_MAX: Final = 12
+MEET_DISTANCE: Final = 14.0
+MEET_COSINE_MIN: Final = 0.9009689  # 25.7°, π/7
+
+# Quality and usability.
+USABLE_AREA_MM2_MIN: Final = 12.0
+USABLE_MINUTIAE_MIN: Final = 4
+USABLE_TRUST_MIN: Final = 0.35
+SOUND_TRUST: Final = 0.6
+GOOD_AREA_MM2: Final = 120.0
+GOOD_EVIDENCE: Final = 15.0
+GOOD_TRUST: Final = 0.8
+GOOD_QUALITY: Final = 60
+SMALL_AREA_MM2: Final = 70.0
+DRY_DARKNESS: Final = 0.3
+WET_DARKNESS: Final = 0.7
+SMEARED_TRUST: Final = 0.6
+FEW_MINUTIAE: Final = 15
+
+# Templates.
+COORDINATE_STEPS: Final = 16  # stored coordinates are sixteenths of a pixel at 500 ppi
+ANGLE_STEPS: Final = 65536  # stored angles are this many parts of a turn
+TEMPLATE_MINUTIAE_MAX: Final = 255
+TEMPLATE_BYTES_MAX: Final = 16384
