@@ -65,6 +65,7 @@ class Register:
         self._notices = self._load(NOTICE, Notice)
         self._keys = {key.epoch: key for key in self._load(SITE_KEY, SiteKey).values()}
         self._cards = self._load(CARD, ConsignedCard)
+        self._settled = {uid: CardOutcome(value.decode()) for uid, value in store.items(SETTLED)}
         self._claims = {nik: Claim(nik, value[1:].decode(), value[:1] == b"\x01") for nik, value in store.items(CLAIM)}
 
     # --- what the hub says ---
