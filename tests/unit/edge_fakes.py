@@ -1,0 +1,265 @@
+"""Fakes that speak the agent's ports: devices, examiner and keeper of one unit, with a person in front of it.
+
+A frame's pixels carry who and what is shown; the examiner's templates say so, and two compare alike where they are
+the same person's same finger. Nothing sleeps and nothing is drawn at random.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from contract.comparison import Candidate, ComparisonScore
+from contract.dispatch import ConsignedCard, GalleryEntry, OperatorEntry, RegisterEntry, RegisterPage, Roster
+from contract.errors import CaptureRetry, DeviceError
+from contract.lifecycle import RecordState
+from contract.packet import Biodata, Body, PacketKind
+from contract.sample import FingerPosition, IrisPosition
+from contract.transfer import Receipt
+from edge.capture_state import Services
+from edge.config import PolicyTable
+from edge.ports import ChipContent, Examined, Kept
+from edge.register import Claim, Register
+from edge.sealed_store import SealedStore
+from edge.sensors.interface import Frame, PenPoint
+
+NIK = "9901014107900001"
+CARD_UID = "04A1B2C3D4E5F6"
+PAPERS = ("application-form", "family-card")
+OPERATOR, SECOND, HEAD = "op-siti", "op-budi", "kasi-dewi"
+KEY = ec.derive_private_key(0x5EED, ec.SECP256R1())
+
+
+class SetClock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now_ms = 1_790_000_000_000
+
+    def wall_ms(self) -> int:
+        return self.now_ms
+
+    def monotonic_ms(self) -> int:
+        return self.now_ms - 1_780_000_000_000
+
+
+def biodata(nik: str = NIK, name: str = "SARI CONTOH") -> Biodata:
+    return Biodata(
+        nik=nik, name=name, birth_place="CONTOH", birth_date="1990-07-01", sex="PEREMPUAN", blood_type="O",
+        address="JL. CONTOH 1", rt_rw="001/002", village="DESA CONTOH", district="KECAMATAN CONTOH",
+        regency="KABUPATEN CONTOH", province="PROVINSI CONTOH", religion="ISLAM", marital_status="KAWIN",
+        occupation="PETANI", nationality="WNI",
+    )  # fmt: skip
+
+
+def operator_entry(name: str, *roles: str, lease_until_ms: int = 2_000_000_000_000) -> OperatorEntry:
+    return OperatorEntry(
+        operator=name,
+        name=name.upper(),
+        roles=roles,
+        templates={2: f"{name}/2".encode(), 7: f"{name}/7".encode()},
+        public_key=KEY.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        ),
+        private_key=KEY.private_bytes(
+            serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ),
+        lease_until_ms=lease_until_ms,
+    )
+
+
+@dataclass
+class FakeSensors:
+    """One person in front of the unit. missing: fingers that never come; faults: raised once each, first to last."""
+
+    person: str = "sari"
+    fingers: dict[FingerPosition, tuple[str, int]] = field(default_factory=dict)
+    quality: int = 80
+    iris_quality: dict[IrisPosition, int] = field(default_factory=dict)
+    missing: set[FingerPosition] = field(default_factory=set)
+    faults: list[Exception] = field(default_factory=list)
+    ink: int = 40
+    cancelled: int = 0
+    calls: list[str] = field(default_factory=list)
+
+    def _frame(self, text: str, quality: int) -> Frame:
+        return Frame(np.zeros((2, 2), np.uint8), 500, {"shows": text, "quality": str(quality)})
+
+    def _fault(self, call: str) -> None:
+        self.calls.append(call)
+        if self.faults:
+            raise self.faults.pop(0)
+
+    async def photo(self) -> Frame:
+        self._fault("photo")
+        return self._frame(f"{self.person}/face", self.quality)
+
+    async def photo_preview(self) -> Frame:
+        return self._frame(f"{self.person}/face", self.quality)
+
+    async def finger(self, position: FingerPosition) -> Frame:
+        self._fault(f"finger {int(position)}")
+        if position in self.missing:
+            raise CaptureRetry("No finger came.", next_step="Letakkan jari.")
+        person, shown = self.fingers.get(position, (self.person, int(position)))
+        return self._frame(f"{person}/{shown}", self.quality)
+
+    async def irises(self, positions: Sequence[IrisPosition]) -> Sequence[Frame]:
+        self._fault("irises")
+        return [
+            self._frame(f"{self.person}/iris{int(eye)}", self.iris_quality.get(eye, self.quality)) for eye in positions
+        ]
+
+    async def pen(self) -> Sequence[PenPoint]:
+        self._fault("pen")
+        return [PenPoint(10 * n, 100 + n % 7, 20_000, 10 * n, True) for n in range(self.ink)]
+
+    def pen_preview(self) -> Sequence[PenPoint]:
+        return []
+
+    def cancel(self) -> None:
+        self.cancelled += 1
+
+
+@dataclass
+class FakeExaminer:
+    """Templates are the names of what was shown; site: captures that the site's 1:N holds."""
+
+    site: dict[str, set[bytes]] = field(default_factory=dict)
+
+    async def finger(self, frame: Frame, position: FingerPosition) -> Examined:
+        shows = frame.metadata["shows"].encode()
+        return Examined(b"FIR " + shows, int(frame.metadata["quality"]), b"jpeg", shows)
+
+    async def face(self, frame: Frame) -> Examined:
+        return Examined(b"FAC " + frame.metadata["shows"].encode(), int(frame.metadata["quality"]), b"jpeg")
+
+    async def iris(self, frame: Frame, position: IrisPosition) -> Examined:
+        return Examined(b"IIR " + frame.metadata["shows"].encode(), int(frame.metadata["quality"]), b"jpeg")
+
+    async def compare(self, probe: bytes, references: Sequence[bytes]) -> list[ComparisonScore]:
+        return [ComparisonScore(80.0 if probe == reference else 5.0) for reference in references]
+
+    async def search_site(self, probes: Mapping[FingerPosition, bytes], fmr: float) -> list[Candidate]:
+        return [
+            Candidate(capture, ComparisonScore(80.0))
+            for capture, held in self.site.items()
+            if held & set(probes.values())
+        ]
+
+
+@dataclass
+class FakeKeeper:
+    """Keeps bodies in a list. faults: raised before anything is kept."""
+
+    register: Register
+    full: bool = False
+    kept: list[tuple[PacketKind, str, Body]] = field(default_factory=list)
+    entries: list[GalleryEntry] = field(default_factory=list)
+    faults: list[Exception] = field(default_factory=list)
+    receipts: dict[str, Receipt] = field(default_factory=dict)
+
+    async def is_full(self) -> bool:
+        return self.full
+
+    async def keep(self, kind: PacketKind, packet_id: str, body: Body) -> Kept:
+        if self.faults:
+            raise self.faults.pop(0)
+        self.kept.append((kind, packet_id, body))
+        return Kept(packet_id, "ab" * 32, 1_790_000_000_000)
+
+    async def keep_capture(self, packet_id: str, body: Body, entry: GalleryEntry) -> Kept:
+        kept = await self.keep(PacketKind.ENROLMENT, packet_id, body)
+        self.register.keep_claim(Claim(entry.nik, packet_id, confirmed=True))
+        self.entries.append(entry)
+        return kept
+
+    async def receipt(self, pid: str) -> Receipt | None:
+        return self.receipts.get(pid)
+
+
+@dataclass
+class FakeDesk:
+    """A reader with one card on it."""
+
+    chip: ChipContent
+    attested: Biodata | None = None
+    faults: list[Exception] = field(default_factory=list)
+
+    async def read(self, card: ConsignedCard) -> ChipContent:
+        if self.faults:
+            raise self.faults.pop(0)
+        return self.chip
+
+    def attested_biodata(self, card: ConsignedCard, chip: ChipContent) -> Biodata:
+        if self.attested is None:
+            raise DeviceError("no attestation")
+        return self.attested
+
+    def cancel(self) -> None:
+        return
+
+
+@dataclass
+class Bench:
+    """A unit made of fakes, with a register that knows one resident and three officers."""
+
+    store: SealedStore
+    clock: SetClock
+    register: Register
+    sensors: FakeSensors
+    examiner: FakeExaminer
+    keeper: FakeKeeper
+    services: Services
+
+
+def make_bench(folder: Path, *, status: RecordState = RecordState.UNREGISTERED, eligible: bool = True) -> Bench:
+    clock = SetClock()
+    store = SealedStore(folder / "unit.db", bytes(range(32)))
+    register = Register(store, "9901-A", clock)
+    entry = RegisterEntry(biodata=biodata(), status=status, eligible=eligible, required_papers=PAPERS)
+    register.take_page(RegisterPage(site="9901-A", page="p1", version=1, entries=(entry,)))
+    register.take_roster(
+        Roster(
+            version=1,
+            operators=(
+                operator_entry(OPERATOR, "operator"),
+                operator_entry(SECOND, "front-desk-officer"),
+                operator_entry(HEAD, "section-head"),
+                operator_entry("op-late", "operator", lease_until_ms=1),
+            ),
+        )
+    )
+    sensors, examiner, keeper = FakeSensors(), FakeExaminer(), FakeKeeper(register)
+    services = Services(sensors, examiner, keeper, register, PolicyTable(), clock)
+    return Bench(store, clock, register, sensors, examiner, keeper, services)
+
+
+def consigned(**changes: object) -> ConsignedCard:
+    fields: dict[str, object] = {
+        "capture_id": "01920000-0000-7000-8000-000000000001", "nik": NIK, "name": "SARI CONTOH", "card_uid": CARD_UID,
+        "card_number": "C-1", "attestation": b"sealed", "old_card_due": True, "issuer_key": bytes(91),
+    }  # fmt: skip
+    return ConsignedCard.model_validate(fields | changes)
+
+
+def chip(
+    uid: str = CARD_UID,
+    nik: str = NIK,
+    fingers: Sequence[int] = (2, 7),
+    person: str = "sari",
+    name: str = "SARI CONTOH",
+) -> ChipContent:
+    return ChipContent(
+        card_uid=uid,
+        card_number="C-1",
+        biodata=biodata(nik, name),
+        portrait=b"jp2",
+        templates={FingerPosition(finger): f"{person}/{finger}".encode() for finger in fingers},
+        attestation_key=bytes(32),
+    )
