@@ -317,7 +317,9 @@ class _Session:
         try:
             return await asyncio.wait_for(future, self._settings.acknowledge_timeout_s)
         except TimeoutError:
-            raise Disconnected("The broker does not acknowledge.") from None
+            silent = Disconnected("The broker does not acknowledge.")
+            self._end(silent)  # what waits in this client would only be sent twice
+            raise silent from None
         finally:
             self._acknowledgements.pop(mid, None)
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from contract.errors import DeviceError, TransientError
 
 REASONS_TOO_LARGE = (0x95, 0x97)  # packet too large, quota exceeded
-ACKNOWLEDGE_TIMEOUT_S = 20.0
+ACKNOWLEDGE_TIMEOUT_S = 180.0  # a window of chunks on a line of 24 kbit/s
 CONNECT_TIMEOUT_S = 10.0
 
 
-class Disconnected(TransientError):  # noqa: N818 - a state of the line, which passes
+class Disconnected(TransientError):
     """There is no connection, or it ended. reason_code: the broker's (MQTT 5, 3.14.2.1), or None for the network."""
 
     default_next_step = "The unit connects again by itself; if this lasts, press 'link check'."

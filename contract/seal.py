@@ -52,7 +52,7 @@ _RECIPIENT_PROTECTED: Final = cbor2.dumps({_ALGORITHM: _ECDH_ES_A256KW})
 _WRAP_CONTEXT: Final = {"alg": "A256KW"}
 
 
-class UnknownSigner(RemoteError):  # noqa: N818 - named by what it is
+class UnknownSigner(RemoteError):
     """The bytes opened, but nobody whom we know has signed them; `signer` is who they claim."""
 
     def __init__(self, signer: str) -> None:
@@ -63,7 +63,7 @@ class UnknownSigner(RemoteError):  # noqa: N818 - named by what it is
         self.signer = signer
 
 
-class WronglyAddressed(RemoteError):  # noqa: N818 - named by what it is
+class WronglyAddressed(RemoteError):
     """The bytes are sealed, but not to this key."""
 
 

@@ -37,6 +37,7 @@ WINDOW_CHUNKS = 8
 NEED_RANGES_MAX = 512
 MESSAGE_BYTES_MAX = 16 * 1024
 RECEIPT_PURPOSE = "receipt"
+ATTEMPT_ANEW = 0
 
 _CHUNK_HEAD = struct.Struct(">II")
 
@@ -46,8 +47,13 @@ Index = Annotated[int, Field(ge=0, lt=CHUNKS_MAX)]
 
 
 class Offer(Model):
-    """A unit offers one packet (its pid is in the topic). `count` follows from length and chunk, and is checked."""
+    """A unit offers one packet (its pid is in the topic).
 
+    attempt: a number that the answer repeats, so that a late answer to an earlier offer is not taken for this one's;
+    count: follows from length and chunk, and is checked.
+    """
+
+    attempt: Annotated[int, Field(ge=1, le=2**53)]
     length: Length
     chunk: Annotated[int, Field(ge=CHUNK_BYTES_MIN, le=CHUNK_BYTES_MAX)]
     count: Annotated[int, Field(ge=1, le=CHUNKS_MAX)]
@@ -64,9 +70,11 @@ class Offer(Model):
 class Need(Model):
     """The hub's answer to an offer: which chunks it lacks, as (first, last) inclusive and ascending.
 
+    attempt: the offer's, or ATTEMPT_ANEW where the chunks did not make up the packet and all are needed again;
     retry_after_ms: above 0 the hub takes nothing now (quota), and the unit asks again after that time.
     """
 
+    attempt: Annotated[int, Field(ge=ATTEMPT_ANEW, le=2**53)]
     chunk: Annotated[int, Field(ge=CHUNK_BYTES_MIN, le=CHUNK_BYTES_MAX)]
     ranges: Annotated[tuple[tuple[Index, Index], ...], Field(max_length=NEED_RANGES_MAX)]
     retry_after_ms: Annotated[int, Field(ge=0, le=3_600_000)] = 0

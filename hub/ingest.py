@@ -30,6 +30,7 @@ from contract.packet import decode as decode_packet
 from contract.seal import OpeningKey, PublicKey, StatementKey, UnknownSigner, open_sealed
 from contract.topics import DN_NEED, DN_RECEIPT, HUB_STATE, UP_CHUNK, UP_OFFER, UP_STATE
 from contract.transfer import (
+    ATTEMPT_ANEW,
     MESSAGE_BYTES_MAX,
     HubState,
     Need,
@@ -167,13 +168,14 @@ class Ingest:
         try:
             part = self._parts.open(unit, pid, offer)
         except QuotaReached as quota:
-            return [self._need(unit, pid, Need(chunk=offer.chunk, ranges=(), retry_after_ms=quota.retry_after_ms))]
+            return [self._need(unit, pid, self._later(offer, quota.retry_after_ms))]
         except DeviceError as full:
             log.warning("disk does not take parts", **full.diagnostics())
-            return [self._need(unit, pid, Need(chunk=offer.chunk, ranges=(), retry_after_ms=DISK_RETRY_AFTER_MS))]
+            return [self._need(unit, pid, self._later(offer, DISK_RETRY_AFTER_MS))]
         if part.complete:
             return [self._finish(part)]
-        return [self._need(unit, pid, Need(chunk=part.chunk, ranges=ranges_of(part.missing)))]
+        need = Need(attempt=offer.attempt, chunk=part.chunk, ranges=ranges_of(part.missing))
+        return [self._need(unit, pid, need)]
 
     def on_chunk(self, unit: str, pid: str, payload: bytes) -> list[Outgoing]:
         """Take a chunk; the last one is answered by the receipt. Raises RemoteError for what nobody asked for."""
@@ -211,7 +213,7 @@ class Ingest:
         except RemoteError as error:
             log.warning("packet thrown away", unit=part.unit, **error.diagnostics())
             everything = ranges_of(range(len(part.arrived)))
-            return self._need(part.unit, part.pid, Need(chunk=part.chunk, ranges=everything, retry_after_ms=0))
+            return self._need(part.unit, part.pid, Need(attempt=ATTEMPT_ANEW, chunk=part.chunk, ranges=everything))
         return self._commit(part.unit, part.pid)
 
     def _commit(self, unit: str, pid: str) -> Outgoing:
@@ -253,6 +255,9 @@ class Ingest:
             folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise DeviceError(f"The hub cannot make its folders ({error.strerror}).") from None
+
+    def _later(self, offer: Offer, retry_after_ms: int) -> Need:
+        return Need(attempt=offer.attempt, chunk=offer.chunk, ranges=(), retry_after_ms=retry_after_ms)
 
     def _need(self, unit: str, pid: str, need: Need) -> Outgoing:
         return Outgoing(DN_NEED.at(unit=unit, pid=pid), encode(need), Step.NEED_SENT, pid)
