@@ -61,6 +61,7 @@ class RecordEvent(StrEnum):
     ANOMALY_FOUND = "anomaly found"
     CASE_CLAIMED = "case claimed"
     JUDGED_DIFFERENT = "judged different persons"
+    JUDGED_FIRST = "judged the first capture of the person"
     JUDGED_SAME = "judged the same person"
     VALIDATION_ASKED = "validation asked of the region"
     APPEALED = "appealed"
@@ -205,6 +206,7 @@ RECORD: Mapping[tuple[RecordState, RecordEvent], RecordState] = {
     (_R.SENT_FOR_DEDUP, _RE.ANOMALY_FOUND): _R.REQUEST_VALIDATION,
     (_R.ADJUDICATE_RECORD, _RE.CASE_CLAIMED): _R.ADJUDICATE_IN_PROCESS,
     (_R.ADJUDICATE_IN_PROCESS, _RE.JUDGED_DIFFERENT): _R.PRINT_READY_RECORD,
+    (_R.ADJUDICATE_IN_PROCESS, _RE.JUDGED_FIRST): _R.PRINT_READY_RECORD,
     (_R.ADJUDICATE_IN_PROCESS, _RE.JUDGED_SAME): _R.DUPLICATE_RECORD,
     (_R.ADJUDICATE_IN_PROCESS, _RE.VALIDATION_ASKED): _R.REQUEST_VALIDATION,
     (_R.DUPLICATE_RECORD, _RE.APPEALED): _R.ADJUDICATE_RECORD,
