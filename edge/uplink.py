@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import structlog
@@ -28,7 +28,6 @@ from contract.transfer import (
     CHUNK_BYTES_MAX,
     CHUNK_BYTES_MIN,
     MESSAGE_BYTES_MAX,
-    WINDOW_CHUNKS,
     Chunk,
     HubState,
     Need,
@@ -44,29 +43,11 @@ from contract.transfer import (
     verify_receipt,
 )
 from edge.spool import Spool, SpooledPacket
+from edge.uplink_settings import UplinkSettings
 
 log = structlog.get_logger("uplink")
 
 Answer = Need | Receipt
-
-
-@dataclass(frozen=True, slots=True)
-class UplinkSettings:
-    """How a unit sends. answer_timeout_s: for a need after an offer, and for the receipt after the last chunk.
-
-    release_check_s: how often packets that are stored, but not freed, are asked about; idle_s: how often the spool is
-    looked into when nobody called `wake`.
-    """
-
-    unit: str
-    site: str
-    window: int = WINDOW_CHUNKS
-    backoff: Backoff = field(default_factory=lambda: Backoff(first_s=2.0, max_s=300.0))
-    answer_timeout_s: float = 20.0
-    failures_max: int = 3
-    release_check_s: float = 300.0
-    idle_s: float = 5.0
-    status_interval_s: float = 30.0
 
 
 @dataclass(slots=True)
@@ -99,6 +80,7 @@ class Uplink:
         self._clock = clock
         self._observe = observe
         self._uniform = uniform
+        self._backoff = Backoff(settings.backoff_first_s, settings.backoff_max_s)
         self._trials: dict[str, _Trial] = {}
         self._answers: dict[str, asyncio.Queue[Answer]] = {}
         self._work = asyncio.Event()
@@ -210,7 +192,7 @@ class Uplink:
         if trial.failures >= self._settings.failures_max:
             await asyncio.to_thread(self._spool.hold, packet.pid, self._last_error)
             return
-        trial.not_before_s = self._now_s() + self._settings.backoff.wait_s(trial.tries, self._uniform)
+        trial.not_before_s = self._now_s() + self._backoff.wait_s(trial.tries, self._uniform)
 
     async def _transfer(self, packet: SpooledPacket) -> None:
         """Offer, send what is needed, wait for the receipt. Raises what `_try` sorts out."""
@@ -316,7 +298,7 @@ class Uplink:
             return
         if not self._hub_online.is_set():
             # A whole country's units hear this at once: each waits a moment of its own before it offers.
-            soonest_s = self._now_s() + self._uniform(0.0, self._settings.backoff.first_s)
+            soonest_s = self._now_s() + self._uniform(0.0, self._settings.backoff_first_s)
             for trial in self._trials.values():
                 trial.not_before_s = min(trial.not_before_s, soonest_s)
             self._hub_online.set()
