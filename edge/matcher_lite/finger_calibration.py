@@ -1,11 +1,13 @@
 """Gives a raw score its meaning: the false match rate of a threshold there, as random fingers show it.
 
 The table rests on impostor comparisons of synthetic fingers (`rekam-match learn` makes it). Up to its last knot the
-rate is counted; beyond, the tail is continued as a straight line in log rate, and a score is labelled extrapolated.
+rate is counted; beyond, the tail is continued as a power law, which
+errs towards a higher rate, and a score is labelled extrapolated.
 """
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +19,7 @@ CALIBRATION_FILE = Path(__file__).with_name("finger_calibration.npz")
 
 
 class Calibration(NamedTuple):
-    """raw: rising scores; value: −10·log10(FMR) at each; slope: value per raw beyond; comparisons: how many."""
+    """raw: rising scores; value: −10·log10(FMR) at each; slope: value per ln(raw) beyond; comparisons."""
 
     raw: NDArray[np.float64]
     value: NDArray[np.float64]
@@ -28,14 +30,14 @@ class Calibration(NamedTuple):
         """Value of a raw score (0 and up), and whether it lies beyond the data."""
         last = float(self.raw[-1])
         if raw > last:
-            return float(self.value[-1]) + (raw - last) * self.slope, True
+            return float(self.value[-1]) + math.log(raw / last) * self.slope, True
         return float(np.interp(raw, self.raw, self.value)), False
 
     def raw_at(self, value: float) -> float:
         """The raw score that has this value."""
         last = float(self.value[-1])
         if value > last:
-            return float(self.raw[-1]) + (value - last) / self.slope
+            return float(self.raw[-1]) * math.exp((value - last) / self.slope)
         return float(np.interp(value, self.value, self.raw))
 
 
@@ -58,5 +60,17 @@ def calibrate(impostors: NDArray[np.float64], knots: int = 40) -> Calibration:
     if raw[0] > 0.0:
         raw, value = np.concatenate([[0.0], raw]), np.concatenate([[0.0], value])
     tail = value >= value[-1] - 15.0
-    slope = float(np.polyfit(raw[tail], value[tail], 1)[0])
+    slope = float(np.polyfit(np.log(raw[tail]), value[tail], 1)[0])
     return Calibration(raw, value, slope, count)
+
+
+def store_calibration(calibration: Calibration) -> None:
+    """Ships `calibration` with the package."""
+    np.savez_compressed(
+        CALIBRATION_FILE,
+        raw=calibration.raw,
+        value=calibration.value,
+        slope=calibration.slope,
+        comparisons=calibration.comparisons,
+    )
+    shipped_calibration.cache_clear()

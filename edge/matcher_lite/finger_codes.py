@@ -53,6 +53,14 @@ def shipped_projection() -> Projection:
         return Projection(stored["axes"].astype(np.float32), stored["offset"].astype(np.float32))
 
 
+def store_projection(projection: Projection) -> None:
+    """Ships `projection` with the package; half precision, since only signs are used."""
+    np.savez_compressed(
+        PROJECTION_FILE, axes=projection.axes.astype(np.float16), offset=projection.offset.astype(np.float32)
+    )
+    shipped_projection.cache_clear()
+
+
 def describe(geometry: Plane, projection: Projection | None = None) -> Codes:
     """Codes of all minutiae of a template.
 

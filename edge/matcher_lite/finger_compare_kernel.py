@@ -38,7 +38,7 @@ _MEET_DISTANCE = np.float32(p.MEET_DISTANCE)
 _MEET_COSINE = np.float32(p.MEET_COSINE_MIN)
 
 
-def _count_ones(_typing: Any, _word: Any) -> Any:
+def _population_count(_typing: Any, _word: Any) -> Any:
     """Population count of a 64-bit word: one machine instruction where there is one."""
 
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
@@ -47,7 +47,7 @@ def _count_ones(_typing: Any, _word: Any) -> Any:
     return types.uint64(types.uint64), generate
 
 
-_ones = cast("Callable[[Any], int]", intrinsic(_count_ones))
+count_ones = cast("Callable[[Any], int]", intrinsic(_population_count))
 
 
 @njit(cache=True, nogil=True)
@@ -65,7 +65,12 @@ def _pair_up(ga: Plane, ca: Codes, gb: Plane, cb: Codes, pairs: Pairs, distances
         a2 = ca[i, 2]
         a3 = ca[i, 3]
         for j in range(nb):
-            bits = _ones(a0 ^ cb[j, 0]) + _ones(a1 ^ cb[j, 1]) + _ones(a2 ^ cb[j, 2]) + _ones(a3 ^ cb[j, 3])
+            bits = (
+                count_ones(a0 ^ cb[j, 0])
+                + count_ones(a1 ^ cb[j, 1])
+                + count_ones(a2 ^ cb[j, 2])
+                + count_ones(a3 ^ cb[j, 3])
+            )
             far = c * gb[2, j] + s * gb[3, j] < _TURN_COSINE_MIN
             value = np.int32(_DISTANCE_MAX) if far or bits > _DISTANCE_MAX else np.int32(bits)
             distance[i, j] = value

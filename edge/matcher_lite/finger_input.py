@@ -34,14 +34,14 @@ def as_grey(image: NDArray[Any]) -> Grey:
         return np.ascontiguousarray(levels)
     channels = levels.shape[2]
     if channels <= 2:
-        return np.ascontiguousarray(levels[:, :, 0])
+        return np.ascontiguousarray(levels[:, :, 0], np.uint8)
     if channels <= 4:
         code = cv2.COLOR_RGB2GRAY if channels == 3 else cv2.COLOR_RGBA2GRAY
         return np.asarray(cv2.cvtColor(np.ascontiguousarray(levels), code), np.uint8)
     raise RemoteError(f"An image of {channels} channels is unknown here.", next_step="Give a grey or colour image.")
 
 
-def _as_bytes(pixels: NDArray[Any]) -> NDArray[Any]:
+def _as_bytes(pixels: NDArray[Any]) -> Grey:
     """Samples scaled to 0..255 by the range of their type."""
     if pixels.dtype == np.uint8:
         return np.asarray(pixels, np.uint8)
@@ -50,7 +50,7 @@ def _as_bytes(pixels: NDArray[Any]) -> NDArray[Any]:
     if pixels.dtype == np.uint16:
         return (pixels >> 8).astype(np.uint8)
     if pixels.dtype.kind in "iu":
-        return np.clip(pixels, 0, 255).astype(np.uint8)
+        return np.asarray(np.clip(pixels, 0, 255), np.uint8)
     if pixels.dtype.kind == "f":
         finite = np.nan_to_num(pixels.astype(np.float32), nan=0.0, posinf=255.0, neginf=0.0)
         return np.clip(finite * 255.0 if finite.max() <= 1.0 else finite, 0.0, 255.0).astype(np.uint8)

@@ -104,3 +104,10 @@ COORDINATE_STEPS: Final = 16  # stored coordinates are sixteenths of a pixel at 
 ANGLE_STEPS: Final = 65536  # stored angles are this many parts of a turn
 TEMPLATE_MINUTIAE_MAX: Final = 255
 TEMPLATE_BYTES_MAX: Final = 16384
+
+# Search of one finger among many.
+SHORT_MINUTIAE: Final = 32
+SHORT_DISTANCE_MAX: Final = 49  # of 128 bits: farther is no vote
+DIRECTION_BINS: Final = 36
+SHORTLIST_SHARE: Final = 0.01
+SHORTLIST_MIN: Final = 100

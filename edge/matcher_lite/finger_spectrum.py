@@ -33,7 +33,7 @@ def _band() -> Plane:
     """1 where the wave (|kx|, |ky|) has a ridge's period, else 0: (9, 9)."""
     ky, kx = np.mgrid[0 : p.WAVES, 0 : p.WAVES]
     radius = np.hypot(kx, ky)
-    return ((radius >= p.BLOCK / p.PERIOD_MAX) & (radius <= p.BLOCK / p.PERIOD_MIN)).astype(np.float32)
+    return np.asarray((radius >= p.BLOCK / p.PERIOD_MAX) & (radius <= p.BLOCK / p.PERIOD_MIN), np.float32)
 
 
 _BASIS = _basis()

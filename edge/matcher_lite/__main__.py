@@ -1,0 +1,19 @@
+"""rekam-match: fingers and irises on the command line."""
+
+from __future__ import annotations
+
+import typer
+
+from edge.matcher_lite import finger_commands
+
+app = typer.Typer(name="rekam-match", no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
+finger_commands.register(app)
+
+
+def main() -> None:
+    """Entry point of the console command."""
+    finger_commands.run(app)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,189 @@
+"""The finger commands of rekam-match: measure, extract, compare, identify, look inside, warm up, learn."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from contract.comparison import Decision
+from contract.errors import RekamError
+from edge.matcher_lite.finger_calibration import store_calibration
+from edge.matcher_lite.finger_codes import store_projection
+from edge.matcher_lite.finger_compare import compare
+from edge.matcher_lite.finger_evaluation import evaluate
+from edge.matcher_lite.finger_file import IMAGE_SUFFIXES, TEMPLATE_SUFFIXES, read_image, read_template
+from edge.matcher_lite.finger_gallery import FingerGallery
+from edge.matcher_lite.finger_learn import learn_calibration, learn_projection
+from edge.matcher_lite.finger_report import page
+from edge.matcher_lite.finger_trace import trace
+from edge.matcher_lite.finger_warm import warm_fingers
+
+console = Console()
+
+Ppi = Annotated[int | None, typer.Option(help="Resolution of the images; without it the file's own, or 500.")]
+Fmr = Annotated[float, typer.Option(help="False match rate that names the threshold, for example 1e-4.")]
+
+
+def evaluate_command(
+    folder: Annotated[Path, typer.Argument(help="Folder of images named FINGER_IMPRESSION.tif (png, bmp, wsq, jp2).")],
+    ppi: Ppi = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes that extract.")] = 1,
+    json_out: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
+    html_out: Annotated[
+        Path | None, typer.Option("--html", help="Write a page with DET curve and worst pairs.")
+    ] = None,
+) -> None:
+    """Measure EER, FNMR and speed on your own prints, by the FVC protocol.
+
+    Example: rekam-match evaluate prints/FVC2002_DB1_B --json out/db1.json --html out/db1.html
+    """
+    result = evaluate(folder, ppi, jobs)
+    figures = result.figures()
+    table = Table(title=result.name, show_header=False)
+    for name, value in figures.items():
+        table.add_row(name, f"{value:.6g}" if isinstance(value, float) else str(value))
+    console.print(table)
+    if json_out is not None:
+        json_out.parent.mkdir(parents=True, exist_ok=True)
+        json_out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    if html_out is not None:
+        html_out.parent.mkdir(parents=True, exist_ok=True)
+        html_out.write_text(page(result, ppi), encoding="utf-8")
+
+
+def extract_command(
+    image: Annotated[Path, typer.Argument(help="Image of one finger.")],
+    ppi: Ppi = None,
+    iso: Annotated[Path | None, typer.Option(help="Write an ISO/IEC 19794-2 record here (.fmr).")] = None,
+    card: Annotated[Path | None, typer.Option(help="Write the chip's card format here.")] = None,
+) -> None:
+    """Extract a template and say how good the print is.
+
+    Example: rekam-match extract right_index.png --ppi 500 --iso right_index.fmr
+    """
+    pixels, resolution = read_image(image, ppi)
+    from edge.matcher_lite.finger_extract import extract
+
+    template = extract(pixels, resolution)
+    if not template.usable:
+        console.print(f"{image.name}: no usable finger.")
+    else:
+        console.print(f"{image.name}: {template.minutiae} minutiae, quality {template.quality} of 100.")
+    for advice in template.advice:
+        console.print(f"  {advice.english} / {advice.indonesian}")
+    for target, octets in ((iso, template.to_iso), (card, template.to_card)):
+        if target is not None:
+            target.write_bytes(octets())
+
+
+def compare_command(
+    probe: Annotated[Path, typer.Argument(help="Image, ISO record (.fmr, .iso) or template (.cbor).")],
+    reference: Annotated[Path, typer.Argument(help="Image, ISO record or template.")],
+    fmr: Fmr = 1e-4,
+    ppi: Ppi = None,
+) -> None:
+    """Compare two fingers: score, decision at a false match rate, time.
+
+    Example: rekam-match compare 101_1.tif 101_2.tif --fmr 1e-4
+    """
+    first, second = read_template(probe, ppi), read_template(reference, ppi)
+    started = time.perf_counter()
+    score = compare(first, second, explain=True)
+    spent_us = 1e6 * (time.perf_counter() - started)
+    beyond = " (extrapolated)" if score.extrapolated else ""
+    console.print(f"Score {score.value:.1f}{beyond}, {len(score.paired)} minutiae paired, {spent_us:.0f} µs.")
+    console.print(f"At FMR {fmr:g}: {score.decide(fmr)}.")
+    if score.decide(fmr) is not Decision.MATCH:
+        raise typer.Exit(1)
+
+
+def identify_command(
+    probe: Annotated[Path, typer.Argument(help="Image, ISO record or template.")],
+    gallery: Annotated[Path, typer.Argument(help="Folder of images, records or templates.")],
+    limit: Annotated[int, typer.Option(min=1, help="Candidates shown at most.")] = 10,
+    fmr: Fmr = 1e-4,
+    ppi: Ppi = None,
+) -> None:
+    """Search a finger in a folder.
+
+    Example: rekam-match identify unknown.png prints/ --limit 5
+    """
+    references = FingerGallery()
+    for path in sorted(gallery.iterdir()):
+        if path.suffix.lower() in IMAGE_SUFFIXES | TEMPLATE_SUFFIXES:
+            template = read_template(path, ppi)
+            if template.usable:
+                references.add(path.name, template)
+    sought = read_template(probe, ppi)
+    started = time.perf_counter()
+    candidates = references.search(sought, limit=limit, fmr=fmr)
+    spent_ms = 1e3 * (time.perf_counter() - started)
+    console.print(f"{len(references)} references searched in {spent_ms:.1f} ms, {len(candidates)} candidates.")
+    for candidate in candidates:
+        console.print(f"  {candidate.score.value:6.1f}  {candidate.reference_id}")
+
+
+def trace_command(
+    image: Annotated[Path, typer.Argument(help="Image of one finger.")],
+    out: Annotated[Path, typer.Option(help="Folder for the page.")],
+    ppi: Ppi = None,
+) -> None:
+    """Show every stage of an extraction as pictures.
+
+    Example: rekam-match trace smudged.png --out out/trace
+    """
+    pixels, resolution = read_image(image, ppi)
+    trace(pixels, resolution, out)
+    console.print(f"Open {out / 'index.html'}")
+
+
+def warm_command() -> None:
+    """Compile everything once, so that the first citizen does not wait. Honours NUMBA_CACHE_DIR.
+
+    Example: NUMBA_CACHE_DIR=/var/cache/rekam rekam-match warm
+    """
+    started = time.perf_counter()
+    warm_fingers()
+    console.print(f"Finger code is compiled ({time.perf_counter() - started:.1f} s).")
+
+
+def learn_command(
+    seed: Annotated[int, typer.Option(help="The same seed learns the same files.")] = 1,
+    fingers: Annotated[int, typer.Option(min=50, help="Random fingers to learn from.")] = 1500,
+) -> None:
+    """Learn the projection of codes and the calibration of scores from random minutiae; no prints are read.
+
+    Example: rekam-match learn --seed 1
+    """
+    projection = learn_projection(seed, fingers)
+    store_projection(projection)
+    console.print(f"Projection learnt from {fingers} random fingers.")
+    calibration = learn_calibration(seed + 1, projection)
+    store_calibration(calibration)
+    console.print(f"Calibration counted on {calibration.comparisons} impostor comparisons.")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the finger commands to `app`."""
+    app.command("evaluate")(evaluate_command)
+    app.command("extract")(extract_command)
+    app.command("compare")(compare_command)
+    app.command("identify")(identify_command)
+    app.command("trace")(trace_command)
+    app.command("warm")(warm_command)
+    app.command("learn")(learn_command)
+
+
+def run(app: typer.Typer) -> None:
+    """Runs `app`; an error of ours is one sentence and its next step, with exit status 2."""
+    try:
+        app()
+    except RekamError as error:
+        console.print(f"[red]{error.message}[/red] {error.next_step}")
+        raise SystemExit(2) from error

@@ -1,0 +1,61 @@
+"""Shows every stage of an extraction as a picture, for whoever wonders why a print fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.matcher_lite import finger_parameters as p
+from edge.matcher_lite.finger_extract import extract
+from edge.matcher_lite.finger_picture import grey_picture, inline_png, minutiae_picture
+from edge.matcher_lite.finger_template import FingerTemplate
+
+_EXPLAINED = {
+    "grey": "The image at 333 ppi",
+    "normalised": "Evened out: zero local mean, unit local deviation",
+    "segment": "Finger (grey) and interior (white), where minutiae may lie",
+    "spectrum": "Waves that each neighbourhood agrees on",
+    "orientation": "Ridge direction, dark = 0°, light = 180°",
+    "ridges": "Ridges drawn by the oriented filter",
+    "direction": "Coherence of direction after drawing",
+    "trust": "Belief: correlation with the image × coherence",
+}
+
+
+def trace(image: NDArray[Any], ppi: int, out: Path) -> FingerTemplate:
+    """Extracts `image` and writes out/index.html with a picture of each stage; returns the template."""
+    stages: dict[str, Any] = {}
+    template = extract(image, ppi, observe=stages.__setitem__)
+    figures = [inline_png(_picture(name, stages[name]), f"{name}: {text}") for name, text in _EXPLAINED.items()]
+    marked = minutiae_picture(stages["grey"], p.WORKING_PPI, template, 3.0)
+    figures.append(inline_png(marked, f"{template.minutiae} minutiae: endings red, bifurcations blue"))
+    advice = "".join(f"<li>{item.english} <i>{item.indonesian}</i></li>" for item in template.advice)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "index.html").write_text(
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Trace of an extraction</title>'
+        "<style>body{font:15px system-ui,sans-serif;margin:2rem}figure{display:inline-block;margin:.5rem}"
+        "figcaption{max-width:24rem}</style><h1>Trace of an extraction</h1>"
+        f"<p>Found {len(stages['residues'].x)} phase residues, kept {template.minutiae} minutiae; "
+        f"quality {template.quality}.</p><ul>{advice}</ul>{''.join(figures)}</html>",
+        encoding="utf-8",
+    )
+    return template
+
+
+def _picture(name: str, value: Any) -> NDArray[np.uint8]:
+    """The picture that shows a stage's outcome best."""
+    if name == "grey":
+        return np.asarray(value, np.uint8)
+    if name == "segment":
+        finger, interior = value
+        return np.asarray(finger * np.uint8(110) + interior * np.uint8(145), np.uint8)
+    if name == "orientation":
+        return np.asarray(value[0] * (255 / np.pi), np.uint8)
+    if name == "direction":
+        return grey_picture(value[1])
+    if name == "normalised":
+        return grey_picture(value[0])
+    return grey_picture(value)
