@@ -36,8 +36,8 @@ SOLE_IMPORTERS = {
     "paho": {"contract/channel_mqtt.py"},
     "smartcard": {"contract/channel_pcsc.py"},
 }
-# virtual simulates the other side of a wire, so it may share a device's codec, never a driver.
-VIRTUAL_CODECS = re.compile(r"^edge\.sensors\.[a-z0-9_]+_frames$")
+# virtual simulates the other side of a wire, so it may share a codec and the Protocols, never a driver.
+VIRTUAL_CODECS = re.compile(r"^edge\.sensors\.([a-z0-9_]+_frames|interface)$")
 # The command line starts where a module has no importer; these are such starts.
 STARTS = {"__main__", "__init__", "env"}
 
