@@ -62,5 +62,6 @@ class SnapshotIrisScanner:
             if left_s <= 0:
                 raise DeviceError("The iris camera did not give both eyes in time.")
             data, metadata = self._client.fetch(self._urls[position], left_s, cancel)
-            frames.append(Frame(pixels=decode_picture(data, "L"), metadata={**metadata, "eye": IrisPosition(position).name}))
+            eye = IrisPosition(position).name
+            frames.append(Frame(pixels=decode_picture(data, "L"), metadata={**metadata, "eye": eye}))
         return frames
