@@ -6,7 +6,6 @@ images named FINGER_IMPRESSION.*, impression 1 for the capture, 2 for the check 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -89,20 +88,6 @@ class Cast:
         """The picture of a face."""
         name = f"{_body_name(who.person)}-face"
         return self._known(name) or self._keep(name, who.person.portrait(CAPTURED))
-
-    def strokes(self, who: Resident | Staff, signing: int) -> Path:
-        """The pen's way of one signing, as JSON for the tablet's twin."""
-        path = self.folder / f"{_body_name(who.person)}-pen-{signing}.json"
-        if not path.exists():
-            pen = who.person.signature(signing)
-            series = {
-                "time_ms": pen.time_ms.tolist(),
-                "x_mm": pen.x_mm.tolist(),
-                "y_mm": pen.y_mm.tolist(),
-                "pressure": pen.pressure.tolist(),
-            }
-            path.write_text(json.dumps(series), encoding="ascii")
-        return path
 
     def template(self, who: Staff, position: FingerPosition) -> Path:
         """A staff member's enrolled finger as an ISO/IEC 19794-2 record."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
+from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
@@ -41,6 +43,14 @@ class UnitClient:
     async def post(self, path: str, fields: Mapping[str, Any] | None = None, *, wait_s: float = 30.0) -> Any:
         """The answer to a POST that waits for the action's end."""
         return _answer(await self._http.post(path, json=dict(fields or {}), params={"wait_s": wait_s}))
+
+    async def wait_for_roster(self, timeout_s: float) -> None:
+        """Wait until the hub's dispatches have arrived: the operators, and with them register and keys."""
+        end = monotonic() + timeout_s
+        while not await self.get("/api/operators"):
+            if monotonic() > end:
+                raise RemoteError(f"{self.name} has no roster after {timeout_s:.0f} s.", next_step="Look at its log.")
+            await asyncio.sleep(0.1)
 
     async def settle(self, path: str, snapshot: Snapshot, timeout_s: float = 60.0) -> Snapshot:
         """Wait until a session asks for something again, or has ended."""
