@@ -34,6 +34,7 @@ from edge.sensors.fingerprint_zfm_frames import (
 
 Grey = NDArray[np.uint8]
 WHITE = 255
+PAUSE_S_MAX = 0.1
 
 
 def fitted(image: Grey, height_px: int, width_px: int) -> Grey:
@@ -72,6 +73,7 @@ class FingerprintModule:
         self._password, self._has_led, self._baud_changes = password, led, baud_changes
         self._unlocked = password == 0
         self._reader = PacketReader()
+        self._heard_s = 0.0
         self._out = bytearray(bytes([WAKE_BYTE]))
         self._finger: Grey | None = None
         self._fresh = False
@@ -96,7 +98,10 @@ class FingerprintModule:
             self._finger = None
 
     def receive(self, data: bytes, now_s: float) -> None:
-        """Bytes from the host. A packet with a wrong sum is not answered."""
+        """Bytes from the host. A packet with a wrong sum, or with a pause inside, is not answered."""
+        if now_s - self._heard_s > PAUSE_S_MAX:
+            self._reader.reset()
+        self._heard_s = now_s
         for event in self._reader.feed(data):
             if isinstance(event, Packet) and event.pid is Pid.COMMAND:
                 self._obey(event.payload[0], event.payload[1:])

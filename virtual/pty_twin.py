@@ -178,14 +178,13 @@ class PtyTwin:
             return IDLE_S
         try:
             data = os.read(self._master, READ_BYTES)
-        except BlockingIOError:
+        except OSError:  # nothing there, which a terminal without a reader reports as a failure
             data = b""
-        except OSError:
-            data = b""
-        if data and self._speeds_agree():
+        heard = self._speeds_agree()  # before an answer that changes the speed leaves at the old one
+        if data and heard:
             self.device.receive(data, now_s)
         out = self.device.take(now_s)
-        if out and self._speeds_agree():
+        if out and heard:
             self._queue(self.faults.damage(out), now_s + self.faults.late_s)
         self._write(now_s)
         waits = [IDLE_S, 0.0 if data else IDLE_S]
@@ -215,7 +214,7 @@ class PtyTwin:
             due_s, data = self._outgoing[0]
             try:
                 sent = os.write(self._master, data)
-            except (BlockingIOError, OSError):
+            except OSError:  # full until the driver reads
                 return
             if sent == len(data):
                 self._outgoing.popleft()

@@ -53,7 +53,8 @@ class ZfmScanner:
 
     port: a tty. baud: the module's line speed; where it does not answer, the other usual speeds are tried.
     baud_max: raise the speed to this when the module takes it; 0 leaves it. width_px, ppi: of the sensor.
-    height_px: 0 takes what arrives. password_file: a file with the module's password as a number; empty for 0.
+    height_px: 0 takes what arrives, but never less than arrived before, so that a lost packet shows from the second
+    picture on; with the number set it shows from the first. password_file: a file with the module's password as a number; empty for 0.
     led: none, r503 or r558. lift_between: wait for an empty window between two captures. inverted: ridges are light.
     """
 
@@ -82,7 +83,7 @@ class ZfmScanner:
             raise DeviceError("width_px must be even, height_px not negative and ppi positive.")
         self._port, self._baud, self._baud_max = port, baud, baud_max
         self._width_px, self._ppi, self._inverted = width_px, ppi, inverted
-        self._height_px = height_px
+        self._height_px, self._rows_seen = height_px, 0
         self._address = address
         self._password_file = password_file
         self._led = LED_INSTRUCTIONS.get(led)
@@ -186,10 +187,11 @@ class ZfmScanner:
             except RemoteError as error:
                 reason = f"{error.message} Is width_px right?"
                 continue
-            if self._height_px and pixels.shape[0] != self._height_px:
-                reason = f"{pixels.shape[0]} rows arrived instead of {self._height_px}"
+            rows = pixels.shape[0]
+            if rows < self._rows_seen or self._height_px not in (0, rows):
+                reason = f"{rows} rows arrived instead of {self._height_px or self._rows_seen}"
                 continue
-            self._height_px = pixels.shape[0]
+            self._rows_seen = rows
             return pixels
         raise DeviceError(
             f"The picture arrived damaged {TRANSFER_ATTEMPTS} times: {reason}.",
