@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-
-import cbor2
 
 from contract.clock import Clock
 from contract.dispatch import GalleryEntry, OperatorEntry
@@ -206,8 +203,3 @@ class Capture:
 
     def _settled(self, modality: Modality, position: int) -> bool:
         return (modality, int(position)) in self.taken or (modality, int(position)) in self.exceptions
-
-
-def biodata_digest(biodata: Biodata) -> bytes:
-    """SHA-256 of the biodata's canonical encoding, as the attestation binds it."""
-    return hashlib.sha256(cbor2.dumps(biodata.model_dump(), canonical=True)).digest()

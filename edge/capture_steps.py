@@ -8,12 +8,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+from contract.attestation import biodata_digest
 from contract.comparison import Decision
 from contract.errors import RekamError
 from contract.packet import Attestation, BiometricException, Verification
 from contract.sample import FingerPosition, IrisPosition, Modality
 from contract.signature_series import encode_series, signature_of
-from edge.capture_state import Capture, PendingException, Taken, biodata_digest
+from edge.capture_state import Capture, PendingException, Taken
 from edge.eligibility import Refusal, check_operator
 from edge.officer import identify_officer
 from edge.ports import Examined

@@ -103,6 +103,7 @@ PROMPTS: dict[str, tuple[str, str]] = {
         "The data are not right. Please go to the correction service; the capture follows after it.",
     ),
     "cancelled": ("Dibatalkan. Tidak ada data yang disimpan.", "Cancelled. Nothing has been kept."),
+    "finished": ("Terima kasih.", "Thank you."),
     "old_card": (
         "Terima KTP lama penduduk, atau catat bahwa tidak ada atau hilang.",
         "Take in the old card, or record that there is none or that it is lost.",

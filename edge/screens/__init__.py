@@ -1,1 +1,1 @@
-""""""
+"""The unit's pages and the JSON API behind them, on loopback only."""

@@ -1,0 +1,174 @@
+"""What the unit's pages, and programs beside them, can ask of the unit: one capture and one handover at a time.
+
+Holds the open procedures and nothing else; every rule is in the step tables and in the register's checks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from contract.errors import RekamError
+from contract.sample import Modality
+from contract.transfer import Receipt
+from edge.capture_state import Capture, Services
+from edge.config import UnitTable
+from edge.eligibility import Eligibility, Refusal, check_eligibility
+from edge.enrolment import start_enrolment
+from edge.handover import Handover, start_handover
+from edge.ports import ChipDesk
+from edge.procedure import Fields, Procedure, Refused
+from edge.snapshot import Snapshot, handover_snapshot, session_snapshot
+
+CAPTURE_ROLES = frozenset({"kiosk", "desk", "mobile"})
+HANDOVER_ROLES = frozenset({"handover", "desk", "mobile"})
+STATION_ROLES = frozenset({"station"})
+
+
+class Station(Protocol):
+    """The personalisation desk as its page drives it."""
+
+    def snapshot(self) -> dict[str, Any]:
+        """Jobs, the one in work, its step, prompt and allowed actions."""
+        ...
+
+    async def act(self, action: str, fields: Fields) -> None:
+        """Do an action; returns when it is done. Raises Refused."""
+        ...
+
+    async def wait(self, after: int, timeout_s: float) -> None:
+        """Return when the snapshot's revision is higher than `after`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reports:
+    """What the composition root tells of the rest of the unit, as JSON-able maps."""
+
+    status: Callable[[], Mapping[str, Any]]
+    links: Callable[[], Any]
+    capture: Callable[[str], Mapping[str, Any] | None]
+
+
+class Desk:
+    """The open work of one unit. Lives on the event loop."""
+
+    def __init__(
+        self,
+        unit: UnitTable,
+        services: Services,
+        reports: Reports,
+        *,
+        chip_desk: ChipDesk | None = None,
+        station: Station | None = None,
+    ) -> None:
+        self.unit = unit
+        self.services = services
+        self.reports = reports
+        self.chip_desk = chip_desk
+        self.station = station
+        self._session: Procedure[Capture] | None = None
+        self._handover: Procedure[Handover] | None = None
+        self._starting = asyncio.Lock()
+
+    @property
+    def takes_captures(self) -> bool:
+        """Whether this unit's role captures residents."""
+        return self.unit.role in CAPTURE_ROLES
+
+    @property
+    def hands_over(self) -> bool:
+        """Whether this unit's role hands cards over, and it has a reader to do it with."""
+        return self.unit.role in HANDOVER_ROLES and self.chip_desk is not None
+
+    # --- capture ---
+
+    async def eligibility(self, nik: str, papers: Sequence[str]) -> Eligibility:
+        """The check before a session, for the desk's form."""
+        full = await self.services.keeper.is_full()
+        return check_eligibility(self.services.register, nik, papers, spool_full=full)
+
+    async def start_session(self, nik: str, operator: str, papers: Sequence[str]) -> Snapshot:
+        """Begin a capture. Raises Refused."""
+        if not self.takes_captures:
+            raise Refused(Refusal.NOT_THIS_ROLE)
+        async with self._starting:
+            self._free()
+            self._session = await start_enrolment(self.services, nik, operator, papers)
+        return session_snapshot(self._session)
+
+    def session(self) -> Procedure[Capture]:
+        """The open capture. Raises Refused."""
+        if self._session is None:
+            raise Refused(Refusal.NO_SESSION)
+        return self._session
+
+    def session_picture(self, modality: str, position: int) -> bytes | None:
+        """The small picture of a sample that was taken, or None."""
+        taken = self.session().context.taken.get((Modality(modality), position)) if modality in set(Modality) else None
+        return taken.examined.picture or None if taken else None
+
+    # --- handover ---
+
+    async def start_handover(self, operator: str, *, nik: str = "", card_uid: str = "") -> Snapshot:
+        """Begin a handover. Raises Refused."""
+        if not self.hands_over or self.chip_desk is None:
+            raise Refused(Refusal.NOT_THIS_ROLE)
+        async with self._starting:
+            self._free()
+            self._handover = start_handover(self.services, self.chip_desk, operator, nik=nik, card_uid=card_uid)
+        return handover_snapshot(self._handover)
+
+    def handover(self) -> Procedure[Handover]:
+        """The open handover. Raises Refused."""
+        if self._handover is None:
+            raise Refused(Refusal.NO_SESSION)
+        return self._handover
+
+    # --- both ---
+
+    async def act(self, procedure: Procedure[Any], action: str, fields: Fields, wait_s: float) -> None:
+        """Start an action and wait for its end, but no longer than `wait_s`. Raises Refused."""
+        if action == "cancel":
+            await procedure.cancel()
+            return
+        task = procedure.start(action, fields)
+        await asyncio.wait({task}, timeout=wait_s)
+        if procedure.step == "finished":
+            self._close(procedure)
+
+    def note_receipt(self, pid: str, receipt: Receipt) -> None:
+        """The hub has signed for a packet: the screen that waits for it is told."""
+        for procedure in (self._session, self._handover):
+            context = procedure.context if procedure else None
+            if procedure is not None and context is not None and context.kept is not None and context.kept.pid == pid:
+                context.receipt = receipt
+                procedure.touch()
+
+    async def leave(self) -> None:
+        """The agent stops: what is open is cancelled and forgotten."""
+        for procedure in (self._session, self._handover):
+            if procedure is not None and procedure.may_cancel:
+                try:
+                    await procedure.cancel()
+                except RekamError:
+                    continue
+            if procedure is not None:
+                procedure.context.forget()
+
+    def _free(self) -> None:
+        """Make room for new work. Raises Refused while a person is being served."""
+        for procedure in (self._session, self._handover):
+            if procedure is not None and not procedure.ended:
+                raise Refused(Refusal.BUSY)
+            if procedure is not None:
+                self._close(procedure)
+
+    def _close(self, procedure: Procedure[Any]) -> None:
+        procedure.context.forget()
+        if procedure is self._session:
+            self._session = None
+        if procedure is self._handover:
+            self._handover = None

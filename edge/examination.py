@@ -1,0 +1,204 @@
+"""What the comparison worker does with samples: judge, extract, encode, compare, search. Runs in the worker process.
+
+One finger, one eye, one face in; an ISO record, a quality, a small picture and, for fingers, a template out. Templates
+are our own bytes, with their codes, while they stay on a unit; a roster's or a chip's ISO record compares as well.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from contract import face_image, finger_image, iris_image
+from contract.comparison import Candidate, ComparisonScore
+from contract.errors import RekamError
+from contract.finger_minutiae import MAGIC as ISO_MINUTIAE
+from contract.image_formats import ImageFormat, encode_image
+from contract.sample import FingerPosition, IrisPosition
+from edge.matcher_lite import FingerTemplate, compare, extract
+from edge.matcher_lite.finger_gallery import FingerGallery
+from edge.matcher_lite.finger_parameters import EXTRACTOR, EXTRACTOR_VERSION
+from edge.matcher_lite.finger_warm import warm_fingers
+from edge.matcher_lite.iris_segment import segment
+from edge.ports import Examined
+from edge.procedure import Advice
+from edge.screens.pictures import jpeg
+from edge.sensors.portrait_quality import judge_portrait
+from edge.sensors.quality import Advice as SensorAdvice
+from edge.sensors.quality import SampleQuality, judge_finger, measure, sample_quality
+
+Pixels = NDArray[np.uint8]
+FACE_BYTES_MAX = 300 * 1024
+IRIS_BYTES_MAX = 250 * 1024
+FACE_SIDE_PX_MAX = 1600
+PICTURE_SIDE_PX = 320
+TEMPLATES_CACHED = 256
+SEARCH_FMR = 1e-2
+SEARCH_LIMIT = 50
+NO_EYE = SensorAdvice("Mata tidak terlihat. Buka mata lebar-lebar.", "No eye is seen. Open your eyes wide.")
+EYE_NEARER = SensorAdvice("Dekatkan mata ke pemindai.", "Bring your eye nearer to the scanner.")
+EYE_STILL = SensorAdvice("Tahan diam dan lihat ke lampu.", "Hold still and look at the lamp.")
+
+
+def extractor_stamp() -> str:
+    """Who makes this unit's templates; templates of different makers are never compared."""
+    return f"{EXTRACTOR}/{EXTRACTOR_VERSION}"
+
+
+def examine_finger(pixels: Pixels, ppi: int, position: FingerPosition) -> Examined:
+    """A finger image: its 19794-4 record (PNG inside, lossless), template, quality and advice."""
+    template = extract(pixels, ppi, position)
+    quality = judge_finger(template)
+    grey = pixels if pixels.ndim == 2 else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
+    image = finger_image.FingerImage(
+        position=position,
+        width_px=grey.shape[1],
+        height_px=grey.shape[0],
+        image=encode_image(grey, ImageFormat.PNG, ppi=ppi),
+        quality=quality.value,
+    )
+    record = finger_image.encode_record(finger_image.FingerImageRecord((image,), finger_image.Compression.PNG, ppi=ppi))
+    return Examined(record, quality.value, jpeg(grey, PICTURE_SIDE_PX), template.to_bytes(), _first(quality))
+
+
+def examine_face(pixels: Pixels) -> Examined:
+    """A portrait: its 19794-5 record (JPEG 2000 within its budget), quality and advice."""
+    quality = judge_portrait(pixels)
+    kept = _reduced(pixels, FACE_SIDE_PX_MAX)
+    image = face_image.FaceImage(
+        width_px=kept.shape[1],
+        height_px=kept.shape[0],
+        image=encode_image(kept, ImageFormat.JPEG2000, max_bytes=FACE_BYTES_MAX),
+        quality=quality.value,
+    )
+    record = face_image.encode_record(face_image.FaceImageRecord((image,)))
+    return Examined(record, quality.value, jpeg(pixels, PICTURE_SIDE_PX), advice=_first(quality))
+
+
+def examine_iris(pixels: Pixels, position: IrisPosition) -> Examined:
+    """An eye in near infrared: its 19794-6 record (JPEG 2000), quality and advice."""
+    grey = pixels if pixels.ndim == 2 else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
+    quality = judge_iris(grey)
+    image = iris_image.IrisImage(
+        position=position,
+        kind=iris_image.IrisImageKind.UNCROPPED,
+        image_format=iris_image.IrisImageFormat.JPEG2000,
+        width_px=grey.shape[1],
+        height_px=grey.shape[0],
+        image=encode_image(grey, ImageFormat.JPEG2000, max_bytes=IRIS_BYTES_MAX),
+    )
+    record = iris_image.encode_record(iris_image.IrisImageRecord((image,)))
+    return Examined(record, quality.value, jpeg(grey, PICTURE_SIDE_PX), advice=_first(quality))
+
+
+def judge_iris(grey: Pixels) -> SampleQuality:
+    """An eye by what its contours show (ISO/IEC 29794-6: iris radius, boundary contrast, sharpness)."""
+    found = segment(grey)
+    if found is None:
+        return sample_quality((measure("eye seen", 0, worst=0, best=1, unit="eyes", advice=NO_EYE),))
+    radius_px = found.limbus.radius / found.scale
+    half = max(8, round(found.limbus.radius))
+    x, y = round(found.limbus.x), round(found.limbus.y)
+    image = np.asarray(found.image, np.float32)
+    around = image[max(0, y - half) : y + half, max(0, x - half) : x + half]
+    spread = float(cv2.Laplacian(cv2.GaussianBlur(around, (0, 0), 1.0), cv2.CV_32F).std()) if around.size else 0.0
+    return sample_quality(
+        (
+            measure("eye seen", 1, worst=0, best=1, unit="eyes", advice=NO_EYE),
+            measure("pupil seen", 100 * found.pupil.support, worst=20, best=90, unit="% of border", advice=NO_EYE),
+            measure("limbus seen", 100 * found.limbus.support, worst=10, best=80, unit="% of border", advice=NO_EYE),
+            measure("iris radius", radius_px, worst=40, best=100, unit="px", advice=EYE_NEARER),
+            measure("sharpness", spread, worst=0.4, best=2.4, unit="levels", advice=EYE_STILL),
+        )
+    )
+
+
+def compare_templates(probe: bytes, references: Sequence[bytes]) -> list[ComparisonScore]:
+    """One finger against several. Raises RemoteError for bytes that are no template."""
+    prepared = read_template(probe)
+    return [compare(prepared, read_template(reference)) for reference in references]
+
+
+@lru_cache(maxsize=TEMPLATES_CACHED)
+def read_template(octets: bytes) -> FingerTemplate:
+    """Our own template bytes, or anybody's ISO/IEC 19794-2 record."""
+    return FingerTemplate.from_iso(octets) if octets.startswith(ISO_MINUTIAE) else FingerTemplate.from_bytes(octets)
+
+
+def warm() -> None:
+    """Compile, or load from the cache, everything that the first citizen would otherwise wait for."""
+    warm_fingers()
+    segment(np.full((240, 320), 128, np.uint8))
+
+
+class SiteSearch:
+    """The site's captures in the worker's memory: one gallery for each finger position."""
+
+    def __init__(self) -> None:
+        self._galleries = {position: FingerGallery() for position in FingerPosition}
+
+    def add(self, capture_id: str, templates: Mapping[int, bytes]) -> None:
+        """Add or replace a capture; a template that shows no usable finger is left out."""
+        self.remove(capture_id)
+        for position, octets in templates.items():
+            template = FingerTemplate.from_bytes(octets)
+            if template.usable:
+                self._galleries[FingerPosition(position)].add(capture_id, template)
+
+    def remove(self, capture_id: str) -> None:
+        """Forget a capture."""
+        for gallery in self._galleries.values():
+            if capture_id in gallery:
+                gallery.remove(capture_id)
+
+    def search(self, probes: Mapping[int, bytes], fmr: float) -> list[Candidate]:
+        """Captures whose fingers, taken together, reach `fmr` for the whole person, best first."""
+        found: dict[str, list[float]] = {}
+        for position, octets in probes.items():
+            probe = read_template(octets)
+            for candidate in self._galleries[FingerPosition(position)].search(
+                probe, limit=SEARCH_LIMIT, fmr=SEARCH_FMR
+            ):
+                found.setdefault(candidate.reference_id, []).append(candidate.score.value)
+        scored = [
+            Candidate(capture_id, ComparisonScore(person_value(values, len(probes))))
+            for capture_id, values in found.items()
+        ]
+        matching = [candidate for candidate in scored if candidate.score.value >= -10 * math.log10(fmr)]
+        return sorted(matching, key=lambda candidate: -candidate.score.value)
+
+
+def person_value(values: Sequence[float], fingers: int) -> float:
+    """−10·log10 of the false match rate of a whole person from the best of their fingers' values.
+
+    That at least k of n fingers reach FMR f by chance has a rate of at most C(n, k)·fᵏ (fingers of different people
+    taken as independent); the best k is chosen, and paid for by a factor n. So ten fingers on which one looks alike by
+    chance do not refuse anybody, and two that do each raise the other.
+    """
+    ordered = sorted(values, reverse=True)
+    bounds = [
+        k * value - 10 * math.log10(math.comb(fingers, k)) - 10 * math.log10(fingers)
+        for k, value in enumerate(ordered, start=1)
+    ]
+    return max(0.0, *bounds) if bounds else 0.0
+
+
+def _first(quality: SampleQuality) -> Advice | None:
+    advice = next(iter(quality.advice), None)
+    return None if advice is None else Advice(advice.indonesian, advice.english)
+
+
+def _reduced(pixels: Pixels, side_px_max: int) -> Pixels:
+    """The picture with its longer side at most `side_px_max`."""
+    if pixels.size == 0:
+        raise RekamError("The camera gave an empty picture.", next_step="Take the photo again.")
+    scale = side_px_max / max(pixels.shape[:2])
+    if scale >= 1:
+        return pixels
+    size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)

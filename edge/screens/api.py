@@ -1,0 +1,244 @@
+"""The JSON API behind the unit's pages; the table of requests is in the edge room's README.
+
+Routes translate and nothing more: bodies are bounded and checked here, rules are in the desk and its step tables.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import cv2
+import numpy as np
+from fastapi import APIRouter, Body, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from contract.errors import RemoteError
+from contract.image_formats import decode_image
+from contract.packet import Name, Nik
+from contract.sample import Modality
+from edge.desk import Desk
+from edge.eligibility import Refusal
+from edge.procedure import Procedure, Refused
+from edge.screens.pictures import jpeg
+from edge.snapshot import Snapshot, handover_snapshot, session_snapshot
+
+WAIT_DEFAULT_S = 0.3
+WAIT_MAX_S = 60.0
+NO_STORE = {"Cache-Control": "no-store"}
+WaitS = Annotated[float, Query(ge=0, le=WAIT_MAX_S)]
+FieldText = Annotated[str, Field(max_length=200)] | int
+
+
+class _Form(BaseModel):
+    """Base of the bodies: closed to unknown fields."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class EligibilityForm(_Form):
+    """Whose eligibility is asked, with the papers that are ticked."""
+
+    nik: Nik
+    papers: Annotated[list[Name], Field(max_length=20)] = []
+
+
+class SessionForm(EligibilityForm):
+    """Who is captured, and by whom."""
+
+    operator: Name
+
+
+class HandoverForm(_Form):
+    """Whose card, and who serves; a card is found by NIK or by its chip's UID."""
+
+    operator: Name
+    nik: Nik | None = None
+    card_uid: Annotated[str, Field(pattern=r"^[0-9A-F]{8,20}$")] | None = None
+
+
+ActionFields = Annotated[dict[str, FieldText], Body(max_length=10)]
+
+
+def make_api(desk: Desk) -> APIRouter:
+    """All routes below /api."""
+    api = APIRouter(prefix="/api")
+    _add_reports(api, desk)
+    _add_register(api, desk)
+    _add_session(api, desk)
+    _add_handover(api, desk)
+    _add_station(api, desk)
+    return api
+
+
+def _add_reports(api: APIRouter, desk: Desk) -> None:
+    @api.get("/status")
+    async def status() -> Mapping[str, Any]:
+        return await asyncio.to_thread(desk.reports.status)
+
+    @api.post("/links")
+    async def links() -> Any:
+        return await desk.reports.links()
+
+    @api.get("/captures/{capture_id}")
+    async def capture(capture_id: str) -> Mapping[str, Any]:
+        found = await asyncio.to_thread(desk.reports.capture, capture_id)
+        if found is None:
+            raise Refused(Refusal.NO_SESSION, "This unit knows no such packet.")
+        return found
+
+
+def _add_register(api: APIRouter, desk: Desk) -> None:
+    register = desk.services.register
+
+    @api.get("/operators")
+    async def operators() -> list[dict[str, Any]]:
+        return [
+            {"operator": item.operator, "name": item.name, "roles": item.roles, "lease_until_ms": item.lease_until_ms}
+            for item in register.operators()
+        ]
+
+    @api.get("/residents")
+    async def residents(limit: Annotated[int, Query(ge=1, le=500)] = 50) -> list[dict[str, Any]]:
+        return [
+            {
+                "nik": entry.biodata.nik,
+                "name": entry.biodata.name,
+                "status": entry.status.value,
+                "eligible": entry.eligible,
+                "required_papers": entry.required_papers,
+                "captured_here": register.claim_of(entry.biodata.nik) is not None,
+            }
+            for entry in register.entries(limit)
+        ]
+
+    @api.post("/eligibility")
+    async def eligibility(form: EligibilityForm) -> dict[str, Any]:
+        found = await desk.eligibility(form.nik, form.papers)
+        message_id, message_en = found.messages
+        return {
+            "allowed": found.refusal is None,
+            "code": found.refusal.value if found.refusal else "",
+            "message_id": message_id,
+            "message_en": message_en,
+            "required_papers": found.entry.required_papers if found.entry else (),
+            "biodata": found.entry.biodata.model_dump() if found.entry else None,
+        }
+
+    @api.get("/notices")
+    async def notices() -> list[dict[str, Any]]:
+        return [notice.model_dump(mode="json") for notice in register.notices()[:100]]
+
+    @api.get("/consignments")
+    async def consignments() -> list[dict[str, Any]]:
+        shown = {"nik", "name", "card_uid", "card_number", "withdrawn", "old_card_due", "capture_id"}
+        return [card.model_dump(include=shown) for card in register.cards()]
+
+
+def _add_session(api: APIRouter, desk: Desk) -> None:
+    @api.post("/session", status_code=201)
+    async def start(form: SessionForm) -> Snapshot:
+        return await desk.start_session(form.nik, form.operator, form.papers)
+
+    @api.get("/session")
+    async def session(after: int = 0, wait_s: WaitS = 0.0) -> Snapshot:
+        procedure = desk.session()
+        await procedure.wait(after, wait_s)
+        return session_snapshot(procedure)
+
+    @api.get("/session/preview.jpg")
+    async def preview() -> Response:
+        if desk.session().step not in {"photo", "exception_photo"}:
+            raise Refused(Refusal.NOT_ALLOWED)
+        frame = await desk.services.sensors.photo_preview()
+        return Response(await asyncio.to_thread(jpeg, frame.pixels), media_type="image/jpeg")
+
+    @api.get("/session/pen")
+    async def pen() -> dict[str, Any]:
+        if desk.session().step not in {"signature", "attest"}:
+            raise Refused(Refusal.NOT_ALLOWED)
+        return _pen(desk)
+
+    @api.get("/session/sample/{modality}/{position}.jpg")
+    async def sample(modality: Modality, position: int) -> Response:
+        picture = desk.session_picture(modality, position)
+        if picture is None:
+            return Response(status_code=404)
+        return Response(picture, media_type="image/jpeg")
+
+    @api.post("/session/{action}")
+    async def act(action: str, fields: ActionFields | None = None, wait_s: WaitS = WAIT_DEFAULT_S) -> Snapshot:
+        return session_snapshot(await _act(desk, desk.session(), action, fields, wait_s))
+
+
+def _add_handover(api: APIRouter, desk: Desk) -> None:
+    @api.post("/handover", status_code=201)
+    async def start(form: HandoverForm) -> Snapshot:
+        if not form.nik and not form.card_uid:
+            raise Refused(Refusal.INVALID, "Give the NIK, or the card's UID.")
+        return await desk.start_handover(form.operator, nik=form.nik or "", card_uid=form.card_uid or "")
+
+    @api.get("/handover")
+    async def handover(after: int = 0, wait_s: WaitS = 0.0) -> Snapshot:
+        procedure = desk.handover()
+        await procedure.wait(after, wait_s)
+        return handover_snapshot(procedure)
+
+    @api.get("/handover/portrait.jpg")
+    async def portrait() -> Response:
+        chip = desk.handover().context.chip
+        if chip is None:
+            return Response(status_code=404)
+        return Response(await asyncio.to_thread(_portrait, chip.portrait), media_type="image/jpeg")
+
+    @api.get("/handover/pen")
+    async def pen() -> dict[str, Any]:
+        if desk.handover().step != "receipt":
+            raise Refused(Refusal.NOT_ALLOWED)
+        return _pen(desk)
+
+    @api.post("/handover/{action}")
+    async def act(action: str, fields: ActionFields | None = None, wait_s: WaitS = WAIT_DEFAULT_S) -> Snapshot:
+        return handover_snapshot(await _act(desk, desk.handover(), action, fields, wait_s))
+
+
+def _add_station(api: APIRouter, desk: Desk) -> None:
+    @api.get("/station")
+    async def station(after: int = 0, wait_s: WaitS = 0.0) -> Mapping[str, Any]:
+        if desk.station is None:
+            raise Refused(Refusal.NOT_THIS_ROLE)
+        await desk.station.wait(after, wait_s)
+        return desk.station.snapshot()
+
+    @api.post("/station/{action}")
+    async def act(action: str, fields: ActionFields | None = None) -> Mapping[str, Any]:
+        if desk.station is None:
+            raise Refused(Refusal.NOT_THIS_ROLE)
+        await desk.station.act(action, _texts(fields))
+        return desk.station.snapshot()
+
+
+async def _act(
+    desk: Desk, procedure: Procedure[Any], action: str, fields: Mapping[str, FieldText] | None, wait_s: float
+) -> Procedure[Any]:
+    await desk.act(procedure, action, _texts(fields), wait_s)
+    return procedure
+
+
+def _texts(fields: Mapping[str, FieldText] | None) -> dict[str, str]:
+    return {name: str(value) for name, value in (fields or {}).items()}
+
+
+def _pen(desk: Desk) -> dict[str, Any]:
+    points = desk.services.sensors.pen_preview()
+    return {"points": [[point.x, point.y, point.pressure, point.down] for point in points]}
+
+
+def _portrait(image: bytes) -> bytes:
+    """The chip's portrait as a JPEG that every browser shows. Raises RemoteError."""
+    pixels = decode_image(image, max_pixels=4_000_000, colour=True)
+    done, encoded = cv2.imencode(".jpg", np.ascontiguousarray(pixels[:, :, ::-1]))
+    if not done:
+        raise RemoteError("The portrait on the chip cannot be shown.")
+    return encoded.tobytes()

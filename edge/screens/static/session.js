@@ -1,0 +1,205 @@
+// The capture session on kiosk and desk: draws whatever the snapshot says, and offers exactly its actions.
+"use strict";
+
+const KIOSK = document.body.dataset.page === "kiosk";
+const LABELS = {
+  confirm: ["Ya, benar", "Yes, it is right", "primary"], wrong: ["Ada yang salah", "Something is wrong", "danger"],
+  capture: ["Mulai", "Start", "primary"], force: ["Pakai yang terbaik", "Use the best one", ""],
+  except: ["Tidak bisa", "Cannot be given", "quiet"], withdraw: ["Batalkan pengecualian", "Withdraw the exception", ""],
+  recapture: ["Rekam ulang jari ini", "Capture this finger again", ""], agree: ["Saya setuju, tanda tangan", "I agree and sign", "primary"],
+  retry: ["Coba lagi", "Try again", "primary"], appeal: ["Ajukan keberatan", "Appeal", ""], finish: ["Selesai", "Finish", "good"],
+  cancel: ["Batal", "Cancel", "danger"],
+};
+const CAPTURE = {
+  photo: ["Ambil foto", "Take the photo"], exception_photo: ["Ambil foto", "Take the photo"], signature: ["Mulai tanda tangan", "Start signing"],
+  fingers: ["Rekam jari", "Capture the finger"], irises: ["Rekam mata", "Capture the eyes"], verify: ["Periksa jari", "Check the finger"],
+  sign_off: ["Sahkan dengan jari", "Sign off by finger"], second_officer: ["Benarkan dengan jari", "Confirm by finger"],
+};
+const REASONS = [["Tidak ada (amputasi)", "missing (amputated)"], ["Luka atau diperban", "injured or bandaged"], ["Cacat, tidak terbaca", "impaired, cannot be read"]];
+const ON_ITS_OWN = new Set(["fingers", "verify"]);
+let shown = null;
+let pressed = false;
+let officers = [];
+
+async function act(action, fields = {}) {
+  try { draw(await unit.ask(`/api/session/${action}`, fields)); }
+  catch (error) { unit.fill("#notes", unit.tell(error)); if (error.status === 404) draw(null); }
+}
+
+function actions(found) {
+  return found.actions.map((action) => {
+    const [id, en, kind] = LABELS[action] || [action, action, ""];
+    const [label_id, label_en] = action === "capture" && CAPTURE[found.step] ? CAPTURE[found.step] : [id, en];
+    const again = action === "capture" && found.advice_id ? ["Coba lagi", "Try again"] : [label_id, label_en];
+    return unit.button(...again, kind, () => press(found, action));
+  });
+}
+
+function press(found, action) {
+  if (action === "except") return askReason();
+  if (action === "cancel") return askCancel();
+  pressed = action === "capture";
+  if (action === "capture" && found.step === "second_officer") return askOfficer(found.operator);
+  return act(action);
+}
+
+function dialog(title_id, title_en, ...content) {
+  const box = unit.make("dialog", {}, unit.make("div", { class: "stack" }, unit.make("h2", {}, title_id), unit.make("p", { class: "en", lang: "en" }, title_en), unit.make("div", { class: "choices" }, ...content)));
+  const close = () => { box.close(); box.remove(); };
+  box.firstChild.lastChild.append(unit.button("Kembali", "Back", "quiet", close));
+  document.body.append(box);
+  box.showModal();
+  return close;
+}
+
+function askReason() {
+  let close = () => {};
+  const choose = (reason) => () => { close(); act("except", { reason }); };
+  close = dialog("Mengapa tidak dapat direkam?", "Why can it not be captured?", ...REASONS.map(([id, en]) => unit.button(id, en, "", choose(en))));
+}
+
+function askCancel() {
+  let close = () => {};
+  close = dialog("Batalkan perekaman?", "Cancel the capture? Nothing will be kept.", unit.button("Ya, batalkan", "Yes, cancel", "danger", () => { close(); act("cancel"); }));
+}
+
+function askOfficer(operator) {
+  let close = () => {};
+  const others = officers.filter((officer) => officer.operator !== operator);
+  close = dialog("Siapa petugas kedua?", "Who is the second officer?", ...others.map((officer) => unit.button(officer.name, officer.roles.join(", "), "", () => { close(); act("capture", { operator: officer.operator }); })));
+}
+
+function handsOf(found) {
+  const hands = unit.at("#hands").content.firstElementChild.cloneNode(true);
+  const taken = new Set(found.samples.filter((sample) => sample.modality === "finger").map((sample) => sample.position));
+  const excepted = new Set(found.exceptions.filter((item) => item.modality === "finger").map((item) => item.position));
+  for (const finger of hands.querySelectorAll("[data-finger]")) {
+    const position = Number(finger.dataset.finger);
+    if (found.ask && found.ask.position === position) finger.classList.add("asked");
+    else if (excepted.has(position)) finger.classList.add("excepted");
+    else if (taken.has(position) && found.ask.person === "resident") finger.classList.add("done");
+  }
+  return hands;
+}
+
+function eyesOf(found) {
+  const eyes = unit.at("#eyes").content.firstElementChild.cloneNode(true);
+  const taken = new Set(found.samples.filter((sample) => sample.modality === "iris").map((sample) => sample.position));
+  for (const eye of eyes.querySelectorAll("[data-eye]")) eye.classList.add(taken.has(Number(eye.dataset.eye)) ? "done" : "asked");
+  return eyes;
+}
+
+function penOf(found) {
+  const canvas = unit.make("canvas");
+  const alive = () => shown === found || (shown && shown.step === found.step && canvas.isConnected);
+  (async () => {
+    await unit.pause(50);
+    while (alive()) {
+      if (shown.state === "busy") unit.ask("/api/session/pen").then((pen) => unit.ink(canvas, pen.points)).catch(() => {});
+      await unit.pause(130);
+    }
+  })();
+  return canvas;
+}
+
+function photoOf(found) {
+  const image = unit.make("img", { class: "live", alt: "Kamera (camera)" });
+  unit.live(image, "/api/session/preview.jpg", () => image.isConnected && shown && shown.step === found.step);
+  return unit.make("div", { class: "oval" }, image);
+}
+
+function outcome(kind, icon, ...text) {
+  return unit.make("div", { class: "outcome" }, unit.badge(kind, icon), ...text);
+}
+
+function receiptOf(found) {
+  const receipt = found.result.receipt;
+  const proof = unit.make("a", { class: "button", href: `/proof?id=${found.result.packet_id}`, target: "_blank" }, ...unit.both("Bukti perekaman", "Proof of capture"));
+  const line = receipt
+    ? unit.note("good", "tick", "Tersimpan di server pusat: dikonfirmasi.", `Saved on the server is confirmed (number ${receipt.hub_sequence}).`)
+    : unit.note("advice", "alert", "Tersimpan di perangkat ini. Menunggu konfirmasi server; pengiriman berjalan sendiri.", "Saved on this unit. Waiting for the server's confirmation; it is sent by itself.");
+  return outcome("good", "tick", line, proof);
+}
+
+function visual(found) {
+  if (["seal", "search"].includes(found.step) && found.state === "busy") return [unit.make("div", { class: "waiting" })];
+  switch (found.step) {
+    case "biodata": return [unit.make("div", { class: "card" }, unit.facts(found.biodata, true))];
+    case "photo": case "exception_photo": return [photoOf(found)];
+    case "signature": return [penOf(found)];
+    case "attest": return [unit.make("div", { class: "stack" }, unit.make("div", { class: "statement" }, found.statement_id, "\n", unit.make("span", { class: "en", lang: "en" }, found.statement_en)), penOf(found))];
+    case "fingers": case "verify": case "sign_off": case "second_officer": return [handsOf(found)];
+    case "irises": return [eyesOf(found)];
+    case "saved": return [receiptOf(found)];
+    case "refused": return [outcome("bad", "cross")];
+    case "appealed": case "correction": case "cancelled": case "finished": return [outcome("warn", "alert")];
+    default: return [unit.make("div", { class: "waiting" })];
+  }
+}
+
+function notes(found) {
+  const made = [];
+  if (found.advice_id) made.push(unit.note("advice", "hand", found.advice_id, found.advice_en));
+  if (found.problem) made.push(unit.note("problem", "alert", found.problem.message, found.problem.next_step));
+  return made;
+}
+
+function draw(found) {
+  const before = shown;
+  if (found && before && found.id === before.id && found.revision < before.revision) return;
+  shown = found;
+  unit.at("#start").hidden = Boolean(found) && found.step !== "finished";
+  unit.at("#stage").hidden = !found || found.step === "finished";
+  if (!found || found.step === "finished") { shown = null; return; }
+  const same = before && before.step === found.step && JSON.stringify(before.ask) === JSON.stringify(found.ask) && JSON.stringify(before.result) === JSON.stringify(found.result) && before.samples.length === found.samples.length;
+  unit.at("#stage").classList.toggle("busy", found.state === "busy");
+  unit.fill("#progress", ...unit.steps(found.steps));
+  unit.fill("#prompt-id", found.prompt_id);
+  unit.fill("#prompt-en", found.prompt_en);
+  if (!same || ["seal", "search"].includes(found.step)) unit.fill("#visual", ...visual(found));
+  unit.fill("#notes", ...notes(found));
+  unit.fill("#actions", ...actions(found));
+  unit.fill("#who", found.biodata && !KIOSK ? unit.facts(found.biodata) : null);
+  unit.fill("#thumbs", ...found.samples.filter((sample) => sample.href && found.state !== "ended").map((sample) => unit.make("figure", {}, unit.make("img", { src: `${sample.href}?q=${sample.quality}`, alt: "" }), `${sample.quality}${sample.forced ? " !" : ""}`)));
+  const moved = before && before.step === found.step && JSON.stringify(before.ask) !== JSON.stringify(found.ask);
+  if (pressed && moved && ON_ITS_OWN.has(found.step) && found.state === "asking" && !found.advice_id && !found.problem) {
+    setTimeout(() => { if (shown === found) act("capture"); }, 1200);
+  }
+  if (found.step !== before?.step) pressed = pressed && ON_ITS_OWN.has(found.step) && ON_ITS_OWN.has(before?.step);
+}
+
+async function startForm() {
+  officers = await unit.ask("/api/operators").catch(() => []);
+  unit.fill("#operator", ...officers.filter((officer) => officer.roles.includes("operator")).map((officer) => unit.make("option", { value: officer.operator }, officer.name)));
+  const form = unit.at("#start-form");
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const papers = unit.all("#papers input:checked").map((tick) => tick.value);
+    try {
+      unit.fill("#start-notes");
+      draw(await unit.ask("/api/session", { nik: unit.at("#nik").value.replace(/\D/g, ""), operator: unit.at("#operator").value, papers }));
+    } catch (error) { unit.fill("#start-notes", unit.tell(error)); }
+  });
+  for (const key of unit.all("[data-key]")) key.addEventListener("click", () => {
+    const nik = unit.at("#nik");
+    nik.value = key.dataset.key === "back" ? nik.value.slice(0, -1) : (nik.value + key.dataset.key).slice(0, 16);
+  });
+  await listResidents();
+}
+
+async function listResidents() {
+  const list = unit.at("#residents");
+  if (!list) return;
+  const residents = await unit.ask("/api/residents?limit=200").catch(() => []);
+  unit.fill(list, ...residents.map((resident) => {
+    const free = resident.status === "UNREGISTERED" && resident.eligible && !resident.captured_here;
+    const row = unit.make("tr", { class: "choose", on: () => { unit.at("#nik").value = resident.nik; } },
+      unit.make("td", {}, resident.name, unit.make("br"), unit.make("small", { class: "en" }, resident.nik)),
+      unit.make("td", {}, unit.make("span", { class: free ? "tag good" : "tag" }, free ? "Boleh direkam" : resident.status)));
+    return row;
+  }));
+}
+
+startForm();
+setInterval(() => { if (!shown) listResidents(); }, 8000);
+unit.follow("/api/session", draw);

@@ -1,0 +1,37 @@
+// The status page: the NID Scheduler's five lines, what waits with its age, links and devices.
+"use strict";
+
+const GOOD = new Set(["CONNECTED", "RUNNING", "PRODUCTION", "ready", "busy"]);
+const tag = (value) => unit.make("span", { class: `tag ${GOOD.has(value) ? "good" : "bad"}` }, value);
+
+function panel(uplink) {
+  const rows = [["Mode", tag(uplink.mode)], ["Database", tag(uplink.database)], ["Correlation ID (kode tempat)", uplink.correlation_id],
+    ["Queue", tag(uplink.queue)], ["Scheduler", tag(uplink.scheduler)], ["Records sent since restart", String(uplink.records_sent_since_restart)]];
+  return rows.flatMap(([name, value]) => [unit.make("dt", {}, name), unit.make("dd", {}, value)]);
+}
+
+async function draw() {
+  const status = await unit.ask("/api/status").catch(() => null);
+  if (!status) return;
+  const { uplink } = status;
+  unit.fill("#sent", String(uplink.records_sent_since_restart));
+  unit.fill("#pending", String(uplink.pending));
+  unit.fill("#oldest", uplink.pending ? unit.age(uplink.oldest_age_s) : "–");
+  unit.fill("#held", String(uplink.held));
+  unit.fill("#panel", ...panel(uplink));
+  unit.fill("#waiting", ...(status.waiting.length ? status.waiting.map((packet) => unit.make("tr", {}, unit.make("td", {}, packet.kind, unit.make("br"), unit.make("small", { class: "en" }, packet.pid.slice(0, 16))),
+    unit.make("td", {}, unit.make("span", { class: packet.held_reason ? "tag bad" : "tag" }, packet.held_reason || packet.state)), unit.make("td", { class: "number" }, `${Math.ceil(packet.length / 1024)} KB`), unit.make("td", { class: "number" }, unit.age(packet.age_s))))
+    : [unit.make("tr", {}, unit.make("td", { colspan: 4 }, "Tidak ada. Semua data sudah diterima pusat."))]));
+  unit.fill("#devices", ...status.devices.map((device) => unit.make("tr", {}, unit.make("td", {}, device.kind), unit.make("td", {}, device.model || device.driver), unit.make("td", {}, tag(device.state), device.problem ? unit.make("small", { class: "en" }, ` ${device.problem}`) : ""))));
+}
+
+unit.at("#links").addEventListener("click", async (event) => {
+  event.currentTarget.disabled = true;
+  const hops = await unit.ask("/api/links", {}).catch(() => []);
+  unit.fill("#hops", ...hops.map((hop) => unit.make("tr", {}, unit.make("td", {}, hop.name), unit.make("td", {}, hop.address),
+    unit.make("td", {}, unit.make("span", { class: `tag ${hop.reachable ? "good" : "bad"}` }, hop.reachable ? "Terjangkau" : "Tidak terjangkau")), unit.make("td", { class: "number" }, hop.reachable ? `${hop.round_trip_ms.toFixed(1)} ms` : hop.problem))));
+  unit.at("#links").disabled = false;
+});
+
+draw();
+setInterval(draw, 2000);
