@@ -1,1 +1,1 @@
-""""""
+"""Tables and migrations."""

@@ -1,1 +1,1 @@
-""""""
+"""The 1:N search over fingers and irises."""

@@ -1,0 +1,162 @@
+"""What becomes of a packet once it lies here: opened again, checked, and dealt with by its kind (M23).
+
+A capture that fails a check is ENROLL_FAILURE_* with a code that says what to do next; its bytes are kept, so that it
+can be reprocessed. Reports from stations and desks go to hub.issuance. Whatever does not fit is quarantined: it
+arrived, the unit may purge it, and a person looks at it (M18). Blocking; one thread calls it.
+"""
+
+from __future__ import annotations
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from contract.errors import RemoteError
+from contract.lifecycle import RecordEvent, RecordState
+from contract.packet import EnrolmentBody, Envelope, HandoverBody, PersonalisationBody, RefusalBody
+from hub import clocks
+from hub.adjudication import Adjudication, Cause
+from hub.context import HubContext
+from hub.enrolment_checks import Facts, Finding, check
+from hub.issuance import Issuance
+from hub.packets import PacketBook, open_packet
+from hub.records import Records, known
+from hub.schema.tables import Operator, Packet, Record, Resident, Site, Unit
+from hub.search.fusion import PersonMatch
+
+BATCH = 50
+log = structlog.get_logger("intake")
+
+
+class Intake:
+    """Deals with packets that nobody has dealt with yet."""
+
+    def __init__(
+        self,
+        context: HubContext,
+        records: Records,
+        packets: PacketBook,
+        issuance: Issuance,
+        adjudication: Adjudication,
+    ) -> None:
+        self._context = context
+        self._records = records
+        self._packets = packets
+        self._issuance = issuance
+        self._adjudication = adjudication
+
+    def due(self) -> list[str]:
+        """The oldest packets that nobody has dealt with yet."""
+        with self._context.database.reading() as session:
+            query = select(Packet.pid).where(Packet.settled_ms.is_(None)).order_by(Packet.received_ms).limit(BATCH)
+            return list(session.scalars(query))
+
+    def process(self, pid: str) -> None:
+        """Deal with one packet: afterwards it is released or quarantined, and what it says is in the database."""
+        try:
+            envelope = open_packet(self._context, pid)
+            finding = self._check(envelope)
+        except RemoteError as error:
+            self._quarantine(pid, error)
+            return
+        try:
+            with self._context.database.transaction() as session:
+                packet = session.get_one(Packet, pid, with_for_update=True)
+                if packet.settled_ms is None:
+                    self._packets.settle(session, packet, self._act(session, packet, envelope, finding))
+        except RemoteError as error:
+            self._quarantine(pid, error)
+
+    def reprocess(self, session: Session, capture_id: str, operator: str) -> None:
+        """Let a failed capture enter again from the stored packet, on an officer's signed word (M23)."""
+        record = known(session, capture_id)
+        self._records.move(session, record, RecordEvent.PACKET_ENTERED, operator)
+        self._records.move(session, record, RecordEvent.REPROCESSED, operator)
+        self._records.arrive(session, record, operator)
+        session.get_one(Packet, record.pid).settled_ms = None
+
+    def _act(self, session: Session, packet: Packet, envelope: Envelope, finding: Finding | None) -> str:
+        """What the packet's kind asks for; returns why a person has to look at it, or an empty string."""
+        body = envelope.body
+        if self._is_told_before(session, packet, envelope):
+            return ""
+        if isinstance(body, EnrolmentBody):
+            clocks.keep(session, envelope.id, envelope.id, body.steps)
+            return self._enrol(session, packet, envelope, body, finding)
+        if isinstance(body, PersonalisationBody):
+            clocks.keep(session, envelope.id, body.capture_id, body.steps)
+            return self._issuance.personalised(session, envelope, body)
+        if isinstance(body, HandoverBody):
+            clocks.keep(session, envelope.id, body.capture_id, body.steps)
+            return self._issuance.handed_over(session, envelope, body)
+        return self._refuse(session, envelope, body)
+
+    def _is_told_before(self, session: Session, packet: Packet, envelope: Envelope) -> bool:
+        """Whether the same event came before under another seal; for captures the record itself knows."""
+        if isinstance(envelope.body, EnrolmentBody):
+            return False
+        query = select(Packet.pid).where(
+            Packet.event_id == envelope.id,
+            Packet.signer == packet.signer,
+            Packet.pid != packet.pid,
+            Packet.settled_ms.is_not(None),
+            Packet.quarantine == "",
+        )
+        return session.scalars(query).first() is not None
+
+    def _enrol(
+        self, session: Session, packet: Packet, envelope: Envelope, body: EnrolmentBody, finding: Finding | None
+    ) -> str:
+        if session.get(Record, envelope.id) is None:  # admitted from quarantine by two persons
+            refusal = self._packets.enter(session, packet, envelope, body)
+            if refusal:
+                return refusal
+        record = known(session, envelope.id)
+        if record.state != RecordState.RECEIVED_AT_CENTRAL or record.pid != packet.pid:
+            return ""  # another seal of a capture that is on its way already
+        if finding is None:
+            record.failure = ""
+            self._records.move(session, record, RecordEvent.CHECKS_PASSED)
+        else:
+            record.failure = finding.failure
+            note = {"code": str(finding.failure), "detail": finding.detail}
+            self._records.move(session, record, finding.event, note=note)
+        return ""
+
+    def _refuse(self, session: Session, envelope: Envelope, body: RefusalBody) -> str:
+        """A repeat refused on the spot: kept as evidence; its appeal goes before adjudicators (M15)."""
+        if not body.appealed:
+            return ""
+        if session.get(Record, body.similar_capture) is None:
+            return "The refusal names a capture that has not arrived here."
+        match = PersonMatch(body.similar_capture, body.value, {})
+        self._adjudication.open(session, envelope.id, Cause.REFUSAL_APPEALED, [match])
+        return ""
+
+    def _check(self, envelope: Envelope) -> Finding | None:
+        """The checks of a capture, with the images decoded; outside of any transaction, because that takes time."""
+        if not isinstance(envelope.body, EnrolmentBody):
+            return None
+        with self._context.database.reading() as session:
+            unit = session.get(Unit, envelope.unit)
+            digest = self._context.vault.nik_digest(envelope.body.biodata.nik)
+            keys = {
+                operator.id: operator.public_key
+                for operator in session.scalars(select(Operator).where(Operator.revoked.is_(False)))
+                if operator.public_key
+            }
+            facts = Facts(
+                unit_site=unit.site if unit is not None else "",
+                site_known=session.get(Site, envelope.site) is not None,
+                nik_known=session.get(Resident, digest) is not None,
+                officer_key=keys.get,
+                verify_fmr_max=self._context.settings.policy.verify_fmr,
+            )
+        return check(envelope, envelope.body, facts)
+
+    def _quarantine(self, pid: str, error: RemoteError) -> None:
+        log.warning("packet quarantined", pid=pid, **error.diagnostics())
+        with self._context.database.transaction() as session:
+            packet = session.get_one(Packet, pid, with_for_update=True)
+            if packet.settled_ms is None:
+                self._packets.settle(session, packet, error.message)

@@ -1,0 +1,186 @@
+"""What stations and handover desks report: cards made, handed over, or kept back (M35, M36, M42–M51).
+
+A report that fits sets the record and the ledger in one transaction; one that does not is quarantined with a sentence
+for the person who has to look. Whatever happened at a handover, nothing here leads to a new capture (M48).
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from contract.dispatch import ConsignedCard
+from contract.lifecycle import CardEvent, CardState, RecordEvent, RecordState
+from contract.packet import Envelope, HandoverBody, PersonalisationBody
+from contract.sample import INDEX_FINGERS
+from hub import dispatches, register
+from hub.context import HubContext
+from hub.fleet import Role
+from hub.ledger import Ledger, cards_of, is_open, may
+from hub.print_orders import OrderState, PrintOrders
+from hub.records import Records
+from hub.schema.tables import Card, Operator, PrintOrder, Record, Resident, Unit
+
+_MADE = (CardEvent.CHIP_ENCODED, CardEvent.FACE_PRINTED, CardEvent.READ_BACK)
+_TO_DESK = (CardEvent.BATCH_MADE, CardEvent.DEPARTED, CardEvent.ARRIVED)
+
+
+class Issuance:
+    """Takes the reports. Each method runs in the caller's transaction and returns why it is quarantined, or ''."""
+
+    def __init__(self, context: HubContext, records: Records, ledger: Ledger, orders: PrintOrders) -> None:
+        self._context = context
+        self._records = records
+        self._ledger = ledger
+        self._orders = orders
+
+    def personalised(self, session: Session, envelope: Envelope, body: PersonalisationBody) -> str:
+        """A station made a card of a blank, or spoiled it."""
+        order = session.get(PrintOrder, body.job_id, with_for_update=True)
+        if order is None or order.capture_id != body.capture_id or order.station != envelope.unit:
+            return "The report names a print job that this station does not have."
+        if session.get(Card, body.card_uid) is not None:
+            return f"Chip {body.card_uid} is in the ledger already."
+        card = self._enter_card(session, envelope, body, order)
+        record = session.get_one(Record, order.capture_id, with_for_update=True)
+        if body.outcome == "spoiled":
+            self._ledger.move(session, card, CardEvent.SPOILED, body.operator, {"reason": body.reason})
+            if record.state == RecordState.CARD_SHIPPED:
+                self._records.move(session, record, RecordEvent.CARD_SPOILED, body.operator, {"card": card.card_uid})
+            return ""
+        for event in _MADE:
+            self._ledger.move(session, card, event, body.operator, {"job": order.job_id, "print job": body.print_job})
+        wrong = self._check_release(session, body, order)
+        if wrong or order.state == OrderState.WITHDRAWN or record.state != RecordState.CARD_SHIPPED:
+            self._ledger.revoke(session, card)
+            return wrong or "The print order was withdrawn while the card was made; the card must come back."
+        self._orders.close(session, order, OrderState.RELEASED)
+        self._records.move(session, record, RecordEvent.CARD_RELEASED, body.released_by or "", {"card": card.card_uid})
+        if self._orders.serves_here(session, order):
+            self._ledger.move(session, card, CardEvent.SERVED_HERE, body.operator)
+        self._consign(session, card, order)
+        return ""
+
+    def handed_over(self, session: Session, envelope: Envelope, body: HandoverBody) -> str:
+        """A desk reports berhasil or gagal."""
+        card = session.get(Card, body.card_uid, with_for_update=True)
+        digest = self._context.vault.nik_digest(body.nik)
+        if card is None or card.capture_id != body.capture_id or card.nik_digest != digest:
+            return "The report names a card that was not made for this capture and NIK."
+        order = session.get_one(PrintOrder, card.job_id)
+        if order.desk != envelope.unit:
+            return f"The card was consigned to {order.desk}, not to the desk that reports."
+        self._bring_to_desk(session, card, order, body.operator)
+        record = session.get_one(Record, card.capture_id, with_for_update=True)
+        note = {"card": card.card_uid, "event": envelope.id, "fallback": body.fallback, "dispute": body.dispute}
+        if not body.berhasil:
+            return self._kept_back(session, record, card, body, note)
+        wrong = self._check_handover(session, record, card, body)
+        if may(card, CardEvent.HANDED_OVER):
+            self._ledger.move(session, card, CardEvent.HANDED_OVER, body.operator, note)
+        else:
+            wrong = wrong or f"A card in state '{card.state}' cannot be handed over."
+        if wrong:
+            return wrong
+        self._records.move(session, record, RecordEvent.HANDED_OVER, body.operator, note)
+        self._ledger.activate(session, card)
+        self._withdraw(session, card)
+        return ""
+
+    def recall(self, session: Session, record: Record, reason: str) -> None:
+        """The record lost its place: revoke its cards wherever they are, withdraw orders and consignments (M28)."""
+        for order in session.scalars(select(PrintOrder).where(PrintOrder.capture_id == record.capture_id)).all():
+            if order.state not in (OrderState.RELEASED, OrderState.WITHDRAWN):
+                self._orders.close(session, order, OrderState.WITHDRAWN)
+        for card in cards_of(session, record.capture_id):
+            if is_open(card):
+                self._ledger.revoke(session, card)
+                self._withdraw(session, card)
+                if may(card, CardEvent.KEPT_BACK):
+                    self._ledger.move(session, card, CardEvent.KEPT_BACK, note={"reason": reason})
+
+    def _enter_card(self, session: Session, envelope: Envelope, body: PersonalisationBody, order: PrintOrder) -> Card:
+        record = session.get_one(Record, order.capture_id)
+        card = Card(
+            card_uid=body.card_uid,
+            card_number=order.card_number,
+            capture_id=order.capture_id,
+            nik_digest=record.nik_digest,
+            job_id=order.job_id,
+            made_at=envelope.site,
+            place=envelope.site,
+        )
+        self._ledger.enter(session, card, body.operator)
+        return card
+
+    def _check_release(self, session: Session, body: PersonalisationBody, order: PrintOrder) -> str:
+        """The chip as read back is the chip as ordered (M35), and a section head released the card (M34)."""
+        if body.read_back_sha256 != self._orders.chip_digest(order):
+            return "The chip as read back is not the chip that was ordered (M35)."
+        officer = session.get(Operator, body.released_by) if body.released_by else None
+        if officer is None or officer.revoked or Role.SECTION_HEAD not in officer.roles.split(","):
+            return "No section head released the card (M34)."
+        return ""
+
+    def _check_handover(self, session: Session, record: Record, card: Card, body: HandoverBody) -> str:
+        """Why a berhasil cannot set CARD_ISSUED, or ''. Nothing without a receipt (M46) is refused on decoding."""
+        resident = session.get(Resident, record.nik_digest)
+        if card.recalled or record.state != RecordState.CARD_PRINTED:
+            return "The card was handed over although it is recalled, or issued already. Call the holder back."
+        if body.dispensation is not None:
+            return f"No dispensation '{body.dispensation}' is in force (M49)."
+        if resident is not None and resident.old_card_due and body.old_card == "none":
+            return "The old card was due and was not taken in (M49)."
+        if body.fallback == "section head":
+            return ""
+        fmr_max = self._context.settings.policy.verify_fmr
+        matched = {v.position for v in body.verification if v.matched and v.threshold_fmr <= fmr_max}
+        needs_both = self._context.settings.policy.handover == "both" and body.fallback == "none"
+        if not matched or (needs_both and not matched >= {int(finger) for finger in INDEX_FINGERS}):
+            return "No finger matched at a false match rate that the centre accepts (M43)."
+        return ""
+
+    def _kept_back(self, session: Session, record: Record, card: Card, body: HandoverBody, note: dict[str, str]) -> str:
+        if may(card, CardEvent.KEPT_BACK):
+            self._ledger.move(session, card, CardEvent.KEPT_BACK, body.operator, note)
+        self._withdraw(session, card)
+        if record.state != RecordState.CARD_PRINTED:
+            return f"The desk reports gagal for a record that is {record.state}."
+        returned = body.old_card_returned or body.old_card != "surrendered"
+        self._records.move(
+            session, record, RecordEvent.HANDOVER_FAILED, body.operator, {**note, "old card returned": returned}
+        )
+        return "" if returned else "The old card was not given back after a gagal (M47)."
+
+    def _bring_to_desk(self, session: Session, card: Card, order: PrintOrder, operator: str) -> None:
+        """A card that a desk had in its hand has arrived there, whether or not the transfer was reported before."""
+        for event in _TO_DESK:
+            if may(card, event) and card.state != CardState.AT_DESK:
+                self._ledger.move(session, card, event, operator, {"shown by": "handover report"})
+        desk = session.get(Unit, order.desk)
+        if desk is not None:
+            card.place = desk.site
+
+    def _consign(self, session: Session, card: Card, order: PrintOrder) -> None:
+        dispatches.post_consignment(session, self._context, order.desk, self._consigned(session, card, order))
+
+    def _withdraw(self, session: Session, card: Card) -> None:
+        """Take the desk's right to hand this card over (again)."""
+        order = session.get_one(PrintOrder, card.job_id)
+        message = self._consigned(session, card, order).model_copy(update={"withdrawn": True})
+        dispatches.post_consignment(session, self._context, order.desk, message)
+
+    def _consigned(self, session: Session, card: Card, order: PrintOrder) -> ConsignedCard:
+        resident = session.get_one(Resident, card.nik_digest)
+        biodata = register.biodata_of(self._context, resident)
+        return ConsignedCard(
+            capture_id=card.capture_id,
+            nik=biodata.nik,
+            name=biodata.name,
+            card_uid=card.card_uid,
+            card_number=card.card_number,
+            attestation=self._orders.attestation(order),
+            policy=self._context.settings.policy.handover,
+            old_card_due=resident.old_card_due,
+            issuer_key=self._context.keys.issuer_public,
+        )

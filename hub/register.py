@@ -1,0 +1,157 @@
+"""The register extract, the operators and the units in the database: merged from the setup's files, looked up by all.
+
+Merging is idempotent and never forgets: a unit or operator that left the file stays known, so that its old packets
+still verify. Residents are paged per site, in the order of their digests, for the retained register topics.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import cbor2
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from contract.clock import utc
+from contract.dispatch import REGISTER_PAGE_ENTRIES_MAX, OperatorEntry, RegisterEntry, RegisterPage, Roster
+from contract.errors import RemoteError
+from contract.lifecycle import UnitState
+from contract.packet import Biodata
+from contract.seal import PublicKey, RecipientKey, load_public_key, load_recipient_key
+from hub.context import HubContext
+from hub.fleet import Fleet, FleetOperator, Register, Role
+from hub.records import status_of
+from hub.schema.tables import BlankMovement, Operator, Resident, Site, Unit
+
+PAGE_ENTRIES = min(200, REGISTER_PAGE_ENTRIES_MAX)
+DAY_MS = int(timedelta(days=1).total_seconds() * 1000)
+EVERYWHERE = "*"
+
+
+def merge_fleet(session: Session, context: HubContext, fleet: Fleet) -> None:
+    """Enter or update sites, units and operators. A unit's service state and an operator's revocation are kept."""
+    now = context.clock.wall_ms()
+    for site in fleet.sites:
+        is_new = session.get(Site, site.code) is None
+        session.merge(Site(code=site.code, name=site.name, region=site.region))
+        session.flush()
+        if is_new and site.blanks:
+            session.add(
+                BlankMovement(place=site.code, count=site.blanks, cause="opening stock", actor="hub", at_ms=now)
+            )
+    for unit in fleet.units:
+        known = session.get(Unit, unit.id)
+        if known is None:
+            known = Unit(id=unit.id, state=UnitState.IN_SERVICE)
+            session.add(known)
+        known.site, known.role = unit.site, unit.role
+        known.sign_public_pem, known.open_public_pem = unit.sign_public_pem, unit.open_public_pem
+    for operator in fleet.operators:
+        _merge_operator(session, context, operator)
+    session.flush()
+
+
+def _merge_operator(session: Session, context: HubContext, operator: FleetOperator) -> None:
+    known = session.get(Operator, operator.id)
+    if known is None:
+        known = Operator(id=operator.id)
+        session.add(known)
+    known.name = operator.name
+    known.roles, known.sites = ",".join(operator.roles), ",".join(operator.sites)
+    known.templates = context.vault.lock(cbor2.dumps(operator.templates), "operator-templates", operator.id)
+    known.private_key = context.vault.lock(operator.private_key, "operator-key", operator.id)
+    known.public_key, known.lease_days = operator.public_key, operator.lease_days
+    known.console_secret = operator.console_secret
+
+
+def merge_register(session: Session, context: HubContext, register: Register) -> int:
+    """Enter or update residents; returns how many are new. Which capture stands for them is not touched."""
+    today = utc(context.clock.wall_ms()).date()
+    filled: dict[str, int] = {}
+    added = 0
+    for entry in register.residents:
+        if session.get(Site, entry.site) is None:
+            raise RemoteError(f"A resident is on the list of site '{entry.site}', which the fleet does not have.")
+        digest = context.vault.nik_digest(entry.biodata.nik)
+        known = session.get(Resident, digest)
+        if known is None:
+            if entry.site not in filled:
+                count = session.scalar(select(func.count()).where(Resident.site == entry.site))
+                filled[entry.site] = count or 0
+            known = Resident(nik_digest=digest, page=f"p{filled[entry.site] // PAGE_ENTRIES:04d}", site=entry.site)
+            filled[entry.site] += 1
+            session.add(known)
+            added += 1
+        known.biodata = context.vault.lock_biodata(entry.biodata)
+        known.desk, known.eligible = entry.desk, entry.is_eligible(today)
+        known.old_card_due, known.papers = entry.old_card_due, ",".join(entry.required_papers)
+    session.flush()
+    return added
+
+
+def biodata_of(context: HubContext, resident: Resident) -> Biodata:
+    """A resident's biodata as the register holds them now."""
+    return context.vault.unlock_biodata(resident.biodata, resident.nik_digest)
+
+
+def register_page(session: Session, context: HubContext, site: str, page: str) -> RegisterPage:
+    """One page of a site's extract with today's statuses (M8)."""
+    query = select(Resident).where(Resident.site == site, Resident.page == page).order_by(Resident.nik_digest)
+    entries = tuple(
+        RegisterEntry(
+            biodata=biodata_of(context, resident),
+            status=status_of(session, resident),
+            eligible=resident.eligible,
+            required_papers=tuple(filter(None, resident.papers.split(","))),
+        )
+        for resident in session.scalars(query)
+    )
+    return RegisterPage(site=site, page=page, version=context.clock.wall_ms(), entries=entries)
+
+
+def pages_of(session: Session, site: str) -> list[str]:
+    """The names of a site's register pages."""
+    return list(session.scalars(select(Resident.page).where(Resident.site == site).distinct().order_by(Resident.page)))
+
+
+def roster_of(session: Session, context: HubContext, unit: Unit) -> Roster:
+    """The operators who may work at this unit, each with a lease from now (M67)."""
+    now = context.clock.wall_ms()
+    entries = []
+    for operator in session.scalars(select(Operator).where(Operator.revoked.is_(False)).order_by(Operator.id)):
+        sites = operator.sites.split(",")
+        if not operator.private_key or not operator.public_key or not {unit.site, EVERYWHERE} & set(sites):
+            continue
+        entries.append(
+            OperatorEntry(
+                operator=operator.id,
+                name=operator.name,
+                roles=tuple(operator.roles.split(",")),
+                templates=cbor2.loads(context.vault.unlock(operator.templates, "operator-templates", operator.id)),
+                public_key=operator.public_key,
+                private_key=context.vault.unlock(operator.private_key, "operator-key", operator.id),
+                lease_until_ms=now + operator.lease_days * DAY_MS,
+            )
+        )
+    return Roster(version=now, operators=tuple(entries))
+
+
+def signer_of(session: Session, kid: str) -> PublicKey | None:
+    """The key that verifies what a unit signed, or None for a unit nobody enrolled."""
+    unit = session.get(Unit, kid)
+    return load_public_key(unit.sign_public_pem.encode(), unit.id) if unit is not None else None
+
+
+def recipient_of(unit: Unit) -> RecipientKey:
+    """The key to which dispatches for this unit are sealed."""
+    return load_recipient_key(unit.open_public_pem.encode(), unit.id)
+
+
+def operator_with(session: Session, operator: str, role: Role) -> Operator:
+    """An operator who holds `role` and is not revoked. Raises RemoteError."""
+    found = session.get(Operator, operator)
+    if found is None or found.revoked or role not in found.roles.split(","):
+        raise RemoteError(
+            f"'{operator}' may not act as {role}.", next_step="Log in as somebody who holds this role, or ask for it."
+        )
+    return found
