@@ -1,0 +1,180 @@
+"""The card printer on a real IPP Everywhere printer: faces arrive pixel for pixel, faults carry advice, jobs end."""
+
+import asyncio
+import io
+import socket
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from contract.errors import DeviceError, RemoteError, TransientError
+from edge.card_printer import CardPrinter, JobResult
+from virtual.printer import PrinterRig, missing_for_printer
+
+pytestmark = [
+    pytest.mark.skipif(missing_for_printer() != "", reason=missing_for_printer()),
+    pytest.mark.xdist_group("printer"),
+]
+
+
+def face(seed):
+    pixels = np.random.default_rng(seed).integers(0, 255, (64, 102, 3), dtype=np.uint8).repeat(4, 0).repeat(4, 1)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+FRONT, BACK = face(1), face(2)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def started(two_sided):
+    with (
+        tempfile.TemporaryDirectory(prefix="printer-") as folder,
+        PrinterRig(Path(folder), free_port(), two_sided=two_sided, side_s=0.05) as rig,
+    ):
+        yield rig
+
+
+@pytest.fixture(scope="module")
+def rig():
+    yield from started(two_sided=True)
+
+
+@pytest.fixture(scope="module")
+def plain_rig():
+    yield from started(two_sided=False)
+
+
+@pytest.fixture
+def printer(rig):
+    yield CardPrinter(rig.uri, poll_s=0.05, vanished_timeout_s=0.5)
+    rig.cure()
+
+
+def pixels_of(image):
+    return np.asarray(Image.open(image if isinstance(image, Path) else io.BytesIO(image)).convert("RGB"))
+
+
+async def test_both_faces_are_printed_as_one_job_pixel_for_pixel(rig, printer):
+    condition = await printer.condition()
+    assert (condition.state, condition.two_sided, condition.faults) == ("idle", True, ())
+    seen = []
+    outcome = await printer.follow(await printer.start([FRONT, BACK], "rekam-both"), seen.append)
+    assert outcome.result is JobResult.COMPLETED
+    assert outcome.job.uri.startswith("ipp://")
+    front, back = rig.printed()[-2:]
+    assert np.array_equal(pixels_of(front), pixels_of(FRONT))
+    assert np.array_equal(pixels_of(back), pixels_of(BACK))
+    assert seen[-1].result is JobResult.COMPLETED
+
+
+async def test_a_printer_that_does_not_turn_the_card_gets_each_face_by_itself(plain_rig):
+    printer = CardPrinter(plain_rig.uri, poll_s=0.05)
+    assert not (await printer.condition()).two_sided
+    for number, image in enumerate((FRONT, BACK)):
+        outcome = await printer.follow(await printer.start([image], f"rekam-{number}"))
+        assert outcome.result is JobResult.COMPLETED
+    assert [path.read_bytes() for path in plain_rig.printed()] == [FRONT, BACK]
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("media-empty", "no blanks left"),
+        ("marker-supply-empty", "ribbon is used up"),
+        ("media-jam", "jammed"),
+        ("cover-open", "cover is open"),
+    ],
+)
+async def test_a_fault_is_shown_with_advice_and_the_job_goes_on_once_it_is_cured(rig, printer, fault, words):
+    rig.fault(fault)
+    shown = []
+
+    def on_progress(progress):
+        shown.extend(progress.faults)
+        if progress.faults:
+            rig.cure()
+
+    outcome = await printer.follow(await printer.start([FRONT, BACK], f"rekam-{fault}"), on_progress)
+    assert outcome.result is JobResult.COMPLETED
+    assert [found.keyword for found in outcome.faults] == [fault]
+    assert words in shown[0].advice_en
+    assert shown[0].advice_id
+    assert shown[0].stops
+    assert (await printer.condition()).faults == ()
+
+
+async def test_a_card_the_engine_gives_up_ends_the_job_as_aborted(rig, printer):
+    rig.fault("media-jam", gives_up=True)
+    outcome = await printer.follow(await printer.start([FRONT, BACK], "rekam-given-up"))
+    assert outcome.result is JobResult.ABORTED
+    assert "media-jam" in [fault.keyword for fault in outcome.faults]
+
+
+async def test_a_job_can_be_canceled_while_it_waits_for_blanks(rig, printer):
+    rig.fault("media-empty")
+    job = await printer.start([FRONT, BACK], "rekam-cancel")
+    await printer.cancel(job)
+    rig.cure()
+    assert (await printer.follow(job)).result is JobResult.CANCELED
+    await printer.cancel(job)  # twice does no harm
+
+
+async def test_a_second_job_waits_its_turn(rig, printer):
+    rig.fault("media-empty")
+    job = await printer.start([FRONT, BACK], "rekam-first")
+    with pytest.raises(TransientError, match="busy"):
+        await printer.start([FRONT, BACK], "rekam-second")
+    rig.cure()
+    await printer.follow(job)
+
+
+async def test_a_job_is_found_again_by_its_name_after_a_power_cut(rig, printer):
+    job = await printer.start([FRONT, BACK], "rekam-lost-and-found")
+    await printer.follow(job)
+    assert await printer.find("rekam-lost-and-found") == job
+    assert await printer.find("rekam-never-sent") is None
+
+
+async def test_a_printer_that_vanishes_in_mid_job_is_a_device_error_and_comes_back(rig, printer):
+    rig.fault("media-empty")
+    job = await printer.start([FRONT, BACK], "rekam-vanish")
+    rig.switch_off()
+    with pytest.raises(DeviceError, match="vanished") as caught:
+        await printer.follow(job)
+    assert "look whether the card was printed" in caught.value.next_step
+    with pytest.raises(DeviceError, match="does not answer"):
+        await printer.condition()
+    rig.cure()
+    rig.switch_on()
+    assert (await printer.condition()).state == "idle"
+    assert await printer.find("rekam-vanish") is None  # this printer forgets its jobs with its power
+    with pytest.raises(RemoteError):
+        await printer.progress(job)
+
+
+async def test_what_is_no_printer_is_a_device_error():
+    with pytest.raises(DeviceError, match="URI"):
+        CardPrinter("http://localhost/")
+    server = await asyncio.start_server(nonsense, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    with pytest.raises(DeviceError):
+        await CardPrinter(f"ipp://127.0.0.1:{port}/ipp/print").condition()
+    server.close()
+
+
+async def nonsense(reader, writer):
+    """A peer that answers any request with bytes that are no IPP."""
+    await reader.read(100)
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\nConnection: close\r\n\r\nnot IPP")
+    await writer.drain()
+    writer.close()
