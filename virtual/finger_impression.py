@@ -8,7 +8,7 @@ Cappelli, Maio and Maltoni (2001): skin under the middle of the contact sticks t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import cv2
@@ -43,6 +43,7 @@ class Touch:
 
     glass: where the middle of the contact lies on the image (x, y). skin: which point of the master lies there.
     half_axes: of the contact. drag, twist: displacement and turn of the stuck skin. pressure: −1 faint to +1 hard.
+    smear_px: how far the finger slid while parts of it were seen.
     """
 
     glass: tuple[float, float]
@@ -53,6 +54,7 @@ class Touch:
     twist_rad: float
     pressure: float
     moisture: float
+    smear_px: float
 
 
 def draw_touch(rng: np.random.Generator, preset: CapturePreset, skin: Skin, size: tuple[int, int]) -> Touch:
@@ -73,7 +75,7 @@ def draw_touch(rng: np.random.Generator, preset: CapturePreset, skin: Skin, size
     )
     drag_x, drag_y = rng.normal(0, preset.drag_sd_px, 2)
     moisture = skin.moisture + rng.normal(0, preset.wet_sd if rng.random() < 0.5 else preset.dry_sd)
-    return Touch(
+    touch = Touch(
         glass=place,
         skin=(MASTER_CENTRE_PX[0] + float(shift_x), MASTER_CENTRE_PX[1] + 20.0 + float(shift_y)),
         turn_rad=float(np.deg2rad(turn)),
@@ -82,7 +84,25 @@ def draw_touch(rng: np.random.Generator, preset: CapturePreset, skin: Skin, size
         twist_rad=float(np.deg2rad(rng.normal(0, preset.twist_sd_deg))),
         pressure=pressure,
         moisture=float(np.clip(moisture, -2.0, 2.0)),
+        smear_px=0.0,
     )
+    return _spoil(rng, touch) if rng.random() < preset.mishap else touch
+
+
+def _spoil(rng: np.random.Generator, touch: Touch) -> Touch:
+    """A touch gone wrong: only the tip or a side, hardly any contact, or a wet finger that slides."""
+    kind = int(rng.integers(3))
+    if kind == 0:
+        share = float(rng.uniform(0.40, 0.60))
+        angle = float(rng.uniform(0, 2 * np.pi))
+        off_x, off_y = 0.8 * (1 - share) * np.cos(angle), 0.8 * (1 - share) * np.sin(angle)
+        half_x, half_y = touch.half_axes
+        place = (touch.skin[0] + float(off_x) * half_x, touch.skin[1] + float(off_y) * half_y)
+        return replace(touch, skin=place, half_axes=(half_x * max(share, 0.55), half_y * share))
+    if kind == 1:
+        return replace(touch, pressure=float(rng.uniform(-1.0, -0.7)), moisture=float(rng.uniform(-2.0, -1.2)))
+    smear = float(rng.uniform(9.0, 22.0))
+    return replace(touch, pressure=float(rng.uniform(0.3, 1.0)), moisture=float(rng.uniform(0.9, 2.0)), smear_px=smear)
 
 
 def _glass_to_skin(
@@ -99,7 +119,8 @@ def _glass_to_skin(
     # A fingertip is round above and squarer below.
     power = np.where(along < 0, 2.0, 2.8)
     reach = (np.abs(across / half_x) ** power + np.abs(along / half_y) ** power) ** (1 / power)
-    edge_noise = smooth_noise(rng, rows, columns, 26.0, height, width)
+    edge = 0.035 * smooth_noise(rng, rows, columns, 60.0, height, width)
+    edge += 0.012 * smooth_noise(rng, rows, columns, 16.0, height, width)
     loose = np.clip((reach - 0.35) / 0.9, 0.0, 1.0)
     stuck = (0.5 * (1 + np.cos(np.pi * loose))).astype(np.float32)
     twist_cos, twist_sin = np.cos(touch.twist_rad) - 1, np.sin(touch.twist_rad)
@@ -107,7 +128,7 @@ def _glass_to_skin(
     skin_y = along + stuck * (touch.drag[1] + twist_sin * across + twist_cos * along)
     skin_x += preset.ripple_px * smooth_noise(rng, rows, columns, 75.0, height, width)
     skin_y += preset.ripple_px * smooth_noise(rng, rows, columns, 75.0, height, width)
-    grids = (skin_x + touch.skin[0], skin_y + touch.skin[1], reach + 0.05 * edge_noise)
+    grids = (skin_x + touch.skin[0], skin_y + touch.skin[1], reach + edge)
     full = (columns * _COARSE_PX, rows * _COARSE_PX)
     # An affine map, since cv2.resize would put the nodes at cell centres instead of on pixels 0, 8, 16 …
     shift = np.array([[_COARSE_PX, 0, 0], [0, _COARSE_PX, 0]], np.float32)
@@ -126,11 +147,11 @@ def _contact_level(
 ) -> FloatImage:
     """How much of the relief touches at each pixel: the relief above −level is ridge in the image."""
     height, width = reach.shape
-    middle = np.clip((1.0 - reach) / 0.55, -1.0, 1.0)
-    blotch = smooth_noise(rng, height, width, 34.0, height, width)
-    patch = smooth_noise(rng, height, width, 85.0, height, width)
+    middle = np.clip((1.0 - reach) / 0.45, -1.0, 1.0)
+    blotch = smooth_noise(rng, height, width, 17.0, height, width)
+    patch = smooth_noise(rng, height, width, 75.0, height, width)
     moist = 0.30 * touch.moisture
-    level = -0.30 + 0.42 * touch.pressure + moist + 0.45 * middle + preset.blotch * (0.34 * blotch + 0.30 * patch)
+    level = -0.30 + 0.42 * touch.pressure + moist + 0.45 * middle + preset.blotch * (0.26 * blotch + 0.42 * patch)
     worn = smooth_noise(rng, height, width, 42.0, height, width) - (2.1 - 0.7 * preset.wear - 0.5 * skin.roughness)
     return np.asarray(level - 1.6 * np.clip(worn, 0.0, 1.0), dtype=np.float32)
 
@@ -155,6 +176,20 @@ def _scratch(rng: np.random.Generator, ink: FloatImage, count: int) -> None:
         wipe = np.ones_like(ink)
         cv2.line(wipe, (int(x), int(y)), end, float(rng.uniform(0.0, 0.4)), 1 + int(rng.random() < 0.4), cv2.LINE_AA)
         ink *= wipe
+
+
+def _smear(rng: np.random.Generator, ink: FloatImage, reach_px: float) -> FloatImage:
+    """The print dragged over the glass in one direction, in some places more than in others."""
+    taps = 2 * round(reach_px / 2) + 1
+    angle = float(rng.uniform(0, np.pi))
+    kernel = np.zeros((taps, taps), np.float32)
+    half = taps // 2
+    dx, dy = round(half * np.cos(angle)), round(half * np.sin(angle))
+    cv2.line(kernel, (half - dx, half - dy), (half + dx, half + dy), 1.0, 1)
+    dragged = np.clip(cv2.filter2D(ink, -1, kernel / kernel.sum()) * 1.25, 0.0, 1.0)
+    height, width = ink.shape
+    where = np.clip(0.55 + 0.6 * smooth_noise(rng, height, width, 70.0, height, width), 0.0, 1.0)
+    return np.asarray(ink + where * (dragged - ink), dtype=np.float32)
 
 
 def _develop(
@@ -187,6 +222,8 @@ def render_impression(
     ink = 1.0 / (1.0 + np.exp(-5.0 * height_above))
     ink *= np.clip((1.03 - reach) / 0.05, 0.0, 1.0)
     print_ink: FloatImage = ink.astype(np.float32)
+    if touch.smear_px:
+        print_ink = _smear(rng, print_ink, touch.smear_px)
     _scratch(rng, print_ink, int(rng.poisson(0.6)))
     residue = None
     if rng.random() < preset.residue:

@@ -153,10 +153,11 @@ def smooth_noise(
 
     scale_px: distance over which it changes, in the pixels in which the field spans height_px × width_px.
     """
-    rows, columns = int(np.ceil(height_px / scale_px)) + 3, int(np.ceil(width_px / scale_px)) + 3
+    pitch, blur = scale_px / 3.0, 1.4
+    rows, columns = int(np.ceil(height_px / pitch)) + 3, int(np.ceil(width_px / pitch)) + 3
     grid = rng.standard_normal((rows, columns), dtype=np.float32)
-    field = cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
-    return np.asarray(field * np.float32(1.25), dtype=np.float32)
+    round_spots = cv2.GaussianBlur(grid, (0, 0), blur) * np.float32(2.0 * blur * np.sqrt(np.pi))
+    return np.asarray(cv2.resize(round_spots, (width, height), interpolation=cv2.INTER_CUBIC), dtype=np.float32)
 
 
 def _bent_angle(point: SingularPoint, x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.float32]:

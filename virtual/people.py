@@ -234,3 +234,14 @@ def duplicate(original: Person, alias: int = 1) -> Person:
 def population(seed: int, size: int) -> Iterator[Person]:
     """The first `size` people of the population `seed`, one by one."""
     return (person(seed, index) for index in range(size))
+
+
+def main() -> None:
+    """Command line: write a contact sheet of some people."""
+    from virtual.people_sheet import write_sheet
+
+    write_sheet()
+
+
+if __name__ == "__main__":
+    main()

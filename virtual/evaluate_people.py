@@ -1,0 +1,115 @@
+"""Shows that synthetic fingers are as hard as real ones: two comparators on synthetic and FVC sets, with ratios.
+
+`python -m virtual.evaluate_people --fvc DIR --fvc DIR …` takes the public FVC DB_B folders, which the project does
+not carry; without them only the synthetic figures are printed. NBIS needs to be built once, with `--build-nbis`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from contract.errors import CaptureRetry, RekamError
+from edge.matcher_lite import FingerTemplate, compare, extract
+from virtual.finger_nbis import Nbis, build_library
+from virtual.finger_presets import EVERYDAY, PRESETS
+from virtual.finger_protocol import Comparator, FingerSet, SetResult, load_directory, run_protocol, synthetic_set
+
+SCORE_OF_NOTHING = -1.0
+"""The score of a pair of which one image gave no template: below every comparison."""
+
+
+class MatcherLite:
+    """The product's own extractor and comparator."""
+
+    name = "matcher_lite"
+
+    def extract(self, image: NDArray[np.uint8], ppi: int) -> FingerTemplate | None:
+        """A template, or None where the extractor asks for another capture."""
+        try:
+            return extract(image, ppi)
+        except CaptureRetry:
+            return None
+
+    def compare(self, probe: FingerTemplate | None, reference: FingerTemplate | None) -> float:
+        """The score's value."""
+        return SCORE_OF_NOTHING if probe is None or reference is None else compare(probe, reference).value
+
+
+def ratios(results: list[SetResult], synthetic: str) -> dict[str, float]:
+    """For each comparator: its EER on the synthetic set over its mean EER on the real sets, standard impostors."""
+    found: dict[str, float] = {}
+    for name in dict.fromkeys(result.comparator for result in results):
+        own = [each for each in results if each.comparator == name]
+        real = [each.eer_standard for each in own if not each.data.startswith("synthetic")]
+        made = [each.eer_standard for each in own if each.data == synthetic]
+        if real and made:
+            found[name] = made[0] / max(float(np.mean(real)), 1e-9)
+    return found
+
+
+def _print(results: list[SetResult], found: dict[str, float], console: Console) -> None:
+    table = Table("comparator", "set", "mated", "non-mated", "EER % standard", "EER % cross", "FNMR % at 1e-3", "ms")
+    for each in results:
+        table.add_row(
+            each.comparator, each.data, str(each.mated), f"{each.standard} + {each.cross}", f"{each.eer_standard:.2f}",
+            f"{each.eer_cross:.2f}", f"{each.fnmr_1e3:.1f}", f"{each.extraction_ms:.1f}",
+        )  # fmt: skip
+    console.print(table)
+    for name, ratio in found.items():
+        verdict = "within" if 0.5 <= ratio <= 2.0 else "outside"
+        console.print(f"{name}: synthetic over mean of the real sets {ratio:.2f} ({verdict} 0.5–2)")
+
+
+def _real_set(folder: str) -> FingerSet:
+    path, _, ppi = folder.partition("@")
+    return load_directory(Path(path), int(ppi or 500))
+
+
+def measure(
+    fvc: Annotated[
+        list[str] | None, typer.Option(help="FVC folder, FINGER_IMPRESSION.tif; DIR@PPI if not 500.")
+    ] = None,
+    preset: Annotated[str, typer.Option(help=f"One of {', '.join(PRESETS)}.")] = EVERYDAY.name,
+    seed: Annotated[int, typer.Option(help="Population.")] = 1,
+    fingers: Annotated[int, typer.Option(min=2, max=1000)] = 40,
+    impressions: Annotated[int, typer.Option(min=2, max=50)] = 8,
+    nbis: Annotated[bool, typer.Option(help="Also ask NBIS, a comparator that is not ours.")] = True,
+    build_nbis: Annotated[bool, typer.Option("--build-nbis", help="Fetch and compile NBIS first.")] = False,
+    json_out: Annotated[Path | None, typer.Option("--json", help="Write the figures here too.")] = None,
+) -> None:
+    """Compare the difficulty of synthetic fingers with that of real ones."""
+    console = Console()
+    try:
+        if preset not in PRESETS:
+            raise RekamError(f"There is no preset '{preset}'.", next_step=f"Choose one of {', '.join(PRESETS)}.")
+        if build_nbis:
+            console.print(f"NBIS built: {build_library()}")
+        comparators: list[Comparator] = [MatcherLite(), *([Nbis()] if nbis else [])]
+        sets = [synthetic_set(seed, fingers, impressions, PRESETS[preset]), *map(_real_set, fvc or [])]
+    except (RekamError, ValueError) as error:
+        console.print(f"[red]{error}[/red]")
+        raise typer.Exit(2) from error
+    results = [run_protocol(comparator, each) for comparator in comparators for each in sets]
+    found = ratios(results, sets[0].name)
+    _print(results, found, console)
+    if json_out:
+        report: dict[str, Any] = {"results": [each.as_dict() for each in results], "ratios": found}
+        json_out.parent.mkdir(parents=True, exist_ok=True)
+        json_out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """Entry point of the command."""
+    typer.run(measure)
+
+
+if __name__ == "__main__":
+    main()
