@@ -6,5 +6,21 @@ from edge.matcher_lite.finger_extract import extract
 from edge.matcher_lite.finger_gallery import FingerGallery
 from edge.matcher_lite.finger_quality import FingerAdvice
 from edge.matcher_lite.finger_template import FingerTemplate
+from edge.matcher_lite.iris_compare import compare_iris, fuse_eyes
+from edge.matcher_lite.iris_extract import extract_iris
+from edge.matcher_lite.iris_gallery import IrisGallery
+from edge.matcher_lite.iris_template import IrisTemplate
 
-__all__ = ["ComparisonScore", "FingerAdvice", "FingerGallery", "FingerTemplate", "compare", "extract"]
+__all__ = [
+    "ComparisonScore",
+    "FingerAdvice",
+    "FingerGallery",
+    "FingerTemplate",
+    "IrisGallery",
+    "IrisTemplate",
+    "compare",
+    "compare_iris",
+    "extract",
+    "extract_iris",
+    "fuse_eyes",
+]

@@ -1,0 +1,48 @@
+"""A near-infrared image of an eye to an iris template: the pipeline, a line per stage."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.errors import RemoteError
+from contract.sample import IrisPosition
+from edge.matcher_lite import iris_parameters as p
+from edge.matcher_lite.iris_encode import fine_bits, rotated_words
+from edge.matcher_lite.iris_quality import ADVICE_CLOSER, ADVICE_NO_EYE, ADVICE_OPEN, judge
+from edge.matcher_lite.iris_segment import segment
+from edge.matcher_lite.iris_template import IrisTemplate, unusable
+from edge.matcher_lite.iris_texture import unroll
+
+
+def extract_iris(image: NDArray[np.uint8], position: IrisPosition = IrisPosition.UNKNOWN) -> IrisTemplate:
+    """The template of the eye in `image`, shape (H, W), uint8.
+
+    An image without a usable iris gives a template with `usable` False and advice; RemoteError is raised only for
+    what is no greyscale image at all.
+    """
+    image = _checked(image)
+    if min(image.shape) < p.SIDE_MIN_PX:
+        return unusable(position, ADVICE_CLOSER)
+    found = segment(image)
+    if found is None or not found.is_plausible():
+        return unusable(position, ADVICE_NO_EYE)
+    texture, valid = unroll(found)
+    bits, trust = fine_bits(texture, valid)
+    codes, masks = rotated_words(bits), rotated_words(trust)
+    quality = judge(image, found, texture, valid)
+    upright = p.ROTATIONS
+    code, mask = codes[upright].copy(), masks[upright].copy()
+    if int(np.bitwise_count(mask).sum()) < p.JOINT_BITS_MIN:
+        return unusable(position, quality.advice or ADVICE_OPEN)
+    return IrisTemplate(position, quality.overall, True, quality.advice, code, mask, (codes, masks))
+
+
+def _checked(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 2 or 0 in image.shape:
+        raise RemoteError(
+            "An iris image is a greyscale image of eight bits.", next_step="Give an array (H, W) of uint8."
+        )
+    if max(image.shape) > p.SIDE_MAX_PX:
+        raise RemoteError(f"An iris image of {image.shape[1]} by {image.shape[0]} pixels is too large.")
+    return np.ascontiguousarray(image)

@@ -1,0 +1,91 @@
+"""Every constant of the iris extractor and comparator, in one place.
+
+Lengths are pixels of the stage's own scale, angles are degrees unless a name says otherwise. "Turns" of the
+normalised texture are its 512 columns.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+EXTRACTOR: Final = "rekam-iris"
+VERSION: Final = 1
+
+# --- Images that are accepted ---
+SIDE_MIN_PX: Final = 64
+SIDE_MAX_PX: Final = 12_000
+WORKING_WIDTH_PX: Final = 640  # larger images are reduced to this width
+
+# --- Speculars: small spots that stand out from an opening of the image ---
+SPECULAR_KERNEL: Final = 0.045  # of the working width
+SPECULAR_RISE: Final = 35.0
+GLINT_RISE: Final = 80.0
+GLINT_LEVEL: Final = 190.0
+
+# --- Coarse search at reduced size: gradient voting, then rings ---
+COARSE_WIDTH_PX: Final = 160
+VOTE_SHARE: Final = 0.30  # pixels with the steepest gradients that may vote
+VOTE_RADIUS_MIN: Final = 4
+VOTE_RADIUS_MAX: Final = 68
+CANDIDATES: Final = 6
+CANDIDATE_SPACING: Final = 6
+PUPIL_RADIUS_MIN: Final = 4
+PUPIL_RADIUS_MAX: Final = 36
+LIMBUS_RADIUS_MAX: Final = 76
+RING_ANGLES: Final = 48
+PUPIL_STEP_CLIP: Final = (-10.0, 45.0)
+LIMBUS_WEIGHT: Final = 1.3
+LIMBUS_STEP_CLIP: Final = (-6.0, 16.0)
+PUPIL_TO_IRIS_MIN: Final = 0.15
+PUPIL_TO_IRIS_MAX: Final = 0.73
+OUTERMOST_SHARE: Final = 0.45
+
+# --- Contours by dynamic programming in polar coordinates ---
+CONTOUR_ANGLES: Final = 128
+CONTOUR_RADII: Final = 96
+PUPIL_SEARCH: Final = (0.55, 1.55)  # of the coarse radius
+LIMBUS_SEARCH: Final = (0.80, 1.22)
+PUPIL_HARMONICS: Final = 3
+LIMBUS_HARMONICS: Final = 2
+
+# --- What can be an eye ---
+RATIO_MIN: Final = 0.12
+RATIO_MAX: Final = 0.80
+IRIS_RADIUS_MIN_PX: Final = 24.0
+PUPIL_CONTRAST_MIN: Final = 5.0
+LIMBUS_CONTRAST_MIN: Final = 2.5
+
+# --- Normalised texture ---
+TEXTURE_ROWS: Final = 64
+TEXTURE_COLUMNS: Final = 512
+BRIGHT_DEVIATIONS: Final = 5.0
+LASH_DEVIATIONS: Final = 3.5
+LID_COLUMNS: Final = 128
+LID_COST: Final = 4.0  # of a sample taken for lid; a sample taken for iris costs its squared departure
+LID_COST_SIDES: Final = 8.0
+LID_COST_MAX: Final = 16.0
+LID_STIFFNESS: Final = 2.0
+LID_REACH_ROWS: Final = 6
+LID_MARGIN_ROWS: Final = 2
+
+# --- Code: 8 rows, 2 bands, 64 columns, real and imaginary sign ---
+CODE_ROWS: Final = 8
+CODE_COLUMNS: Final = 64
+FINE_COLUMNS: Final = 256  # positions of 1.4 degrees, from which rotated codes are taken
+WAVELENGTHS: Final = (24.0, 48.0)  # texture columns
+BAND_SIGMA: Final = 0.55  # log-Gabor bandwidth ratio
+ROW_SIGMAS: Final = (3.0, 4.5)  # texture rows
+CODE_BITS: Final = CODE_ROWS * len(WAVELENGTHS) * CODE_COLUMNS * 2
+CODE_WORDS: Final = CODE_BITS // 64
+VALID_SHARE_MIN: Final = 0.65  # of a filter's support
+FRAGILE_SHARE: Final = 0.20
+
+# --- Comparison ---
+ROTATIONS: Final = 20  # steps of 1.4 degrees to each side
+JOINT_BITS_MIN: Final = 320
+JOINT_BITS_TYPICAL: Final = 911.0
+
+# --- Score to false match rate, fitted by `rekam-match calibrate-iris` ---
+SCORE_SIGMA: Final = 0.0325
+SCORE_DRAWS: Final = 60.0
+CALIBRATED_TO: Final = 60.0  # values beyond are extrapolated: the fit saw about a million pairs
