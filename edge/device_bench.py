@@ -1,0 +1,141 @@
+"""The unit's devices as sessions see them: each on its own thread with a deadline, all cancelled by one word.
+
+A device that the configuration does not name is missing, which is the technician's business and said so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from contract.errors import DeviceError
+from contract.sample import FingerPosition, IrisPosition
+from edge.config import PolicyTable, Setting
+from edge.sensors.drivers import open_driver
+from edge.sensors.interface import (
+    Camera,
+    CardReader,
+    Device,
+    FingerprintScanner,
+    Frame,
+    IrisScanner,
+    PenPoint,
+    SignaturePad,
+)
+from edge.sensors.worker import DeviceWorker
+
+D = TypeVar("D", bound=Device)
+
+PREVIEW_TIMEOUT_S = 3.0
+WORKER_MARGIN_S = 3.0
+SENSOR_KINDS = ("camera", "finger", "iris", "signature", "card")
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceState:
+    """One device for the status page."""
+
+    kind: str
+    driver: str
+    model: str
+    state: str
+    problem: str
+
+
+class DeviceBench:
+    """All devices of one unit. Made and used on the event loop."""
+
+    def __init__(self, devices: Mapping[str, Mapping[str, Setting]], policy: PolicyTable) -> None:
+        self._policy = policy
+        self._tables = {kind: table for kind, table in devices.items() if kind in SENSOR_KINDS}
+        self._camera: DeviceWorker[Camera] | None = self._worker("camera")
+        self._finger: DeviceWorker[FingerprintScanner] | None = self._worker("finger")
+        self._iris: DeviceWorker[IrisScanner] | None = self._worker("iris")
+        self._signature: DeviceWorker[SignaturePad] | None = self._worker("signature")
+        self._card: DeviceWorker[CardReader] | None = self._worker("card")
+
+    @property
+    def card(self) -> DeviceWorker[CardReader] | None:
+        """The card reader, for who works with chips."""
+        return self._card
+
+    async def photo(self) -> Frame:
+        """A portrait at full resolution."""
+        limit = self._policy.capture_timeout_s
+        worker = _present(self._camera, "camera")
+        return await worker.run(lambda camera, cancel: camera.capture(limit, cancel), limit + WORKER_MARGIN_S)
+
+    async def photo_preview(self) -> Frame:
+        """A small picture of now."""
+        worker = _present(self._camera, "camera")
+        return await worker.run(
+            lambda camera, _cancel: camera.preview(PREVIEW_TIMEOUT_S), PREVIEW_TIMEOUT_S + WORKER_MARGIN_S
+        )
+
+    async def finger(self, position: FingerPosition) -> Frame:
+        """One finger, once it lies on the scanner."""
+        limit = self._policy.capture_timeout_s
+        worker = _present(self._finger, "finger")
+        return await worker.run(
+            lambda scanner, cancel: scanner.capture(position, limit, cancel), limit + WORKER_MARGIN_S
+        )
+
+    async def irises(self, positions: Sequence[IrisPosition]) -> Sequence[Frame]:
+        """One near-infrared frame for each asked eye."""
+        limit = self._policy.capture_timeout_s
+        worker = _present(self._iris, "iris")
+        return await worker.run(
+            lambda scanner, cancel: scanner.capture(positions, limit, cancel), limit + WORKER_MARGIN_S
+        )
+
+    async def pen(self) -> Sequence[PenPoint]:
+        """A signature, once the pen rests."""
+        limit = self._policy.signature_timeout_s
+        worker = _present(self._signature, "signature")
+        return await worker.run(lambda pad, cancel: pad.capture(limit, cancel), limit + WORKER_MARGIN_S)
+
+    def pen_preview(self) -> Sequence[PenPoint]:
+        """The points of the signature in progress."""
+        return self._signature.peek(lambda pad: pad.preview(), ()) if self._signature else ()
+
+    def cancel(self) -> None:
+        """End every capture that is under way."""
+        for _, worker in self._workers():
+            worker.cancel()
+
+    async def close(self) -> None:
+        """Close every device; never raises."""
+        for _, worker in self._workers():
+            await worker.close()
+
+    def states(self) -> list[DeviceState]:
+        """Every configured device for the status page."""
+        return [
+            DeviceState(
+                kind=kind,
+                driver=str(self._tables[kind].get("driver", "")),
+                model=worker.info.model if worker.info else "",
+                state=worker.state.value if worker.info or worker.last_error else "ready",
+                problem=worker.last_error.message if worker.last_error else "",
+            )
+            for kind, worker in self._workers()
+        ]
+
+    def _workers(self) -> list[tuple[str, DeviceWorker[Any]]]:
+        found = (self._camera, self._finger, self._iris, self._signature, self._card)
+        return [(kind, worker) for kind, worker in zip(SENSOR_KINDS, found, strict=True) if worker is not None]
+
+    def _worker(self, kind: str) -> DeviceWorker[Any] | None:
+        """A worker for a configured kind; `open_driver` checks that the driver speaks the kind's interface."""
+        table = self._tables.get(kind)
+        return None if table is None else DeviceWorker(kind, partial(open_driver, kind, table))
+
+
+def _present(worker: DeviceWorker[D] | None, kind: str) -> DeviceWorker[D]:
+    if worker is None:
+        raise DeviceError(
+            f"This unit has no {kind} device.", next_step=f"Add a table [devices.{kind}] to unit.toml and start again."
+        )
+    return worker
