@@ -83,7 +83,7 @@ class CameraTwin:
         self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
         self._server.daemon_threads = True
         self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.5}, name=f"camera-{self.port}", daemon=True
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name=f"camera-{self.port}", daemon=True
         )
         self._thread.start()
 

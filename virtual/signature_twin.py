@@ -1,4 +1,4 @@
-"""An ISDV4 pen tablet in software: waits for its start command and reports a pen that writes given strokes."""
+"""Pen tablets in software: an ISDV4 tablet, which waits for its start command, and a SigLite pad, which has none."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from edge.sensors.signature_isdv4_frames import (
     encode_pen,
     encode_reply,
 )
+from edge.sensors.signature_siglite_frames import COORDINATE_MAX, PadReport, encode_report
 
 REPORT_INTERVAL_S = 0.0075
 MARGIN = 500
@@ -122,3 +123,49 @@ class PenTablet:
         y = min(max(stroke.y, 0), self._reply.y_max)
         pressure = min(max(round(stroke.pressure * self._reply.pressure_max), 0), self._reply.pressure_max)
         return encode_pen(PenReport(x, y, pressure, near=True, tip=pressure > 0))
+
+
+class SigLiteTwin:
+    """A SigLite pad, without I/O: it has no commands and reports whenever a pen is near."""
+
+    def __init__(self, *, points_per_inch: int = 410, baud: int = 19200, time_scale: float = 1.0) -> None:
+        self._steps = points_per_inch / 2540
+        self._baud, self.time_scale = baud, time_scale
+        self._waiting: deque[Stroke] = deque()
+        self._began_s: float | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def baud(self) -> int:
+        """The line speed in use."""
+        return self._baud
+
+    def sign(self, strokes: tuple[Stroke, ...]) -> None:
+        """Write these strokes now."""
+        with self._lock:
+            self._waiting, self._began_s = deque(strokes), None
+
+    def receive(self, data: bytes, now_s: float) -> None:
+        """The pad hears nothing."""
+
+    def take(self, now_s: float) -> bytes:
+        """The reports that are due."""
+        out = bytearray()
+        with self._lock:
+            if self._waiting and self._began_s is None:
+                self._began_s = now_s
+            while self._waiting and self._due_s(self._waiting[0]) <= now_s:
+                stroke = self._waiting.popleft()
+                x, y = (min(max(round(v * self._steps), 0), COORDINATE_MAX - 1) for v in (stroke.x, stroke.y))
+                out += encode_report(PadReport(x, y, near=True, down=stroke.pressure > 0))
+        return bytes(out)
+
+    def wait_s(self, now_s: float) -> float | None:
+        """Seconds to the next report."""
+        with self._lock:
+            if not self._waiting:
+                return None
+            return 0.0 if self._began_s is None else max(0.0, self._due_s(self._waiting[0]) - now_s)
+
+    def _due_s(self, stroke: Stroke) -> float:
+        return (self._began_s or 0.0) + stroke.time_s / self.time_scale

@@ -34,6 +34,7 @@ DRIVERS: Mapping[str, Mapping[str, str]] = {
     },
     "signature": {
         "isdv4": "edge.sensors.signature_isdv4:Isdv4Pad",
+        "siglite": "edge.sensors.signature_siglite:SigLitePad",
     },
     "card": {
         "pcsc": "edge.sensors.cardreader_pcsc:PcscReader",

@@ -54,7 +54,8 @@ class ZfmScanner:
     port: a tty. baud: the module's line speed; where it does not answer, the other usual speeds are tried.
     baud_max: raise the speed to this when the module takes it; 0 leaves it. width_px, ppi: of the sensor.
     height_px: 0 takes what arrives, but never less than arrived before, so that a lost packet shows from the second
-    picture on; with the number set it shows from the first. password_file: a file with the module's password as a number; empty for 0.
+    picture on; with the number set it shows from the first. password_file: a file with the module's password as a
+    number; empty for 0.
     led: none, r503 or r558. lift_between: wait for an empty window between two captures. inverted: ridges are light.
     """
 

@@ -17,7 +17,7 @@ from edge.sensors.signature_isdv4_frames import QUERY_PEN, START, STOP, PenRepor
 from edge.sensors.signature_recording import SignatureRecording
 
 QUERY_ATTEMPTS = 3
-QUERY_TIMEOUT_S = 1.0
+QUERY_TIMEOUT_S = 0.5
 STOP_WAIT_S = 0.25
 QUIET_S = 0.02
 READ_S = 0.05

@@ -1,0 +1,268 @@
+"""What every camera must do, on each driver with its twin: a network camera over HTTP, a recording through OpenCV, and
+picamera2's interface as its source has it (the library itself runs on a Raspberry Pi only)."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from contract.errors import CaptureRetry, DeviceError
+from edge.sensors.camera_picamera2 import PiCamera
+from edge.sensors.drivers import open_driver
+from edge.sensors.http_snapshot import decode_picture
+from edge.sensors.interface import Camera
+from virtual.camera_twin import CameraFault, CameraTwin, empty_room, encoded
+
+NEVER = threading.Event()
+
+
+def scene() -> NDArray[np.uint8]:
+    """A picture whose red, green and blue differ, so that swapped channels show."""
+    y, x = np.mgrid[0:240, 0:640]
+    return np.stack([x * 255 // 639, y * 255 // 239, np.full_like(x, 40)], axis=2).astype(np.uint8)
+
+
+class PlayedRequest:
+    """One completed request of picamera2."""
+
+    def __init__(self, number: int, held: list[int]) -> None:
+        self.number, self.held = number, held
+        held.append(number)
+
+    def make_array(self, name: str) -> NDArray[np.uint8]:
+        assert name == "main"
+        return scene()
+
+    def get_metadata(self) -> dict[str, object]:
+        return {"FocusFoM": [10, 30, 20][self.number % 3], "ExposureTime": 1000 + self.number, "Unkept": 1}
+
+    def release(self) -> None:
+        self.held.remove(self.number)
+
+
+class PlayedPicamera2:
+    """The calls of picamera2 that the driver makes, as picamera2 0.3 declares them."""
+
+    camera_properties: dict[str, object] = {"Model": "imx708"}  # noqa: RUF012 - picamera2's own shape
+    camera_controls: dict[str, object] = {"AfMode": (0, 2, 0)}  # noqa: RUF012
+
+    def __init__(self) -> None:
+        self.closed = False
+        self.held: list[int] = []
+        self.count = 0
+        self.stalled = False
+        self.main: dict[str, object] = {}
+
+    def create_still_configuration(self, main: dict[str, object], buffer_count: int) -> dict[str, object]:
+        assert buffer_count >= 2
+        return {"main": {"size": (640, 240), **main}}
+
+    def configure(self, configuration: dict[str, Any]) -> None:
+        self.main = configuration["main"]
+
+    def camera_configuration(self) -> dict[str, Any]:
+        return {"main": self.main}
+
+    def start(self) -> None:
+        assert self.main["format"] == "BGR888"
+
+    def close(self) -> None:
+        self.closed = True
+
+    def autofocus_cycle(self, wait: float) -> bool:
+        assert wait > 0
+        return True
+
+    def capture_request(self, wait: float, flush: bool) -> PlayedRequest:
+        assert flush
+        if self.stalled:
+            raise TimeoutError
+        self.count += 1
+        return PlayedRequest(self.count - 1, self.held)
+
+
+@dataclass
+class Bench:
+    """A camera that sees the scene, and how to break it."""
+
+    camera: Camera
+    exact: bool
+    break_it: Callable[[], None] | None
+
+
+@pytest.fixture(params=["snapshot", "uvc", "picamera2"])
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+    if request.param == "snapshot":
+        twin = CameraTwin({"/face.png": empty_room(240, 640)})
+        twin.show("/face.png", scene())
+        camera = open_driver("camera", {"driver": "snapshot", "url": twin.url("/face.png")})
+        assert isinstance(camera, Camera)
+
+        def busy() -> None:
+            twin.fault = CameraFault.BUSY
+
+        yield Bench(camera, True, busy)
+        camera.close()
+        twin.close()
+    elif request.param == "uvc":
+        for number in range(24):
+            cv2.imwrite(str(tmp_path / f"frame_{number:03}.png"), cv2.cvtColor(scene(), cv2.COLOR_RGB2BGR))
+        camera = open_driver("camera", {"driver": "uvc", "device": str(tmp_path / "frame_%03d.png")})
+        assert isinstance(camera, Camera)
+        yield Bench(camera, True, None)
+        camera.close()
+    else:
+        played: list[PlayedPicamera2] = []
+
+        def open_played(number: int) -> PlayedPicamera2:
+            played.append(PlayedPicamera2())
+            return played[-1]
+
+        def stall() -> None:
+            played[-1].stalled = True
+
+        pi = PiCamera(open_device=open_played)
+        yield Bench(pi, True, stall)
+        pi.close()
+        assert all(camera.closed and not camera.held for camera in played)
+
+
+def test_the_camera_says_who_it_is(bench: Bench) -> None:
+    info = bench.camera.open()
+    assert "640×240" in info.model
+    assert {"portrait", "preview"} <= set(info.capabilities)
+
+
+def test_the_picture_is_what_is_seen_in_its_colours(bench: Bench) -> None:
+    bench.camera.open()
+    for _ in range(2):
+        frame = bench.camera.capture(10, NEVER)
+        assert np.array_equal(frame.pixels, scene())
+
+
+def test_the_preview_is_small_and_alike(bench: Bench) -> None:
+    bench.camera.open()
+    frame = bench.camera.preview(10)
+    assert frame.pixels.shape == (180, 480, 3)
+    assert abs(float(frame.pixels.mean()) - float(scene().mean())) < 2
+
+
+def test_a_cancelled_capture_ends(bench: Bench) -> None:
+    bench.camera.open()
+    cancel = threading.Event()
+    cancel.set()
+    with pytest.raises(CaptureRetry):
+        bench.camera.capture(10, cancel)
+
+
+def test_a_broken_camera_is_the_technicians_and_opens_again(bench: Bench) -> None:
+    bench.camera.open()
+    if bench.break_it is not None:
+        bench.break_it()
+        with pytest.raises(DeviceError):
+            bench.camera.capture(5, NEVER)
+    bench.camera.close()
+    bench.camera.close()
+    with pytest.raises(DeviceError):
+        bench.camera.capture(5, NEVER)
+
+
+# ------------------------------------------------------------------ of one driver alone
+
+
+@pytest.fixture
+def twin() -> Iterator[CameraTwin]:
+    made = CameraTwin({"/face.png": empty_room(240, 640)})
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("fault", [f for f in CameraFault if f is not CameraFault.NONE])
+def test_each_fault_of_a_network_camera_is_an_error_in_time_and_the_next_picture_comes(
+    twin: CameraTwin, fault: CameraFault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.sensors.http_snapshot.STALL_S_MAX", 0.3)
+    camera = open_driver("camera", {"driver": "snapshot", "url": twin.url("/face.png")})
+    assert isinstance(camera, Camera)
+    camera.open()
+    twin.fault = fault
+    started = time.monotonic()
+    with pytest.raises(DeviceError) as caught:
+        camera.capture(2, NEVER)
+    assert time.monotonic() - started < 2
+    assert caught.value.next_step
+    twin.fault = CameraFault.NONE
+    assert camera.capture(2, NEVER).pixels.shape == (240, 640, 3)
+    camera.close()
+
+
+def test_a_late_camera_and_an_absent_one_are_errors(twin: CameraTwin) -> None:
+    camera = open_driver("camera", {"driver": "snapshot", "url": twin.url("/face.png")})
+    assert isinstance(camera, Camera)
+    camera.open()
+    twin.late_s = 1.0
+    with pytest.raises(DeviceError, match="cannot be reached"):
+        camera.capture(0.1, NEVER)
+    camera.close()
+    twin.close()
+    with pytest.raises(DeviceError, match="cannot be reached"):
+        camera.open()
+
+
+def test_credentials_that_cannot_be_read_are_named(tmp_path: Path, twin: CameraTwin) -> None:
+    for content in (None, "no colon"):
+        secret = tmp_path / "credentials"
+        if content is not None:
+            secret.write_text(content)
+        settings = {"driver": "snapshot", "url": twin.url("/face.png"), "credentials_file": str(secret)}
+        with pytest.raises(DeviceError, match="credentials_file"):
+            open_driver("camera", settings).open()
+
+
+@pytest.mark.parametrize("url", ["", "not a url", "ftp://127.0.0.1/x", "http://127.0.0.1:1/x"])
+def test_a_wrong_address_is_an_error(url: str) -> None:
+    with pytest.raises(DeviceError):
+        open_driver("camera", {"driver": "snapshot", "url": url}).open()
+
+
+def test_every_truncation_of_a_picture_is_refused() -> None:
+    for picture in (encoded(scene()), encoded(scene(), jpeg_quality=90)):
+        assert decode_picture(picture.data, "RGB").shape == scene().shape
+        for end in range(0, len(picture.data) - 16, max(1, len(picture.data) // 60)):
+            with pytest.raises(DeviceError):
+                decode_picture(picture.data[:end], "RGB")
+
+
+def test_flipped_bytes_give_a_picture_or_an_error() -> None:
+    data = encoded(scene(), jpeg_quality=80).data
+    for place in range(0, len(data), max(1, len(data) // 150)):
+        damaged = bytearray(data)
+        damaged[place] ^= 0xFF
+        try:
+            assert decode_picture(bytes(damaged), "RGB").dtype == np.uint8
+        except DeviceError:
+            continue
+
+
+def test_an_absent_webcam_and_an_absent_pi_camera_say_what_to_do() -> None:
+    with pytest.raises(DeviceError, match="group video"):
+        open_driver("camera", {"driver": "uvc", "device": "/dev/video99"}).open()
+    with pytest.raises(DeviceError, match="Raspberry Pi OS"):
+        open_driver("camera", {"driver": "picamera2"}).open()
+
+
+def test_the_sharpest_of_a_burst_is_kept_with_its_own_metadata() -> None:
+    camera = PiCamera(burst=3, open_device=lambda number: PlayedPicamera2())
+    camera.open()
+    frame = camera.capture(5, NEVER)
+    assert frame.metadata == {"FocusFoM": "30", "ExposureTime": "1001"}
+    camera.close()
