@@ -2,7 +2,7 @@
 
 A pair joins a probe minutia and a reference minutia whose codes are alike. True pairs agree with each other on
 distance, bearing and rotation; relaxation moves each pair's strength towards the support of the others. At last one
-rigid motion is fitted to the strongest pairs, and minutiae that meet under it are counted against those that should.
+rigid motion is fitted to the strongest pairs, and the minutiae that meet under it add the likeness of their codes.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ _STRONGEST_MIN = p.STRONGEST_MIN
 _STRONGEST_MAX = p.STRONGEST_MAX
 _MEET_DISTANCE = np.float32(p.MEET_DISTANCE)
 _MEET_COSINE = np.float32(p.MEET_COSINE_MIN)
+_MEETING_FREE = p.MEETING_FREE
 
 
 def _population_count(_typing: Any, _word: Any) -> Any:
@@ -211,12 +212,8 @@ def _fit(ga: Plane, gb: Plane, pairs: Pairs, weight: Plane, chosen: Pairs, count
 
 
 @njit(cache=True, nogil=True)
-def _meet(ga: Plane, gb: Plane, motion: Plane, met: Pairs) -> tuple[int, int, int]:
-    """Minutiae that meet under the motion, and how many of either side lie in the shared box.
-
-    met: (2, n) int32 takes the partners. Returns (met, a's in the box, b's in the box).
-    """
-    na = ga.shape[1]
+def _meet(ga: Plane, gb: Plane, motion: Plane, met: Pairs) -> int:
+    """How many minutiae meet under the motion, each with its nearest partner; listed in `met`, (2, n) int32."""
     nb = gb.shape[1]
     moved = np.empty((4, nb), np.float32)
     c, s, tx, ty = motion[0], motion[1], motion[2], motion[3]
@@ -225,24 +222,11 @@ def _meet(ga: Plane, gb: Plane, motion: Plane, met: Pairs) -> tuple[int, int, in
         moved[1, j] = s * gb[0, j] + c * gb[1, j] + ty
         moved[2, j] = c * gb[2, j] - s * gb[3, j]
         moved[3, j] = s * gb[2, j] + c * gb[3, j]
-    left = max(ga[0].min(), moved[0].min()) - _MEET_DISTANCE
-    right = min(ga[0].max(), moved[0].max()) + _MEET_DISTANCE
-    low = max(ga[1].min(), moved[1].min()) - _MEET_DISTANCE
-    high = min(ga[1].max(), moved[1].max()) + _MEET_DISTANCE
-    inside_a = 0
-    inside_b = 0
-    for i in range(na):
-        if left <= ga[0, i] <= right and low <= ga[1, i] <= high:
-            inside_a += 1
-    nearest = np.full(nb, np.float32(1e9), np.float32)
+    nearest = np.full(nb, _MEET_DISTANCE * _MEET_DISTANCE, np.float32)
     owner = np.full(nb, -1, np.int32)
-    for j in range(nb):
-        if left <= moved[0, j] <= right and low <= moved[1, j] <= high:
-            inside_b += 1
-    limit = _MEET_DISTANCE * _MEET_DISTANCE
-    for i in range(na):
+    for i in range(ga.shape[1]):
         best = -1
-        best_gap = limit
+        best_gap = _MEET_DISTANCE * _MEET_DISTANCE
         for j in range(nb):
             dx = moved[0, j] - ga[0, i]
             dy = moved[1, j] - ga[1, i]
@@ -259,7 +243,7 @@ def _meet(ga: Plane, gb: Plane, motion: Plane, met: Pairs) -> tuple[int, int, in
             met[0, count] = owner[j]
             met[1, count] = j
             count += 1
-    return count, inside_a, inside_b
+    return count
 
 
 @njit(cache=True, nogil=True)
@@ -288,6 +272,19 @@ def raw_score(ga: Plane, ca: Codes, gb: Plane, cb: Codes, met: Pairs) -> tuple[f
     motion = np.empty(4, np.float32)
     if not _fit(ga, gb, pairs, strength, order, taken, motion):
         return 0.0, 0
-    agreed, inside_a, inside_b = _meet(ga, gb, motion, met)
-    alignment = agreed**2.5 / max(inside_a * inside_b, 1)
-    return total / wanted * math.sqrt(alignment), agreed
+    agreed = _meet(ga, gb, motion, met)
+    return total / wanted * (_MEETING_FREE + _likeness(ca, cb, met, agreed)), agreed
+
+
+@njit(cache=True, nogil=True)
+def _likeness(ca: Codes, cb: Codes, met: Pairs, count: int) -> float:
+    """Sum over the minutiae that met of how alike their codes are, each 0..1."""
+    total = 0
+    for n in range(count):
+        i = met[0, n]
+        j = met[1, n]
+        distance = 0
+        for word in range(ca.shape[1]):
+            distance += int(count_ones(ca[i, word] ^ cb[j, word]))
+        total += max(_DISTANCE_MAX - distance, 0)
+    return total / _DISTANCE_MAX

@@ -29,12 +29,13 @@ CONTRAST_SHARE: Final = 0.5  # of the median standard deviation
 MASK_CLOSE: Final = 13
 MASK_OPEN: Final = 17
 MASK_ERODE: Final = 13
+IMAGE_MARGIN: Final = 3  # the image's own edge costs less than the finger's: ridges go on behind it
 
 # Block spectrum.
 BLOCK: Final = 24
 BLOCK_STEP: Final = 12
 PERIOD_MIN: Final = 2.8
-PERIOD_MAX: Final = 11.0
+PERIOD_MAX: Final = 9.8
 WAVES: Final = 9  # wave numbers 0..8 per axis: 24 / 2.8 = 8.6
 
 # Orientation.
@@ -58,11 +59,11 @@ TYPE_PROBE: Final = 3.0  # how far before and behind a minutia its ridge phase i
 QUALITY_SIGMA: Final = 6.0  # neighbourhood in which fidelity of the ridges is judged
 
 # Minutia codes: a cylinder of space × direction around each minutia, projected to bits.
-CYLINDER_SIDE: Final = 16  # cells across
+CYLINDER_SIDE: Final = 12  # cells across
 CYLINDER_LAYERS: Final = 6  # cells of direction
 CYLINDER_RADIUS: Final = 70.0
 CYLINDER_SIGMA: Final = 28.0 / 3.0
-CYLINDER_SIGMA_DIRECTION: Final = 0.6981317  # 2π/9
+CYLINDER_SIGMA_DIRECTION: Final = 0.6
 CYLINDER_REACH: Final = 3.0  # in sigmas: farther contributions are nil
 CELL_STEEPNESS: Final = 400.0
 CELL_MIDDLE: Final = 0.005
@@ -76,13 +77,14 @@ RELAXATION_STEPS: Final = 5
 RELAXATION_INERTIA: Final = 0.5
 CODE_DISTANCE_MAX: Final = 128  # what unrelated minutiae have
 PAIR_SLACK: Final = 7.0  # px by which distances within two agreeing pairs may differ
-PAIR_STRETCH: Final = 0.02  # and more by this share of their sum
+PAIR_STRETCH: Final = 0.04  # and more by this share of their sum
 PAIR_BEARING: Final = 0.35  # sine of the difference of bearings
-PAIR_ROTATION: Final = 0.4
+PAIR_ROTATION: Final = 0.5
 STRONGEST_MIN: Final = 4
 STRONGEST_MAX: Final = 12
 MEET_DISTANCE: Final = 14.0
 MEET_COSINE_MIN: Final = 0.9009689  # 25.7°, π/7
+MEETING_FREE: Final = 4.0  # likeness granted before any minutia meets: a failed fit must not void good pairs
 
 # Quality and usability.
 USABLE_AREA_MM2_MIN: Final = 12.0

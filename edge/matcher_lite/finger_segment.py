@@ -9,7 +9,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from edge.matcher_lite import finger_parameters as p
 
@@ -52,11 +51,19 @@ def segment(deviation: Plane) -> tuple[Mask, Mask]:
         return empty, empty
     limit = max(p.CONTRAST_MIN, p.CONTRAST_SHARE * float(np.median(present)))
     mask = (deviation > limit).astype(np.uint8)
-    closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, _disc(p.MASK_CLOSE), borderValue=0)
+    closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, _disc(p.MASK_CLOSE))
     opened = cv2.morphologyEx(closed, cv2.MORPH_OPEN, _disc(p.MASK_OPEN))
-    filled = ndimage.binary_fill_holes(opened).astype(np.uint8)
-    interior = cv2.erode(filled, _disc(p.MASK_ERODE), borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    return filled, interior.astype(np.uint8)
+    filled = _without_holes(np.asarray(opened, np.uint8))
+    interior = np.zeros_like(filled)
+    edge = slice(p.IMAGE_MARGIN, -p.IMAGE_MARGIN)
+    interior[edge, edge] = cv2.erode(filled, _disc(p.MASK_ERODE))[edge, edge]
+    return filled, interior
+
+
+def _without_holes(mask: Mask) -> Mask:
+    """The mask with everything inside its outer contours filled."""
+    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return np.asarray(cv2.drawContours(np.zeros_like(mask), contours, -1, (1,), cv2.FILLED), np.uint8)
 
 
 def _disc(side: int) -> Mask:

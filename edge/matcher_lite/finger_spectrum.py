@@ -2,12 +2,14 @@
 
 Blocks of 24 px overlap by half under sine windows, whose squares add up to one, so that a gain of one everywhere
 gives the image back. Only the 17 × 17 real waves of the ridge band are computed, as two small matrix products: that
-costs a tenth of a full FFT. After Chikkerur, Cartwright, Govindaraju, "Fingerprint enhancement using STFT analysis"
-(2007), with the pooled-power gain in place of its separate orientation and frequency filters.
+costs a tenth of a full FFT. The image is mirrored at its edges, behind which ridges go on. After Chikkerur,
+Cartwright, Govindaraju, "Fingerprint enhancement using STFT analysis" (2007), with the pooled-power gain in place of
+its separate orientation and frequency filters.
 """
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -46,8 +48,10 @@ def enhance(plane: Plane, finger: Mask) -> Plane:
     height, width = plane.shape
     rows = -(-height // p.BLOCK_STEP) + 1
     columns = -(-width // p.BLOCK_STEP) + 1
-    padded = np.zeros(((rows + 1) * p.BLOCK_STEP, (columns + 1) * p.BLOCK_STEP), np.float32)
-    padded[p.BLOCK_STEP : p.BLOCK_STEP + height, p.BLOCK_STEP : p.BLOCK_STEP + width] = plane * finger
+    below = (rows + 1) * p.BLOCK_STEP - p.BLOCK_STEP - height
+    right = (columns + 1) * p.BLOCK_STEP - p.BLOCK_STEP - width
+    inside = plane * finger
+    padded = cv2.copyMakeBorder(inside, p.BLOCK_STEP, below, p.BLOCK_STEP, right, cv2.BORDER_REFLECT)
     output: Plane = _filter(padded, rows, columns, _BASIS, np.ascontiguousarray(_BASIS.T), _BAND, _WINDOW)
     return np.ascontiguousarray(output[p.BLOCK_STEP : p.BLOCK_STEP + height, p.BLOCK_STEP : p.BLOCK_STEP + width])
 
