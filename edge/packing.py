@@ -69,7 +69,9 @@ class PacketKeeper:
         moments: MomentSource,
         clock: Clock,
         wake: Callable[[], None],
+        share: Callable[[GalleryEntry], None],
     ) -> None:
+        """wake: tells the uplink, from any thread; share: tells the site's other units, on the loop."""
         self._sealer = sealer
         self._spool = spool
         self._store = store
@@ -78,6 +80,7 @@ class PacketKeeper:
         self._moments = moments
         self._clock = clock
         self._wake = wake
+        self._share = share
         self._journal = {name: decode(JournalEntry, value, JOURNAL_BYTES_MAX) for name, value in store.items(JOURNAL)}
         self._by_pid = {entry.pid: entry.packet_id for entry in self._journal.values()}
 
@@ -105,6 +108,7 @@ class PacketKeeper:
         except RekamError as error:
             # The entry is at rest and is loaded again with the worker; the capture stands all the same.
             log.warning("own capture is not searched yet", **error.diagnostics())
+        self._share(entry)
         return kept
 
     async def receipt(self, pid: str) -> Receipt | None:

@@ -1,0 +1,152 @@
+"""Commands of a unit: run the agent, ask it how it is, look at its devices, test them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from contract.errors import DeviceError, RekamError
+from edge.config import UnitConfig, load_config
+from edge.logs import configure_logs
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="""The agent on a unit (kiosk, desk, handover desk, station).
+
+Start it with its configuration, which `rekam-provision setup` writes:
+
+    rekam-edge run --config /etc/rekam/unit.toml
+
+Then open the address that it prints in the unit's own browser. Everything that was captured is sealed on the unit and
+offered to the hub until its signed receipt comes; the agent may be stopped, or lose power, at any moment.
+""",
+)
+out = Console()
+err = Console(stderr=True)
+ConfigPath = Annotated[Path, typer.Option("--config", "-c", help="The unit's TOML file.", show_default=True)]
+DEFAULT_CONFIG = Path("unit.toml")
+ANSWER_TIMEOUT_S = 20.0
+
+
+@app.command()
+def run(
+    config: ConfigPath = DEFAULT_CONFIG,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+) -> None:
+    """Run the agent until SIGTERM or Ctrl-C.
+
+    Serves the unit's pages on loopback, keeps the line to the broker, and sends what the spool holds. Exit code 0 after
+    an orderly stop, 2 where something has to be put right first (the message says what).
+    """
+    from edge.agent import run_agent
+
+    configure_logs(log_level)
+    run_agent(_loaded(config))
+
+
+@app.command()
+def status(
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    links: Annotated[bool, typer.Option("--links", help="Check every hop to the centre as well.")] = False,
+) -> None:
+    """Ask the running agent how it is.
+
+    Prints the five lines of the uplink (mode, database, correlation id, queue, scheduler) with the records sent since
+    its start, and every packet that has not reached the centre with its age. `--links` checks each hop.
+    """
+    loaded = _loaded(config)
+    found = _ask(loaded, "GET", "/api/status")
+    hops = _ask(loaded, "POST", "/api/links") if links else []
+    if as_json:
+        out.print_json(json.dumps(found | ({"links": hops} if links else {})))
+        return
+    uplink = found["uplink"]
+    _print_pairs(
+        f"{found['unit']} · {found['site']} · {found['role']}",
+        {
+            "Mode": uplink["mode"],
+            "Database": uplink["database"],
+            "Correlation id": uplink["correlation_id"],
+            "Queue": uplink["queue"],
+            "Scheduler": uplink["scheduler"],
+            "Records sent since restart": uplink["records_sent_since_restart"],
+            "Not yet at the centre": uplink["pending"],
+            "Set aside": uplink["held"],
+            "Hub": "on-line" if uplink["hub_online"] else "off-line",
+        },
+    )
+    for packet in found["waiting"]:
+        out.print(
+            f"  {packet['kind']:16} {packet['state']:10} {packet['age_s']:>7} s  {packet['length']:>9} bytes  "
+            f"{packet['pid'][:16]}  {packet['held_reason']}"
+        )
+    for hop in hops:
+        seen = f"{hop['round_trip_ms']:.1f} ms" if hop["reachable"] else f"not reached: {hop['problem']}"
+        out.print(f"  {hop['name']:16} {hop['address']:24} {seen}")
+
+
+@app.command()
+def devices(config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """List the devices that unit.toml names, and every driver that can be named there."""
+    from edge.sensors.drivers import DRIVERS
+
+    loaded = _loaded(config)
+    table = Table("device", "driver", "settings", title=f"Devices of {loaded.unit.id}")
+    for kind, settings in loaded.devices.items():
+        shown = ", ".join(f"{key}={value}" for key, value in settings.items() if key != "driver")
+        table.add_row(kind, str(settings.get("driver", "")), shown)
+    out.print(table)
+    for kind, names in DRIVERS.items():
+        out.print(f"  {kind}: {', '.join(sorted(names))}")
+
+
+def _loaded(path: Path) -> UnitConfig:
+    return load_config(path)
+
+
+def _ask(config: UnitConfig, method: str, path: str) -> Any:
+    """The running agent's answer. Raises DeviceError where none runs."""
+    host = f"[{config.screen.host}]" if ":" in config.screen.host else config.screen.host
+    try:
+        token = (config.unit.data_dir / "screen.token").read_text(encoding="ascii")
+        answer = httpx.request(
+            method,
+            f"http://{host}:{config.screen.port}{path}",
+            headers={"X-Rekam-Token": token},
+            timeout=ANSWER_TIMEOUT_S,
+        )
+        answer.raise_for_status()
+        return answer.json()
+    except (OSError, httpx.HTTPError, ValueError) as error:
+        raise DeviceError(
+            f"The agent of {config.unit.id} does not answer ({type(error).__name__}).",
+            next_step="Start it with 'rekam-edge run', or look at its service's log.",
+        ) from None
+
+
+def _print_pairs(title: str, pairs: dict[str, Any]) -> None:
+    table = Table(title=title, show_header=False)
+    for name, value in pairs.items():
+        table.add_row(name, str(value))
+    out.print(table)
+
+
+def main() -> None:
+    """Entry point of `rekam-edge`: an error says what happened and what to do next, without a traceback."""
+    try:
+        app()
+    except RekamError as error:
+        err.print(f"[bold red]{error.message}[/]\n{error.next_step}", highlight=False)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,247 @@
+"""The composition root of a unit: makes every part once, wires them, runs them on one loop, and ends them in order.
+
+Order of starting: disk (store, register, spool) and what a power cut left open; comparison worker with the site's
+gallery; pages; line to the broker. So a unit whose line is cut serves people all the same, and nothing that comes down
+from the hub finds a part missing. It may be killed at any moment: whatever matters is durable before it is said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+from collections.abc import Coroutine, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import structlog
+import uvicorn
+
+from contract.channel_mqtt import MqttChannel, MqttSettings
+from contract.clock import Clock, SystemClock
+from contract.dispatch import GalleryEntry
+from contract.errors import DeviceError, RekamError
+from contract.transfer import Receipt
+from edge.capture_state import Services
+from edge.chip_desk import ReaderDesk
+from edge.comparison_worker import ComparisonWorker
+from edge.config import UnitConfig
+from edge.desk import Desk, Reports
+from edge.device_bench import DeviceBench
+from edge.downlink import Downlink
+from edge.keys import UnitKeys, load_keys
+from edge.links import check_links
+from edge.moment import MomentSource
+from edge.packing import PacketKeeper, Sealer
+from edge.presence import Presence
+from edge.register import Register
+from edge.screens.app import make_app
+from edge.screens.guard import make_token
+from edge.sealed_store import SealedStore
+from edge.site_gallery import SiteGallery
+from edge.spool import Spool
+from edge.status import UnitStatus
+from edge.uplink import Uplink
+from edge.uplink_settings import uplink_settings
+
+SOFTWARE = "rekam 0.1.0"
+GRACE_S = 2
+GOODBYE_TIMEOUT_S = 2.0
+
+log = structlog.get_logger("edge.agent")
+
+
+class Agent:
+    """One running unit."""
+
+    def __init__(self, config: UnitConfig, clock: Clock | None = None) -> None:
+        self._config = config
+        self._clock = clock or SystemClock()
+        self._stop = asyncio.Event()
+        self._background: set[asyncio.Task[None]] = set()
+
+    def stop(self) -> None:
+        """Ask the agent to end in good order."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Serve until asked to stop. Raises RekamError where a part cannot start, or fails for good."""
+        config = self._config
+        config.unit.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        keys = load_keys(config.unit.id, config.keys)
+        with _only_agent(config.unit.data_dir):
+            async with contextlib.AsyncExitStack() as parts:
+                await self._run_parts(keys, parts)
+        log.info("stopped", unit=config.unit.id)
+
+    async def _run_parts(self, keys: UnitKeys, parts: contextlib.AsyncExitStack) -> None:
+        config, clock = self._config, self._clock
+        store = SealedStore(config.unit.data_dir / "unit.db", keys.store)
+        parts.callback(store.close)
+        register = Register(store, config.unit.site, clock)
+        moments = MomentSource(store, clock)
+        spool = Spool(
+            config.unit.data_dir / "spool", keys.store, clock, config.spool.bytes_max, config.spool.packets_max
+        )
+        parts.callback(spool.close)
+        worker = ComparisonWorker()
+        parts.push_async_callback(worker.stop)
+        gallery = SiteGallery(store, worker, register)
+        presence = Presence(config.unit.id, SOFTWARE, clock)
+        channel = MqttChannel(_line(config), presence.will)
+
+        async def on_receipt(receipt: Receipt) -> None:
+            await keeper.note_receipt(receipt)
+            desk.note_receipt(receipt.pid, receipt)
+
+        # Subscribed before the uplink, so that the journal learns of a receipt before the spool purges what it frees.
+        downlink = Downlink(
+            channel, config.unit.id, config.unit.site, keys.open, keys.hub_dispatch, keys.hub_statement,
+            register, gallery, moments, on_receipt,
+        )  # fmt: skip
+        uplink = Uplink(
+            channel, spool, uplink_settings(config.unit.id, config.unit.site, config.uplink), keys.hub_statement, clock
+        )
+        keeper = PacketKeeper(
+            Sealer(config.unit.id, config.unit.site, keys.sign, (keys.hub_packet, keys.recovery)),
+            spool, store, register, gallery, moments, clock,
+            wake=uplink.wake, share=lambda entry: self._spawn(self._share(downlink, entry)),
+        )  # fmt: skip
+        dropped = await asyncio.to_thread(keeper.settle_after_start)
+        if dropped:
+            log.warning("captures without a packet were dropped", count=len(dropped))
+        presence.attach(channel)
+        await worker.start()
+        log.info("site gallery loaded", captures=await gallery.load())
+        bench = DeviceBench(config.devices, config.policy)
+        parts.push_async_callback(bench.close)
+        status = UnitStatus(config.unit, spool, uplink, bench, worker, gallery, moments, clock)
+        services = Services(bench, worker, keeper, register, config.policy, clock, worker.stamp)
+        desk = Desk(
+            config.unit,
+            services,
+            Reports(status.snapshot, lambda: self._links(channel, uplink), lambda name: status.capture(name, keeper)),
+            chip_desk=_chip_desk(config, keys, bench),
+        )
+        parts.push_async_callback(desk.leave)
+        await self._serve(desk, channel, uplink, presence)
+
+    async def _serve(self, desk: Desk, channel: MqttChannel, uplink: Uplink, presence: Presence) -> None:
+        """Pages, line and uplink, until the stop is asked for or one of them ends."""
+        config = self._config
+        server, listener = _web_server(config, desk)
+        log.info("pages", url=f"http://{config.screen.host}:{listener.getsockname()[1]}/", unit=config.unit.id)
+        web = asyncio.create_task(server.serve(sockets=[listener]), name="pages")
+        stopping = asyncio.create_task(self._stop.wait(), name="stop")
+        async with channel:
+            sending = asyncio.create_task(uplink.run(), name="uplink")
+            line = asyncio.create_task(channel.closed(), name="line")
+            try:
+                done, _ = await asyncio.wait({web, sending, line, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                for task in done - {stopping}:
+                    task.result()
+                    raise DeviceError(f"The unit's {task.get_name()} ended.", next_step="The service starts again.")
+            finally:
+                with contextlib.suppress(RekamError, TimeoutError):
+                    await asyncio.wait_for(presence.leave(), GOODBYE_TIMEOUT_S)
+                for task in (sending, line, stopping, *self._background):
+                    task.cancel()
+                server.should_exit = True
+                await asyncio.gather(web, sending, line, stopping, *self._background, return_exceptions=True)
+
+    async def _links(self, channel: MqttChannel, uplink: Uplink) -> list[dict[str, Any]]:
+        broker = self._config.broker
+        status = await asyncio.to_thread(uplink.status)
+        hops = await check_links(
+            channel, self._config.unit.id, broker.host, broker.port, lambda: status.hub_online, self._clock
+        )
+        return [asdict(hop) for hop in hops]
+
+    async def _share(self, downlink: Downlink, entry: GalleryEntry) -> None:
+        try:
+            await downlink.share(entry)
+        except RekamError as error:
+            log.warning("capture not shared with the site", **error.diagnostics())
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+
+class _Pages(uvicorn.Server):
+    """The web server, without hands of its own on the process's signals: the agent ends its parts in order."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to the agent."""
+        yield
+
+
+def run_agent(config: UnitConfig) -> None:
+    """Run a unit until SIGTERM or SIGINT."""
+
+    async def main() -> None:
+        agent = Agent(config)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, agent.stop)
+        await agent.run()
+
+    asyncio.run(main())
+
+
+def _line(config: UnitConfig) -> MqttSettings:
+    broker = config.broker
+    return MqttSettings(
+        host=broker.host,
+        port=broker.port,
+        ca=broker.ca,
+        certificate=broker.certificate,
+        key=broker.key,
+        client_id=config.unit.id,
+        keepalive_s=broker.keepalive_s,
+    )
+
+
+def _chip_desk(config: UnitConfig, keys: UnitKeys, bench: DeviceBench) -> ReaderDesk | None:
+    """The handover's reader, where this unit has one and the key to read chips with."""
+    if keys.sam is None or bench.card is None or config.unit.role == "station":
+        return None
+    return ReaderDesk(bench.card, keys.sam, keys.issuer, config.policy.card_timeout_s)
+
+
+def _web_server(config: UnitConfig, desk: Desk) -> tuple[_Pages, socket.socket]:
+    """The pages' server and its bound socket. Raises DeviceError where the port is taken."""
+    family = socket.AF_INET6 if ":" in config.screen.host else socket.AF_INET
+    try:
+        listener = socket.create_server((config.screen.host, config.screen.port), family=family)
+    except OSError as error:
+        raise DeviceError(
+            f"The pages cannot listen on {config.screen.host}:{config.screen.port} ({error.strerror}).",
+            next_step="Choose another screen.port in unit.toml, or end the program that holds it.",
+        ) from None
+    app = make_app(desk, make_token(config.unit.data_dir))
+    settings = uvicorn.Config(
+        app, http="h11", lifespan="off", access_log=False, log_config=None, timeout_graceful_shutdown=GRACE_S
+    )
+    return _Pages(settings), listener
+
+
+@contextlib.contextmanager
+def _only_agent(data_dir: Path) -> Iterator[None]:
+    """Hold the data folder's lock: two agents on one spool would be one too many. Raises DeviceError."""
+    descriptor = os.open(data_dir / "agent.lock", os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise DeviceError(
+            f"Another agent works in {data_dir}.", next_step="Stop it first, or give this unit a data_dir of its own."
+        ) from None
+    finally:
+        os.close(descriptor)
