@@ -97,7 +97,7 @@ class Devices:
             self._close_units()
             raise
         self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.5}, name="devices-control", daemon=True
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="devices-control", daemon=True
         )
         self._thread.start()
 

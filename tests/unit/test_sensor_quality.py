@@ -7,6 +7,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from contract.sample import FingerPosition, IrisPosition
+from edge.matcher_lite import iris_quality
+from edge.matcher_lite.finger_extract import extract
+from edge.matcher_lite.iris_extract import extract_iris
 from edge.sensors.interface import PenPoint
 from edge.sensors.portrait_quality import (
     EVEN_LIGHT,
@@ -25,13 +29,17 @@ from edge.sensors.portrait_quality import (
 )
 from edge.sensors.quality import (
     DOT_ADVICE,
+    IRIS_INDONESIAN,
     LIMIT_VALUE,
     LONG_ADVICE,
+    NO_EYE,
     SHORT_ADVICE,
     SIGN_ADVICE,
     STRAY_ADVICE,
     Advice,
     Verdict,
+    judge_finger,
+    judge_iris,
     judge_signature,
     measure,
     sample_quality,
@@ -169,3 +177,24 @@ def test_the_worst_measure_decides_and_its_advice_comes_first() -> None:
     assert quality.advice == (DOT_ADVICE, LONG_ADVICE)
     assert measure("d", float("nan"), worst=0, best=1, unit="", advice=DOT_ADVICE).value == 0
     assert sample_quality(()).value == 0
+
+
+def test_an_eye_passes_and_a_closed_one_is_asked_to_open() -> None:
+    seen = judge_iris(extract_iris(person(1, 3).iris(IrisPosition.RIGHT), IrisPosition.RIGHT))
+    assert seen.value >= LIMIT_VALUE
+    dark = judge_iris(extract_iris(np.full((280, 320), 90, np.uint8), IrisPosition.RIGHT))
+    assert dark.value == 0
+    assert dark.advice == (NO_EYE,)
+
+
+def test_every_advice_of_the_iris_extractor_is_said_in_indonesian() -> None:
+    spoken = {text for name, text in vars(iris_quality).items() if name.startswith("ADVICE_")}
+    assert spoken == set(IRIS_INDONESIAN)
+
+
+def test_a_finger_passes_and_an_empty_window_asks_for_one() -> None:
+    good = judge_finger(extract(person(1, 3).finger(FingerPosition.RIGHT_INDEX), 500))
+    assert good.value >= LIMIT_VALUE
+    empty = judge_finger(extract(np.full((374, 388), 250, np.uint8), 500))
+    assert empty.value == 0
+    assert "Place the finger" in empty.advice[0].english
