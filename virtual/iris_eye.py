@@ -43,7 +43,11 @@ class EyeTraits:
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """What changes from picture to picture; pixels, radians, ratios."""
+    """What changes from picture to picture; pixels, radians, ratios.
+
+    haze: tear film, reflections and folds that are not the texture's, as a share of its contrast. slip_rad: how far
+    sectors of the iris turn against each other as the muscles pull.
+    """
 
     centre: tuple[float, float]
     scale: float
@@ -53,6 +57,8 @@ class Pose:
     droop: float
     blur_px: float
     gain: float
+    haze: float
+    slip_rad: float
 
 
 def draw_eye_traits(rng: np.random.Generator, *, nasal: float) -> EyeTraits:
@@ -62,7 +68,7 @@ def draw_eye_traits(rng: np.random.Generator, *, nasal: float) -> EyeTraits:
         pupil_ratio=float(rng.uniform(0.34, 0.50)),
         pupil_offset=(float(nasal * rng.uniform(0.0, 0.05)), float(rng.normal(0.0, 0.02))),
         brightness=float(rng.uniform(118.0, 150.0)),
-        contrast=float(rng.uniform(7.0, 12.0)),
+        contrast=float(rng.uniform(5.5, 10.0)),
         lid_opening=float(rng.uniform(0.72, 1.08)),
         lid_tilt=float(nasal * rng.uniform(0.0, 0.16)),
         lash_seed=int(rng.integers(1 << 62)),
@@ -78,16 +84,25 @@ def draw_pose(rng: np.random.Generator, traits: EyeTraits) -> Pose:
         scale=float(rng.normal(1.0, 0.02)),
         roll_rad=float(np.deg2rad(np.clip(rng.normal(0, 3.5), -10, 10))),
         gaze=(float(rng.normal(0, 0.05)), float(rng.normal(0, 0.05))),
-        pupil_ratio=float(np.clip(traits.pupil_ratio + rng.normal(0, 0.045), 0.28, 0.60)),
-        droop=float(np.clip(rng.normal(0.0, 0.10), -0.2, 0.35)),
-        blur_px=float(np.clip(abs(rng.normal(0.7, 0.45)), 0.4, 2.2)),
+        pupil_ratio=float(np.clip(traits.pupil_ratio + rng.normal(0, 0.055), 0.28, 0.60)),
+        droop=float(np.clip(rng.normal(0.02, 0.12), -0.2, 0.45)),
+        blur_px=float(np.clip(rng.lognormal(-0.25, 0.45), 0.4, 3.0)),
         gain=float(rng.normal(1.0, 0.05)),
+        haze=float(np.clip(rng.lognormal(-0.68, 0.55), 0.12, 2.0)),
+        slip_rad=float(np.deg2rad(abs(rng.normal(0.6, 0.5)))),
     )
 
 
 def _soft_step(distance: FloatImage, width_px: float) -> FloatImage:
     """0 to 1 across an edge `width_px` wide."""
     return np.asarray(1.0 / (1.0 + np.exp(np.clip(-distance * (4.0 / width_px), -40, 40))), dtype=np.float32)
+
+
+def _haze(rng: np.random.Generator, shape: tuple[int, ...]) -> FloatImage:
+    """Texture of this picture only: noise of unit deviation at two scales, in image pixels."""
+    fine = cv2.GaussianBlur(rng.standard_normal(shape, dtype=np.float32), (0, 0), 2.2)
+    coarse = cv2.GaussianBlur(rng.standard_normal(shape, dtype=np.float32), (0, 0), 6.0)
+    return np.asarray(0.75 * fine / fine.std() + 0.65 * coarse / coarse.std(), dtype=np.float32)
 
 
 def _eyeball(rng: np.random.Generator, texture: FloatImage, traits: EyeTraits, pose: Pose) -> FloatImage:
@@ -108,10 +123,12 @@ def _eyeball(rng: np.random.Generator, texture: FloatImage, traits: EyeTraits, p
     depth = np.clip(inside / np.maximum(inside + outside, 1e-3), 0.0, 1.0)
     give = 1.0 + 0.5 * (pose.pupil_ratio - 0.42)
     row = (depth**give) * (TEXTURE_RADII - 1)
-    column = np.mod((angle - pose.roll_rad) / (2 * np.pi), 1.0) * TEXTURE_ANGLES
+    slip = pose.slip_rad * np.sin(angle * 3 + rng.uniform(0, 6.28)) * np.sin(depth * 4 + rng.uniform(0, 6.28))
+    column = np.mod((angle - pose.roll_rad + slip) / (2 * np.pi), 1.0) * TEXTURE_ANGLES
     wide = np.concatenate([texture, texture[:, :2]], axis=1)
     felt = cv2.remap(wide, column.astype(np.float32), row.astype(np.float32), cv2.INTER_LINEAR)
     crowding = 1.0 + 0.4 * (pose.pupil_ratio - 0.42)
+    felt = felt + pose.haze * _haze(rng, radius.shape)
     iris = traits.brightness + traits.contrast * crowding * felt - 24.0 * np.clip((depth - 0.82) / 0.18, 0, 1) ** 1.5
     drift = rng.normal(0, 5.0, 2)
     sclera = (
@@ -147,28 +164,37 @@ def _skin(rng: np.random.Generator, upper: FloatImage, lower: FloatImage) -> Flo
     return np.asarray(skin - 34.0 * fold - 26.0 * np.exp(-np.abs(below - 2.0) / 5.0) + 9.0 * soft, dtype=np.float32)
 
 
+def _lash(own: np.random.Generator, now: np.random.Generator, edge: FloatImage, tuft: float, upper: bool) -> FloatImage:
+    """One lash as points (9, 2), from its root on the lid's edge; lashes of a tuft lean together."""
+    t = np.linspace(0.0, 1.0, 9)
+    x0 = float(np.clip(tuft + own.normal(0, 9.0), 2, IMAGE_WIDTH_PX - 3))
+    length = float(own.uniform(20, 44) if upper else own.uniform(9, 22))
+    outwards = (tuft - 160.0) / 150.0
+    lean = outwards + float(own.normal(0.0, 0.18)) + float(now.normal(0, 0.06))
+    y0 = float(edge[int(x0)]) + (-1.0 if upper else 2.0)
+    if upper:  # hangs forward over the eye, then turns up
+        hang, turn = float(own.uniform(0.1, 0.6)), float(own.uniform(0.5, 1.0))
+        py = y0 + length * (hang * np.sin(np.pi * 0.8 * t) - turn * t**2.4)
+    else:
+        py = y0 + length * (0.25 * t + 0.65 * t**1.7)
+    return np.stack([x0 + length * lean * (0.35 * t + 0.65 * t**1.5), py], axis=1).astype(np.float32)
+
+
 def _lashes(rng: np.random.Generator, traits: EyeTraits, upper: FloatImage, lower: FloatImage) -> FloatImage:
     """How much lashes darken each pixel, 0–1; roots belong to the eye, their bend to the picture."""
     own = np.random.default_rng(traits.lash_seed)
     shade = np.zeros((IMAGE_HEIGHT_PX, IMAGE_WIDTH_PX), np.float32)
-    t = np.linspace(0.0, 1.0, 8)
-    for k in range(traits.lash_count + 18):
-        on_upper = k < traits.lash_count
-        x0 = float(own.uniform(4, IMAGE_WIDTH_PX - 4))
-        length = float(own.uniform(22, 46) if on_upper else own.uniform(8, 20))
-        lean = float(own.normal(0.0, 0.22)) + (x0 - 160.0) / 190.0 + float(rng.normal(0, 0.08))
-        edge = upper if on_upper else lower
-        y0 = float(edge[int(x0)]) + (-3.0 if on_upper else 4.0)
-        fall = (9.0 if on_upper else 6.0) + float(own.normal(0, 2.0))
-        sign = -1.0 if on_upper else 1.0
-        px = x0 + length * lean * t
-        py = y0 + sign * length * 0.75 * t**1.6 - sign * fall * np.sin(np.pi * np.minimum(t * 1.3, 1.0))
-        points = np.stack([px, py], axis=1)
-        cv2.polylines(
-            shade, [np.rint(points * 16).astype(np.int32).reshape(-1, 1, 2)], False,
-            float(own.uniform(0.45, 0.85)), 2 if on_upper and own.random() < 0.4 else 1, cv2.LINE_AA, 4,
-        )  # fmt: skip
-    return np.asarray(cv2.GaussianBlur(shade, (0, 0), 0.6), dtype=np.float32)
+    for edge, tufts, on_upper in ((upper, traits.lash_count // 2, True), (lower, 11, False)):
+        for _ in range(tufts):
+            tuft = float(own.uniform(0, IMAGE_WIDTH_PX))
+            for _ in range(int(own.integers(2, 6))):
+                points = _lash(own, rng, edge, tuft, on_upper)
+                depth = float(own.uniform(0.5, 0.9) if on_upper else own.uniform(0.25, 0.5))
+                corners = np.rint(points * 16).astype(np.int32).reshape(-1, 1, 2)
+                cv2.polylines(shade, [corners], False, depth, 1, cv2.LINE_8, 4)
+                if on_upper:  # thicker near the root
+                    cv2.polylines(shade, [corners[:5]], False, depth, 2, cv2.LINE_8, 4)
+    return np.asarray(cv2.GaussianBlur(shade, (0, 0), 0.7), dtype=np.float32)
 
 
 def _glints(rng: np.random.Generator, image: FloatImage, traits: EyeTraits, pose: Pose) -> None:

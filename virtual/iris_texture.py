@@ -54,7 +54,7 @@ def _crypts(rng: np.random.Generator, collarette: FloatImage) -> FloatImage:
 def grow_texture(rng: np.random.Generator) -> FloatImage:
     """One eye's texture (96, 1024): rows from pupil to limbus, columns by angle; about ±2.5, mean 0."""
     rows, columns = np.mgrid[0:TEXTURE_RADII, 0:TEXTURE_ANGLES].astype(np.float32)
-    wander = 9.0 * _felt(rng, 14.0, 30.0)
+    wander = 6.0 * _felt(rng, 20.0, 30.0)
     fibres = _sample_wrapped(_felt(rng, 16.0, 2.4), rows, columns + wander)
     strands = _sample_wrapped(_felt(rng, 11.0, 6.5), rows, columns + wander)
     height = np.float32(rng.uniform(0.22, 0.36) * TEXTURE_RADII)
