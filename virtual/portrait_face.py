@@ -54,9 +54,11 @@ def _paint_body(canvas: Canvas, frame: Frame, traits: FaceTraits) -> None:
     slope = 0.0 if traits.female else 0.12
     neck_half = 0.60 if traits.female else 0.72
     neck = frame.at([(-neck_half, 0.9), (neck_half, 0.9), (neck_half + 0.05, 2.6), (0, 3.0), (-neck_half - 0.05, 2.6)])
-    canvas.fill(neck, shade(skin, 0.86), soft_px=3.0)
+    canvas.fill(neck, shade(skin, 0.86), soft_px=2.0)
+    throat = canvas.mask_of(neck, 2.0)
+    under = (0.78 * u, 0.36 * u)
     canvas.ellipse(
-        frame.spot(0, traits.chin + 0.06), (0.78 * u, 0.36 * u), shade(skin, 0.55), alpha=0.55, soft_px=0.12 * u
+        frame.spot(0, traits.chin + 0.06), under, shade(skin, 0.55), alpha=0.55, soft_px=0.12 * u, clip=throat
     )
     half = [(0.0, 2.72), (0.45, 2.55), (0.68, 2.26), (1.15, 2.52 - slope), (1.9, 2.78 - slope), (2.32, 3.2), (2.5, 4.6)]
     shoulders = np.concatenate([open_curve(frame.at(half)), open_curve(frame.at([(-x, y) for x, y in half]))[::-1]])
@@ -95,7 +97,11 @@ def _paint_hair_behind(canvas: Canvas, frame: Frame, traits: FaceTraits) -> None
         outline = closed_curve(frame.at([*half, *[(-x, y) for x, y in reversed(half[1:])]]))
         canvas.fill(outline, shade(hair, 0.8), soft_px=2.4)
     elif traits.hair == "bun":
-        canvas.ellipse(frame.spot(0, -top - 0.22), (0.42 * frame.unit, 0.3 * frame.unit), shade(hair, 0.9), soft_px=2.5)
+        unit = frame.unit
+        canvas.ellipse(frame.spot(0, -top - 0.12), (0.40 * unit, 0.24 * unit), shade(hair, 0.85), soft_px=2.0)
+        canvas.ellipse(
+            frame.spot(-0.08, -top - 0.2), (0.2 * unit, 0.08 * unit), shade(hair, 1.5), alpha=0.4, soft_px=8.0
+        )
     elif traits.hair == "veil":
         half = [
             (0.0, -top - 0.24),
@@ -236,11 +242,11 @@ def _paint_hair(canvas: Canvas, frame: Frame, traits: FaceTraits, head: NDArray[
     lift = {"curly": 0.26, "parted": 0.22, "bun": 0.10}.get(traits.hair, 0.17)
     crown = [
         (-c - 0.05, -0.6),
-        (-0.98, -1.22),
-        (-0.6, -top - lift * 0.7),
+        (-0.97, -1.26),
+        (-0.56, -top - lift * 0.42),
         (0.0, -top - lift),
-        (0.6, -top - lift * 0.7),
-        (0.98, -1.22),
+        (0.56, -top - lift * 0.42),
+        (0.97, -1.26),
         (c + 0.05, -0.6),
     ]
     outline = np.concatenate([open_curve(frame.at(crown)), open_curve(frame.at(_hairline(traits)))])

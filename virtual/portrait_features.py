@@ -54,7 +54,7 @@ def paint_eye(canvas: Canvas, frame: Frame, traits: FaceTraits, side: float, gaz
     )
     outline = np.concatenate([top, bottom[::-1]])
     clip = canvas.mask_of(outline, 0.9)
-    canvas.fill(outline, (232, 226, 220), soft_px=0.9)
+    canvas.fill(outline, (224, 216, 210), soft_px=0.9)
     iris = frame.spot(cx + gaze, -0.012)
     radius = 0.108 * u
     canvas.ellipse(iris, (radius, radius), (46, 30, 22), soft_px=1.2, clip=clip)
@@ -149,7 +149,7 @@ def paint_mouth(canvas: Canvas, frame: Frame, traits: FaceTraits, smile: float) 
 def paint_age(canvas: Canvas, frame: Frame, traits: FaceTraits) -> None:
     """Folds from nose to mouth, lines on the forehead: stronger with age, faintly there in the young."""
     u = frame.unit
-    strength = float(np.clip((traits.age_years - 22) / 55, 0.06, 0.8))
+    strength = float(np.clip((traits.age_years - 26) / 75, 0.05, 0.62))
     line = shade(traits.skin, 0.58)
     for side in (-1.0, 1.0):
         fold = [(side * 0.24, traits.nose_length - 0.08), (side * 0.40, 1.0), (side * 0.52, traits.mouth_y)]

@@ -97,7 +97,7 @@ def draw_face(rng: np.random.Generator, *, sex: Sex, age_years: int, veiled: boo
         chin=float(np.clip(rng.normal(1.86 if female else 1.95, 0.07), 1.7, 2.12)),
         crown=float(np.clip(rng.normal(1.62, 0.05), 1.5, 1.75)),
         eye_width=float(rng.normal(0.245, 0.012)),
-        eye_height=float(np.clip(rng.normal(0.098 if female else 0.088, 0.010), 0.068, 0.12)),
+        eye_height=float(np.clip(rng.normal(0.092 if female else 0.082, 0.009), 0.064, 0.112)),
         eye_tilt_deg=float(rng.normal(4.0, 2.2)),
         brow_height=float(rng.normal(0.34, 0.03)),
         brow_weight=float(np.clip(rng.normal(0.062 if female else 0.10, 0.016), 0.04, 0.14)),
