@@ -146,6 +146,20 @@ class Adjudication:
         matches = _matches_of(session, before[-1]) if before else []
         return self.open(session, capture_id, Cause.APPEALED, matches)
 
+    def region_answers(self, session: Session, capture_id: str, event: RecordEvent, operator: str) -> None:
+        """The region's answer to REQUEST_VALIDATION (M29): search again, adjudicate, or the data are right."""
+        if event not in (
+            RecordEvent.REGION_SAYS_SEARCH,
+            RecordEvent.REGION_SAYS_ADJUDICATE,
+            RecordEvent.REGION_SAYS_RIGHT,
+        ):
+            raise RemoteError(f"'{event}' is no answer of a region.")
+        record = known(session, capture_id)
+        self._records.move(session, record, event, operator)
+        if event is RecordEvent.REGION_SAYS_ADJUDICATE:
+            before = session.scalars(select(Case).where(Case.capture_id == capture_id).order_by(Case.opened_ms)).all()
+            self.open(session, capture_id, Cause.REGION_ASKS, _matches_of(session, before[-1]) if before else [])
+
     def time_of(self, record: Record) -> CaptureTime:
         """What is known about when a capture happened."""
         return CaptureTime(record.unit, record.sequence, record.earliest_ms, record.latest_ms)

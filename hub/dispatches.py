@@ -18,7 +18,7 @@ from contract.seal import KEY_BYTES, lock, seal
 from contract.topics import Topic
 from hub import outbox, register
 from hub.context import HubContext
-from hub.schema.tables import Resident, Site, StalePage, Unit
+from hub.schema.tables import Site, StalePage, Unit
 from hub.schema.tables import SiteKey as SiteKeyRow
 
 _EPOCH = struct.Struct(">I")
@@ -81,6 +81,11 @@ def mark_stale(session: Session, site: str, page: str) -> None:
     session.flush()
 
 
+def has_stale_pages(session: Session) -> bool:
+    """Whether some register page has to be said again."""
+    return session.scalars(select(StalePage).limit(1)).first() is not None
+
+
 def post_stale_pages(session: Session, context: HubContext) -> int:
     """Queue every register page that changed; returns how many."""
     stale = session.scalars(select(StalePage)).all()
@@ -105,9 +110,3 @@ def post_tombstone(session: Session, context: HubContext, site: str, capture_id:
 def post_consignment(session: Session, context: HubContext, desk: str, card: ConsignedCard) -> None:
     """Queue what a handover desk must know of a card; `withdrawn` takes the desk's right to hand it over."""
     post_to_unit(session, context, topics.DN_CONSIGNMENT, card, desk, card=card.card_uid)
-
-
-def page_of(session: Session, nik_digest: str) -> tuple[str, str] | None:
-    """Site and page where a NIK stands in the register extract."""
-    resident = session.get(Resident, nik_digest)
-    return (resident.site, resident.page) if resident is not None else None

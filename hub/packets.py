@@ -29,6 +29,10 @@ from hub.schema.tables import Checkpoint, Packet, ReceiptRow, Record, Unit
 OTHER_CAPTURE = "The capture id belongs to a capture of another unit or person."
 FAILED = (RecordState.ENROLL_FAILURE_AT_CENTRAL, RecordState.ENROLL_FAILURE_AT_REGIONAL)
 NOT_ARRIVED = (RecordState.UNREGISTERED, RecordState.PROCESSING, RecordState.SENT_FOR_ENROLLMENT)
+_TOLD_BY_PACKET = (
+    *("pid", "site", "biodata", "appeal_of", "boot_id", "monotonic_ms", "sequence", "wall_ms"),
+    *("earliest_ms", "latest_ms", "received_ms"),
+)
 
 
 class UnitKeys:
@@ -150,9 +154,15 @@ class PacketBook:
             self._records.move(session, record, RecordEvent.REPROCESSED)
             self._records.arrive(session, record, packet.carrier)
         elif state in NOT_ARRIVED:
-            record.pid = packet.pid
+            self._learn(session, record, packet, envelope, body)
             self._records.arrive(session, record, envelope.unit)
         return ""
+
+    def _learn(self, session: Session, record: Record, packet: Packet, envelope: Envelope, body: EnrolmentBody) -> None:
+        """Fill in what the packet tells of a capture that was known before only by name (a declared loss)."""
+        told = self._new_record(session, packet, envelope, body, record.nik_digest)
+        for column in _TOLD_BY_PACKET:
+            setattr(record, column, getattr(told, column))
 
     def _new_record(
         self, session: Session, packet: Packet, envelope: Envelope, body: EnrolmentBody, digest: str

@@ -15,7 +15,7 @@ from hub.context import HubContext
 from hub.fleet import Role
 from hub.packets import PacketBook, open_packet
 from hub.records import DELETION, LOSS, Records, known
-from hub.schema.tables import Packet, Proposal, Record
+from hub.schema.tables import Packet, Proposal, Record, Resident, Unit
 
 ADMISSION = "admission"
 ACTIONS = (DELETION, LOSS, ADMISSION)
@@ -72,11 +72,36 @@ class Proposals:
             self._carry_out(session, proposal)
         return proposal
 
-    def declare_unseen_loss(self, session: Session, record: Record) -> None:
+    def enter_unseen(self, session: Session, capture_id: str, nik: str, unit_id: str) -> Record:
         """Enter a capture known only from its proof of capture, so that its loss can be proposed (M18)."""
+        digest = self._context.vault.nik_digest(nik)
+        resident, unit = session.get(Resident, digest), session.get(Unit, unit_id)
+        if resident is None or unit is None:
+            raise RemoteError("NIK or unit are not known here.", next_step="Copy them from the proof of capture.")
+        found = session.get(Record, capture_id)
+        if found is not None:
+            return found
+        now = self._context.clock.wall_ms()
+        biodata = register.biodata_of(self._context, resident).model_dump_json().encode()
+        record = Record(
+            capture_id=capture_id,
+            nik_digest=digest,
+            site=unit.site,
+            unit=unit.id,
+            pid="",
+            boot_id=b"",
+            monotonic_ms=0,
+            sequence=0,
+            wall_ms=now,
+            earliest_ms=0,
+            latest_ms=now,
+            received_ms=now,
+            biodata=self._context.vault.lock(biodata, "record", capture_id),
+        )
         self._records.add(session, record)
         for event in (RecordEvent.CAPTURE_COMPLETED, RecordEvent.PACKET_QUEUED):
-            self._records.move(session, record, event, record.unit, {"source": "proof of capture"})
+            self._records.move(session, record, event, unit.id, {"source": "proof of capture"})
+        return record
 
     def _check_possible(self, session: Session, action: str, subject: str) -> None:
         if action == ADMISSION:

@@ -94,9 +94,9 @@ class Records:
 
     def arrive(self, session: Session, record: Record, actor: str) -> None:
         """What a received packet proves of its capture: completed, queued, sent, received (M22's first rows)."""
-        if record.state == RecordState.UNREGISTERED:
-            for event in ON_THE_WAY:
-                self.move(session, record, event, actor)
+        steps = {RecordState.UNREGISTERED: 0, RecordState.BIO_CAPTURED: 1, RecordState.PROCESSING: 2}
+        for event in ON_THE_WAY[steps.get(RecordState(record.state), len(ON_THE_WAY)) :]:
+            self.move(session, record, event, actor)
         self.move(session, record, RecordEvent.PACKET_RECEIVED, note={"pid": record.pid})
 
     def stands(self, session: Session, record: Record) -> bool:

@@ -147,11 +147,12 @@ def recipient_of(unit: Unit) -> RecipientKey:
     return load_recipient_key(unit.open_public_pem.encode(), unit.id)
 
 
-def operator_with(session: Session, operator: str, role: Role) -> Operator:
-    """An operator who holds `role` and is not revoked. Raises RemoteError."""
+def operator_with(session: Session, operator: str, *roles: Role) -> Operator:
+    """An operator who holds one of `roles` and is not revoked. Raises RemoteError."""
     found = session.get(Operator, operator)
-    if found is None or found.revoked or role not in found.roles.split(","):
+    if found is None or found.revoked or not set(roles) & set(found.roles.split(",")):
         raise RemoteError(
-            f"'{operator}' may not act as {role}.", next_step="Log in as somebody who holds this role, or ask for it."
+            f"'{operator}' may not act as {' or '.join(roles)}.",
+            next_step="Log in as somebody who holds this role, or ask for it.",
         )
     return found

@@ -1,1 +1,1 @@
-""""""
+"""The officers' web pages."""

@@ -1,0 +1,168 @@
+"""rekam-hub: the centre as a process, and what an administrator asks of it on a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import Row, func, select
+
+from contract.clock import utc
+from contract.errors import RekamError
+from hub import history, ledger, outbox
+from hub.config import HubSettings, load_settings
+from hub.schema.database import Database
+from hub.schema.tables import Card, CardHistory, Packet, Record, RecordHistory
+
+cli = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich", help=__doc__)
+screen = Console()
+ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The hub's configuration, as setup wrote it.")]
+DEFAULT_CONFIG = Path("hub.toml")
+
+
+@cli.command()
+def run(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Run the hub until Ctrl-C or SIGTERM: receive, search, personalise, publish, and serve the console.
+
+    Brings the database up to date first, and merges fleet.json and register.json into it.
+
+    Example:  rekam-hub run --config out/world/hub/hub.toml
+    """
+    from hub.service import HubService
+
+    structlog.configure(processors=[structlog.processors.TimeStamper("iso"), structlog.processors.JSONRenderer()])
+    service = HubService(_settings(config))
+
+    async def main() -> None:
+        task = asyncio.ensure_future(service.run())
+        for name in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(name, task.cancel)
+        with suppress(asyncio.CancelledError):
+            await task
+
+    _guarded(lambda: asyncio.run(main()))
+
+
+@cli.command()
+def migrate(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Bring the database to the newest schema, and say which it is. Safe to repeat; 'run' does the same.
+
+    Example:  rekam-hub migrate --config /etc/rekam/hub.toml
+    """
+
+    def work(database: Database) -> None:
+        database.upgrade()
+        screen.print(f"Schema revision {database.revision()}.")
+
+    _with_database(config, work)
+
+
+@cli.command()
+def status(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Count records, packets, cards and blanks, and verify that no history was altered.
+
+    Works on the database alone, whether or not the hub runs.
+
+    Example:  rekam-hub status --config out/world/hub/hub.toml
+    """
+
+    def work(database: Database) -> None:
+        with database.reading() as session:
+            _print_counts("Records", session.execute(select(Record.state, func.count()).group_by(Record.state)).all())
+            _print_counts("Cards", session.execute(select(Card.state, func.count()).group_by(Card.state)).all())
+            held = session.scalar(select(func.count()).where(Packet.quarantine != ""))
+            total = session.scalar(select(func.count()).select_from(Packet))
+            screen.print(f"Packets: {total}, of these {held} in quarantine. Outbox: {outbox.waiting(session)} waiting.")
+            for balance in ledger.balances(session):
+                verdict = "balances" if balance.balances else "[red]DOES NOT BALANCE[/red]"
+                screen.print(f"Blanks at {balance.place}: {balance.left} left, {balance.made} cards made, {verdict}.")
+            links = history.verify(session, RecordHistory) + history.verify(session, CardHistory)
+            screen.print(f"Histories: {links} links, every one verified.")
+
+    _with_database(config, work)
+
+
+@cli.command(name="history")
+def show_history(
+    capture_id: Annotated[str, typer.Argument(help="A capture's id, as on the proof of capture.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Show the way of one record: every transition, when, by whom, and why.
+
+    Example:  rekam-hub history 01939c6e-7c1e-7aaa-8000-0123456789ab --config hub.toml
+    """
+
+    def work(database: Database) -> None:
+        with database.reading() as session:
+            links = history.way_of(session, RecordHistory, capture_id)
+        if not links:
+            screen.print(f"No record of capture {capture_id} is known here.")
+            raise typer.Exit(1)
+        table = Table("time (UTC)", "event", "state", "by", "note")
+        for link in links:
+            moment = utc(link.at_ms).strftime("%Y-%m-%d %H:%M:%S")
+            table.add_row(moment, link.event, link.to_state, link.actor, link.note if link.note != "{}" else "")
+        screen.print(table)
+
+    _with_database(config, work)
+
+
+def _settings(config: Path) -> HubSettings:
+    try:
+        return load_settings(config)
+    except RekamError as error:
+        raise _told(error) from None
+
+
+def _with_database(config: Path, work: Callable[[Database], None]) -> None:
+    database = Database(_settings(config).database_url)
+    try:
+        _guarded(lambda: work(database))
+    finally:
+        database.close()
+
+
+def _guarded(work: Callable[[], object]) -> None:
+    try:
+        work()
+    except RekamError as error:
+        raise _told(error) from None
+    except BaseExceptionGroup as group:
+        expected, others = group.split(RekamError)
+        if expected is None or others is not None:
+            raise
+        raise _told(_first(expected)) from None
+
+
+def _first(group: BaseExceptionGroup[RekamError]) -> RekamError:
+    found = group.exceptions[0]
+    return _first(found) if isinstance(found, BaseExceptionGroup) else found
+
+
+def _told(error: RekamError) -> typer.Exit:
+    screen.print(f"[red]{error.message}[/red]\n{error.next_step}")
+    return typer.Exit(1)
+
+
+def _print_counts(title: str, rows: Sequence[Row[str, int]]) -> None:
+    table = Table(title, "count")
+    for row in rows:
+        table.add_row(str(row[0]), str(row[1]))
+    screen.print(table)
+
+
+def main() -> None:
+    """The console command."""
+    cli()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""The hub without its network: every part, put together once, for the service, the console and the tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from contract.dispatch import JobAnswer, decode
+from contract.errors import RemoteError
+from contract.lifecycle import advance
+from contract.seal import open_sealed
+from hub import dispatches, register
+from hub.adjudication import Adjudication
+from hub.context import HubContext
+from hub.fleet import Fleet, Register
+from hub.intake import Intake
+from hub.issuance import Issuance
+from hub.ledger import Ledger
+from hub.notices import Notices
+from hub.packets import PacketBook, UnitKeys
+from hub.personalisation import Personalisation
+from hub.print_orders import PrintOrders
+from hub.proposals import Proposals
+from hub.records import Records
+from hub.search.dedup import Dedup
+
+
+@dataclass(frozen=True, slots=True)
+class Central:
+    """The hub's parts. Each blocks, and each opens its own transactions unless it takes a session."""
+
+    context: HubContext
+    records: Records
+    packets: PacketBook
+    units: UnitKeys
+    ledger: Ledger
+    orders: PrintOrders
+    issuance: Issuance
+    adjudication: Adjudication
+    intake: Intake
+    dedup: Dedup
+    personalisation: Personalisation
+    proposals: Proposals
+
+    def enrol_fleet(self, fleet: Fleet, residents: Register) -> None:
+        """Merge the setup's files into the database, and queue what every unit needs to work."""
+        with self.context.database.transaction() as session:
+            register.merge_fleet(session, self.context, fleet)
+            register.merge_register(session, self.context, residents)
+        with self.context.database.transaction() as session:
+            dispatches.greet_units(session, self.context)
+
+    def take_job_answer(self, unit: str, job_id: str, sealed: bytes) -> None:
+        """A station's answer to a print job. Raises RemoteError for one that this unit did not seal to the hub."""
+        opened = open_sealed(sealed, self.context.keys.packet, self.units.public_key)
+        if opened.signer != unit:
+            raise RemoteError("The answer is signed by another unit than its topic names.")
+        answer = decode(JobAnswer, opened.payload)
+        with self.context.database.transaction() as session:
+            self.orders.answered(session, unit, job_id, answer)
+
+    def work_off(self) -> int:
+        """Deal with everything that waits now: packets, searches, print orders; returns how much was done."""
+        packets, captures = self.intake.due(), []
+        for pid in packets:
+            self.intake.process(pid)
+        captures = self.dedup.due()
+        for capture_id in captures:
+            self.dedup.search(capture_id)
+        return len(packets) + len(captures) + self.personalisation.order_due()
+
+
+def assemble(context: HubContext) -> Central:
+    """Every part of the hub, on these surroundings."""
+    records = Records(context.clock, advance)
+    packets = PacketBook(context, records)
+    ledger = Ledger(context)
+    orders = PrintOrders(context, records)
+    issuance = Issuance(context, records, ledger, orders)
+    adjudication = Adjudication(context, records, issuance.recall)
+    records.observe(Notices(context))
+    return Central(
+        context=context,
+        records=records,
+        packets=packets,
+        units=UnitKeys(context),
+        ledger=ledger,
+        orders=orders,
+        issuance=issuance,
+        adjudication=adjudication,
+        intake=Intake(context, records, packets, issuance, adjudication),
+        dedup=Dedup(context, records, adjudication),
+        personalisation=Personalisation(context, orders),
+        proposals=Proposals(context, records, packets),
+    )

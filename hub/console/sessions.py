@@ -1,0 +1,106 @@
+"""Who is at the console: a pass phrase checked by scrypt, then a signed token that ends by itself.
+
+The token names operator and end under an HMAC of the hub's own key, so that nothing has to be remembered between
+requests. Browsers carry it in a cookie (HttpOnly, SameSite=Strict), programs in the Authorization header.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+from dataclasses import dataclass
+
+from contract.clock import Clock
+from contract.errors import RekamError
+from hub.fleet import Role
+from hub.schema.tables import Operator
+
+COOKIE = "rekam_console"
+SECRET_CHARACTERS_MAX = 200
+SCRYPT_COST_MAX = 2**17
+FAILURES_MAX = 5
+LOCKED_MS = 60_000
+
+
+class NotLoggedIn(RekamError):
+    """Nobody is logged in, or the log-in ended."""
+
+    default_next_step = "Log in again."
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """A logged-in operator with the rights of this moment."""
+
+    operator: str
+    name: str
+    roles: frozenset[str]
+
+    def may(self, *roles: Role) -> bool:
+        """Whether the visitor holds one of these roles."""
+        return any(role in self.roles for role in roles)
+
+
+class Sessions:
+    """Checks pass phrases, makes and reads tokens. Slows guessing down per operator."""
+
+    def __init__(self, blob_key: bytes, clock: Clock, session_ms: int) -> None:
+        self._key = hmac.new(blob_key, b"rekam console token 1", hashlib.sha256).digest()
+        self._clock = clock
+        self._session_ms = session_ms
+        self._failures: dict[str, list[int]] = {}
+
+    def check(self, operator: Operator | None, secret: str, name: str) -> None:
+        """Compare a pass phrase with the operator's. Raises NotLoggedIn, also after too many failures."""
+        now = self._clock.wall_ms()
+        recent = [at_ms for at_ms in self._failures.get(name, []) if now - at_ms < LOCKED_MS]
+        if len(recent) >= FAILURES_MAX:
+            raise NotLoggedIn("Too many failed log-ins.", next_step="Wait a minute, then try again.")
+        stored = operator.console_secret if operator is not None and not operator.revoked else ""
+        if not stored or not secret_matches(secret, stored):
+            self._failures[name] = [*recent, now]
+            raise NotLoggedIn("Name or pass phrase is wrong.", next_step="Check both, then try again.")
+        self._failures.pop(name, None)
+
+    def token(self, operator: str) -> str:
+        """A token for this operator, until the session's end."""
+        claim = json.dumps({"operator": operator, "until_ms": self._clock.wall_ms() + self._session_ms}).encode()
+        return base64.urlsafe_b64encode(claim).decode() + "." + self._sign(claim)
+
+    def operator_of(self, token: str) -> str:
+        """Who carries this token. Raises NotLoggedIn for one that we did not make, or that has ended."""
+        encoded, _, signature = token.partition(".")
+        try:
+            claim = base64.urlsafe_b64decode(encoded.encode("ascii"))
+        except (binascii.Error, ValueError):
+            raise NotLoggedIn("The log-in is not valid.") from None
+        if not hmac.compare_digest(signature.encode(), self._sign(claim).encode()):
+            raise NotLoggedIn("The log-in is not valid.")
+        fields = json.loads(claim)
+        if fields["until_ms"] < self._clock.wall_ms():
+            raise NotLoggedIn("The log-in has ended.")
+        return str(fields["operator"])
+
+    def _sign(self, claim: bytes) -> str:
+        return hmac.new(self._key, claim, hashlib.sha256).hexdigest()
+
+
+def secret_matches(secret: str, stored: str) -> bool:
+    """Whether a pass phrase has this `scrypt$n$r$p$salt$hash` (RFC 7914; hub.fleet describes it)."""
+    _, n, r, p, salt, digest = stored.split("$")
+    if len(secret) > SECRET_CHARACTERS_MAX or int(n) * int(r) > SCRYPT_COST_MAX * 8:
+        return False
+    expected = base64.b64decode(digest)
+    found = hashlib.scrypt(
+        secret.encode(),
+        salt=base64.b64decode(salt),
+        n=int(n),
+        r=int(r),
+        p=int(p),
+        dklen=len(expected),
+        maxmem=256 * 1024 * 1024,
+    )
+    return hmac.compare_digest(found, expected)

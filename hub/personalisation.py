@@ -1,0 +1,172 @@
+"""From PRINT_READY_RECORD to a print job: chip files signed by the issuer, both faces, and the sealed attestation.
+
+Only a record that is PRINT_READY_RECORD gets an order (M32); the guard of hub.records says so again when the job is
+sent. Data come from the register as it stands, pictures and fingers from the capture's own images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from contract.attestation import AttestationPage, seal_attestation
+from contract.chip_file import ATTESTATION_KEY_BYTES, FINGERS_MAX, ChipFinger, build_chip, sign_chip
+from contract.chip_layout import BUDGET, ChipFile
+from contract.clock import utc
+from contract.dispatch import PrintJob
+from contract.errors import RekamError
+from contract.lifecycle import RecordState
+from contract.packet import Biodata, EnrolmentBody
+from contract.sample import INDEX_FINGERS, FingerPosition, Modality
+from edge.matcher_lite import FingerTemplate, extract
+from hub import card_face, chip_pictures, register
+from hub.context import HubContext
+from hub.packets import open_capture
+from hub.print_orders import OrderState, PrintOrders, desk_for, orders_of, station_for
+from hub.schema.tables import PrintOrder, Record, Resident, Site
+from hub.search.features import finger_pixels
+
+CARD_NUMBER_DIGITS = 10
+log = structlog.get_logger("personalisation")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What the database says about a card to be made."""
+
+    capture_id: str
+    pid: str
+    biodata: Biodata
+    region: str
+    station: str
+    desk: str
+    serves_here: bool
+
+
+class Personalisation:
+    """Makes orders for records that are ready. Blocking; one thread calls it."""
+
+    def __init__(self, context: HubContext, orders: PrintOrders) -> None:
+        self._context = context
+        self._orders = orders
+
+    def order_due(self) -> int:
+        """Make an order for every record that is PRINT_READY and has none; returns how many were made."""
+        made = 0
+        for capture_id in self._due():
+            try:
+                self._order(capture_id)
+                made += 1
+            except RekamError as error:
+                log.warning("no print order", capture_id=capture_id, **error.diagnostics())
+        return made
+
+    def _due(self) -> list[str]:
+        with self._context.database.reading() as session:
+            query = (
+                select(Record)
+                .where(Record.state == RecordState.PRINT_READY_RECORD)
+                .order_by(Record.changed_ms)
+                .limit(20)
+            )
+            return [record.capture_id for record in session.scalars(query) if not _is_ordered(session, record)]
+
+    def _order(self, capture_id: str) -> None:
+        with self._context.database.reading() as session:
+            recipe = self._recipe(session, session.get_one(Record, capture_id))
+        body = open_capture(self._context, recipe.pid)
+        job, attestation = self._job(recipe, body)
+        with self._context.database.transaction() as session:
+            record = session.get_one(Record, capture_id, with_for_update=True)
+            if record.state == RecordState.PRINT_READY_RECORD and not _is_ordered(session, record):
+                self._orders.place(session, job, recipe.station, attestation)
+                self._orders.send_next(session, recipe.station)
+
+    def _recipe(self, session: Session, record: Record) -> Recipe:
+        resident = session.get_one(Resident, record.nik_digest)
+        station, desk = station_for(session, resident), desk_for(session, resident)
+        return Recipe(
+            capture_id=record.capture_id,
+            pid=record.pid,
+            biodata=register.biodata_of(self._context, resident),
+            region=session.get_one(Site, resident.site).region,
+            station=station.id,
+            desk=desk.id,
+            serves_here=station.site == desk.site,
+        )
+
+    def _job(self, recipe: Recipe, body: EnrolmentBody) -> tuple[PrintJob, bytes]:
+        """The job with its chip and faces, and the attestation that only this chip opens."""
+        context = self._context
+        serial = int.from_bytes(context.random_bytes(5)) % 10**CARD_NUMBER_DIGITS
+        card_number = f"{recipe.region}-{serial:0{CARD_NUMBER_DIGITS}d}"
+        chip_key = context.random_bytes(ATTESTATION_KEY_BYTES)
+        issued_on = utc(context.clock.wall_ms()).date().isoformat()
+        photo = chip_pictures.portrait(_record_of(body, Modality.FACE))
+        signature = _record_of(body, Modality.SIGNATURE)
+        chip = build_chip(
+            recipe.biodata,
+            chip_pictures.chip_photo(photo),
+            chip_pictures.chip_signature(signature),
+            chip_fingers(body),
+            chip_key,
+        )
+        signed = sign_chip(
+            chip, context.keys.issuer, card_number=card_number, capture_id=recipe.capture_id, issued_on=issued_on
+        )
+        faces = card_face.render(
+            recipe.biodata,
+            photo,
+            chip_pictures.signature(signature),
+            card_number=card_number,
+            issued_on=issued_on,
+            capture_id=recipe.capture_id,
+        )
+        job = PrintJob(
+            job_id=context.new_id(),
+            capture_id=recipe.capture_id,
+            card_number=card_number,
+            nik=recipe.biodata.nik,
+            biodata=recipe.biodata,
+            chip_files=signed.by_id,
+            front=faces.front,
+            back=faces.back,
+            destination=recipe.desk,
+            serves_here=recipe.serves_here,
+        )
+        page = AttestationPage(
+            capture_id=recipe.capture_id,
+            card_number=card_number,
+            biodata=body.biodata,
+            attestation=body.attestation,
+        )
+        return job, seal_attestation(page, chip_key)
+
+
+def chip_fingers(body: EnrolmentBody) -> list[ChipFinger]:
+    """Both index fingers, or whichever fingers there are in their place (M37, M43), best first where any must do."""
+    templates: dict[FingerPosition, FingerTemplate] = {}
+    for sample in body.samples:
+        if sample.modality is Modality.FINGER and sample.purpose == "reference":
+            pixels, ppi = finger_pixels(sample.record)
+            template = extract(pixels, ppi, FingerPosition(sample.position))
+            if template.usable:
+                templates[template.position] = template
+    others = sorted((set(templates) - set(INDEX_FINGERS)), key=lambda position: -templates[position].quality)
+    chosen = [*(position for position in INDEX_FINGERS if position in templates), *others][:FINGERS_MAX]
+    room = BUDGET[ChipFile.FINGER1] - 1
+    return [ChipFinger(position, templates[position].to_card(bytes_max=room)) for position in chosen]
+
+
+def _record_of(body: EnrolmentBody, modality: Modality) -> bytes:
+    return next(sample.record for sample in body.samples if sample.modality is modality)
+
+
+def _is_ordered(session: Session, record: Record) -> bool:
+    """Whether an order is under way; a released or withdrawn one does not count."""
+    ended = (OrderState.RELEASED, OrderState.WITHDRAWN)
+    orders: list[PrintOrder] = orders_of(session, record)
+    return any(order.state not in ended for order in orders)

@@ -1,0 +1,223 @@
+"""The hub as a process: one asyncio loop owns all state, three worker threads do what blocks, a server shows it.
+
+| thread   | what it does |
+|----------|--------------|
+| loop     | MQTT, timers, the console's server |
+| ingest   | chunks, packets, receipts (hub.ingest) |
+| office   | checks, reports, print orders, outbox, checkpoints, what units say of themselves |
+| search   | extraction and 1:N |
+| requests | the console's requests (FastAPI's pool) |
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import structlog
+import uvicorn
+
+from contract.channel_mqtt import Connection, Disconnected, MqttChannel, MqttSettings
+from contract.clock import Clock, SystemClock
+from contract.errors import DeviceError, TransientError
+from contract.topics import UP_JOB, UP_STATE, UP_STATUS
+from hub import checkpoints, dispatches, outbox, presence
+from hub.central import Central, assemble
+from hub.config import HubSettings
+from hub.console.application import create_application
+from hub.context import HUB_KEY_ID, HubContext, load_keys
+from hub.fleet import load_fleet, load_register
+from hub.ingest import Ingest, IngestService, hub_will
+from hub.schema.database import Database
+from hub.vault import Vault
+
+POLL_INTERVAL_S = 0.2
+OUTBOX_BATCH = 50
+BACKOFF_S = 2.0
+
+T = TypeVar("T")
+log = structlog.get_logger("hub")
+
+
+class HubService:
+    """The running hub. `run` ends when it is cancelled, or with the error that made going on pointless."""
+
+    def __init__(self, settings: HubSettings, clock: Clock | None = None) -> None:
+        clock = clock or SystemClock()
+        keys = load_keys(settings)
+        context = HubContext(settings, Database(settings.database_url), Vault(keys.blob), keys, clock)
+        self._settings = settings
+        self._context = context
+        self._central = assemble(context)
+        self._office = ThreadPoolExecutor(1, thread_name_prefix="office")
+        self._search = ThreadPoolExecutor(settings.search.threads, thread_name_prefix="search")
+        self._channel = MqttChannel(_mqtt_settings(settings), lambda: hub_will(clock))
+        self._ingest: IngestService | None = None
+
+    @property
+    def central(self) -> Central:
+        """The hub's parts."""
+        return self._central
+
+    async def run(self) -> None:
+        """Open the database, merge the setup's files, rebuild the gallery, then serve until cancelled."""
+        await self._in_office(self._prepare)
+        held = await self._in_search(self._central.dedup.rebuild)
+        log.info("gallery rebuilt", captures=held)
+        keys = self._context.keys
+        ingest = Ingest(
+            self._context.blob_dir,
+            self._central.packets,
+            self._central.units,
+            keys.packet,
+            keys.statement,
+            self._context.clock,
+        )
+        self._ingest = IngestService(self._channel, ingest, self._context.clock)
+        self._channel.on(UP_JOB, self._on_job_answer)
+        self._channel.on(UP_STATE, self._on_state)
+        self._channel.on(UP_STATUS, self._on_uplink)
+        self._channel.on_connected(self._on_connected)
+        try:
+            async with self._channel, asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._channel.closed(), name="channel")
+                tasks.create_task(self._ingest.run(), name="ingest")
+                tasks.create_task(self._every(POLL_INTERVAL_S, self._publish_outbox), name="outbox")
+                tasks.create_task(self._every(POLL_INTERVAL_S, self._work_off_packets), name="intake")
+                tasks.create_task(self._every(POLL_INTERVAL_S, self._work_off_searches), name="dedup")
+                tasks.create_task(self._every(self._settings.hub.checkpoint_period_s, self._tick), name="checkpoints")
+                tasks.create_task(self._serve_console(), name="console")
+        finally:
+            self._office.shutdown()
+            self._search.shutdown()
+            self._context.database.close()
+
+    def _prepare(self) -> None:
+        settings = self._settings
+        self._context.database.upgrade()
+        self._context.blob_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fleet = load_fleet(settings.path(settings.fleet.fleet))
+        residents = load_register(settings.path(settings.fleet.register_file))
+        self._central.enrol_fleet(fleet, residents)
+
+    async def _every(self, interval_s: float, work: Callable[[], Awaitable[None]]) -> None:
+        """Call `work` for ever; what the system or a technician can repair is logged and tried again."""
+        while True:
+            try:
+                await work()
+                await asyncio.sleep(interval_s)
+            except Disconnected:
+                await asyncio.sleep(BACKOFF_S)
+            except (TransientError, DeviceError) as error:
+                log.warning("work waits", **error.diagnostics())
+                await asyncio.sleep(BACKOFF_S)
+
+    async def _work_off_packets(self) -> None:
+        for pid in await self._in_office(self._central.intake.due):
+            await self._in_office(lambda: self._central.intake.process(pid))  # noqa: B023 - awaited before it changes
+            if self._ingest is not None:
+                self._ingest.publish_receipts()
+        await self._in_office(self._central.personalisation.order_due)
+
+    async def _work_off_searches(self) -> None:
+        for capture_id in await self._in_search(self._central.dedup.due):
+            state = await self._in_search(lambda: self._central.dedup.search(capture_id))  # noqa: B023 - see above
+            log.info("searched", capture_id=capture_id, state=state)
+
+    async def _tick(self) -> None:
+        def work() -> None:
+            with self._context.database.transaction() as session:
+                checkpoints.tick(session, self._context)
+
+        await self._in_office(work)
+
+    async def _publish_outbox(self) -> None:
+        if self._channel.connection is None:
+            return
+
+        def collect() -> list[outbox.Message]:
+            with self._context.database.reading() as session:
+                stale = dispatches.has_stale_pages(session)
+            if stale:
+                with self._context.database.transaction() as session:
+                    dispatches.post_stale_pages(session, self._context)
+            with self._context.database.reading() as session:
+                return outbox.due(session, OUTBOX_BATCH)
+
+        while messages := await self._in_office(collect):
+            for message in messages:
+                await self._channel.publish(message.topic, message.payload, qos=message.qos, retain=message.retain)
+            await self._in_office(lambda: self._mark_published(messages))
+
+    def _mark_published(self, messages: list[outbox.Message]) -> None:
+        with self._context.database.transaction() as session:
+            outbox.mark_published(session, [message.id for message in messages], self._context.clock.wall_ms())
+
+    async def _on_connected(self, _connection: Connection) -> None:
+        """The broker may have forgotten everything that is retained."""
+
+        def work() -> None:
+            with self._context.database.transaction() as session:
+                outbox.say_again(session)
+
+        await self._in_office(work)
+
+    async def _on_job_answer(self, names: dict[str, str], payload: bytes) -> None:
+        await self._in_office(lambda: self._central.take_job_answer(names["unit"], names["job"], payload))
+
+    async def _on_state(self, names: dict[str, str], payload: bytes) -> None:
+        def work() -> None:
+            with self._context.database.transaction() as session:
+                presence.take_state(session, names["unit"], payload, self._context.clock.wall_ms())
+
+        await self._in_office(work)
+
+    async def _on_uplink(self, names: dict[str, str], payload: bytes) -> None:
+        def work() -> None:
+            with self._context.database.transaction() as session:
+                presence.take_uplink(session, names["unit"], payload, self._context.clock.wall_ms())
+
+        await self._in_office(work)
+
+    async def _serve_console(self) -> None:
+        section = self._settings.console
+        config = uvicorn.Config(
+            create_application(self._central),
+            host=section.host,
+            port=section.port,
+            http="h11",
+            ws="none",
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+        )
+        server = uvicorn.Server(config)
+        try:
+            await server.serve()
+        except SystemExit:
+            raise DeviceError(
+                f"The console cannot listen on {section.host}:{section.port}.",
+                next_step="Stop what uses this port, or change console.port in hub.toml.",
+            ) from None
+        raise asyncio.CancelledError  # the server was asked to end: so is the hub
+
+    async def _in_office(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._office, work)
+
+    async def _in_search(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._search, work)
+
+
+def _mqtt_settings(settings: HubSettings) -> MqttSettings:
+    broker = settings.broker
+    return MqttSettings(
+        host=broker.host,
+        port=broker.port,
+        ca=settings.path(broker.ca),
+        certificate=settings.path(broker.certificate),
+        key=settings.path(broker.key),
+        client_id=HUB_KEY_ID,
+        keepalive_s=broker.keepalive_s,
+    )
