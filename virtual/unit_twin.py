@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from virtual.camera_twin import CameraFault, CameraTwin, empty_room
 from virtual.fingerprint_twin import FingerprintModule
 from virtual.people import Person, person
 from virtual.pty_twin import PtyTwin, WireFaults
-from virtual.signature_twin import PenTablet, Stroke, strokes_of
+from virtual.signature_twin import PenTablet, SigLiteTwin, Stroke, strokes_of
 
 FACE_PATH = "/face.png"
 EYE_PATHS = {IrisPosition.RIGHT: "/right.png", IrisPosition.LEFT: "/left.png"}
@@ -53,10 +53,10 @@ class FingerTable(_Table):
 
 
 class SignatureTable(_Table):
-    """An ISDV4 tablet. time_scale: how many times faster than people the pen moves."""
+    """A pen tablet. time_scale: how many times faster than people the pen moves."""
 
     link: Path
-    baud: int = 38400
+    model: Literal["isdv4", "siglite"] = "isdv4"
     time_scale: Annotated[float, Field(gt=0, le=1000)] = 1.0
     paced: bool = False
 
@@ -112,7 +112,7 @@ class UnitTwin:
 
     def __init__(self, table: UnitTable) -> None:
         self.module: FingerprintModule | None = None
-        self.tablet: PenTablet | None = None
+        self.tablet: PenTablet | SigLiteTwin | None = None
         self.camera: CameraTwin | None = None
         self.iris: CameraTwin | None = None
         self.ports: dict[str, PtyTwin] = {}
@@ -122,7 +122,8 @@ class UnitTwin:
             )
             self.ports["finger"] = PtyTwin(self.module, finger.link, paced=finger.paced)
         if (pad := table.signature) is not None:
-            self.tablet = PenTablet(baud=pad.baud, time_scale=pad.time_scale)
+            make = PenTablet if pad.model == "isdv4" else SigLiteTwin
+            self.tablet = make(time_scale=pad.time_scale)
             self.ports["signature"] = PtyTwin(self.tablet, pad.link, paced=pad.paced)
         if table.camera is not None:
             self.camera = CameraTwin({FACE_PATH: empty_room(*EMPTY_ROOM)}, table.camera.port)

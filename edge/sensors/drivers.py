@@ -69,9 +69,9 @@ def open_driver(kind: str, settings: Mapping[str, object]) -> Device:
     make = driver_class(kind, driver)
     arguments = checked_settings(kind, driver, make, {k: v for k, v in settings.items() if k != "driver"})
     device = make(**arguments)
-    if not isinstance(device, INTERFACES[kind]):
+    if not fits(device, INTERFACES[kind]):
         raise DeviceError(
-            f"Driver {driver!r} is not a {INTERFACES[kind].__name__}.",
+            f"Driver {driver!r} cannot serve as {INTERFACES[kind].__name__}.",
             next_step=f"Choose another driver for devices.{kind}: {_names(DRIVERS[kind])}, or module:Class.",
         )
     return typing.cast(Device, device)
@@ -96,6 +96,20 @@ def driver_class(kind: str, driver: str) -> Callable[..., object]:
     if not callable(found):
         raise DeviceError(f"{path} is not a class.", next_step="Name the driver's class after the colon.")
     return typing.cast(Callable[..., object], found)
+
+
+def fits(device: object, interface: type) -> bool:
+    """Whether an object's methods can be called as the interface's are; their presence alone tells no kind apart."""
+    for name in (name for name in dir(interface) if not name.startswith("_")):
+        method = getattr(device, name, None)
+        if not callable(method):
+            return False
+        asked = len(inspect.signature(getattr(interface, name)).parameters) - 1
+        try:
+            inspect.signature(method).bind(*[None] * asked)
+        except TypeError:
+            return False
+    return True
 
 
 def settings_of(make: Callable[..., object]) -> dict[str, tuple[type, bool, bool]]:

@@ -15,8 +15,9 @@ from PIL import Image
 
 from contract.errors import CaptureRetry, DeviceError, RemoteError
 from contract.sample import BOTH_EYES, FingerPosition
-from edge.sensors.drivers import DRIVERS, INTERFACES, driver_class, open_driver
+from edge.sensors.drivers import DRIVERS, INTERFACES, driver_class, fits, open_driver, settings_of
 from edge.sensors.interface import Camera, FingerprintScanner, IrisScanner, SignaturePad
+from edge.sensors.selftest import Outcome, examine_devices
 from edge.sensors.worker import DeviceWorker
 from virtual.devices import Devices, load_devices, tell
 
@@ -61,13 +62,36 @@ def grey_file(path: Path, seed: int) -> np.ndarray[tuple[int, int], np.dtype[np.
     return pixels
 
 
-def test_every_named_driver_can_be_loaded_and_is_of_its_kind() -> None:
+def test_every_named_driver_can_be_made_and_is_of_its_kind() -> None:
     for kind, names in DRIVERS.items():
         for name in names:
-            made = driver_class(kind, name)
-            assert isinstance(made, type)
-            assert all(callable(getattr(made, method, None)) for method in ("open", "close")), (kind, name)
-            assert issubclass(made, INTERFACES[kind]), (kind, name)
+            required = {key: "x" for key, (_, needed, _) in settings_of(driver_class(kind, name)).items() if needed}
+            device = open_driver(kind, {"driver": name, **required})
+            assert fits(device, INTERFACES[kind])
+            device.close()
+
+
+async def test_the_selftest_names_what_works_and_what_to_do(control: Path) -> None:
+    places = tell(control, {"status": True})["units"]["desk-a1"]
+    tables = {
+        "finger": {"driver": "zfm", "port": places["finger"], "width_px": 96},
+        "camera": {"driver": "snapshot", "url": places["camera"]},
+        "iris": {"driver": "snapshot", "url_right": places["iris_right"], "url_left": places["iris_left"] + "x"},
+        "signature": {"driver": "isdv4", "prot": places["signature"]},
+    }
+    rows = {row.kind: row for row in await examine_devices(tables)}
+    assert list(rows) == list(DRIVERS)
+    assert (rows["finger"].outcome, rows["finger"].found) == (Outcome.OK, "window empty")
+    assert rows["camera"].outcome is Outcome.OK
+    assert "600×800" in rows["camera"].found
+    assert rows["iris"].outcome is Outcome.FAILED
+    assert "404" in rows["iris"].found
+    assert rows["signature"].outcome is Outcome.FAILED
+    assert "prot" in rows["signature"].found
+    assert "settled_s" in rows["signature"].next_step
+    assert rows["card"].outcome is Outcome.MISSING
+    assert rows["finger"].as_dict()["outcome"] == "ok"
+    assert not [t.name for t in threading.enumerate() if t.name.startswith("device-")]
 
 
 async def test_two_units_capture_at_once_and_one_is_unplugged(control: Path, tmp_path: Path) -> None:

@@ -56,9 +56,11 @@ def test_a_suppliers_driver_is_reached_by_its_full_path() -> None:
         ("finger", {"driver": f"{HERE}:SupplierScanner", "port": 7}, "type str"),
         ("finger", {"driver": f"{HERE}:SupplierScanner", "port": "p", "retries": True}, "type int"),
         ("finger", {"driver": f"{HERE}:SupplierScanner", "port": "p", "sped": 1}, "name, pace_s, port, retries"),
-        ("finger", {"driver": f"{HERE}:NotADevice"}, "not a FingerprintScanner"),
+        ("finger", {"driver": f"{HERE}:NotADevice"}, "serve as FingerprintScanner"),
         ("finger", {"driver": f"{HERE}:NotADevice", "clock": []}, "does not know clock"),
-        ("camera", {"driver": f"{HERE}:SupplierScanner", "port": "p"}, "not a Camera"),
+        ("camera", {"driver": f"{HERE}:SupplierScanner", "port": "p"}, "serve as Camera"),
+        ("camera", {"driver": "edge.sensors.signature_isdv4:Isdv4Pad", "port": "p"}, "serve as Camera"),
+        ("finger", {"driver": "edge.sensors.camera_snapshot:SnapshotCamera", "url": "p"}, "serve as FingerprintScanner"),
     ],
 )
 def test_a_wrong_table_says_what_would_be_right(kind: str, settings: dict[str, object], message: str) -> None:
