@@ -53,10 +53,11 @@ class FingerTable(_Table):
 
 
 class SignatureTable(_Table):
-    """A pen tablet. time_scale: how many times faster than people the pen moves."""
+    """A pen tablet. baud: 0 for the model's own. time_scale: how many times faster than people the pen moves."""
 
     link: Path
     model: Literal["isdv4", "siglite"] = "isdv4"
+    baud: Annotated[int, Field(ge=0)] = 0
     time_scale: Annotated[float, Field(gt=0, le=1000)] = 1.0
     paced: bool = False
 
@@ -122,8 +123,11 @@ class UnitTwin:
             )
             self.ports["finger"] = PtyTwin(self.module, finger.link, paced=finger.paced)
         if (pad := table.signature) is not None:
-            make = PenTablet if pad.model == "isdv4" else SigLiteTwin
-            self.tablet = make(time_scale=pad.time_scale)
+            self.tablet = (
+                PenTablet(baud=pad.baud or 38400, time_scale=pad.time_scale)
+                if pad.model == "isdv4"
+                else SigLiteTwin(baud=pad.baud or 19200, time_scale=pad.time_scale)
+            )
             self.ports["signature"] = PtyTwin(self.tablet, pad.link, paced=pad.paced)
         if table.camera is not None:
             self.camera = CameraTwin({FACE_PATH: empty_room(*EMPTY_ROOM)}, table.camera.port)
