@@ -204,7 +204,7 @@ class UnitTwin:
                 iris.show(path, who.iris(position, impression))
 
     def _sign(self, what: Message) -> None:
-        tablet = _present(self.tablet, "signature")
+        tablet: PenTablet | SigLiteTwin = _present(self.tablet, "signature")
         if "strokes" in what:
             tablet.sign(strokes_file(str(what["strokes"])))
         else:
