@@ -204,7 +204,9 @@ class UnitTwin:
                 iris.show(path, who.iris(position, impression))
 
     def _sign(self, what: Message) -> None:
-        tablet: PenTablet | SigLiteTwin = _present(self.tablet, "signature")
+        tablet = self.tablet
+        if tablet is None:
+            raise RemoteError("This unit has no signature.")
         if "strokes" in what:
             tablet.sign(strokes_file(str(what["strokes"])))
         else:
