@@ -163,7 +163,7 @@ def _soften(row: Plane, steepness: float, middle: float) -> None:
             row[cell] = 1.0 / (1.0 + math.exp(-steepness * (row[cell] - middle))) - empty
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath={"contract"})
 def _pack(values: Plane, axes: Plane, offset: Plane) -> Codes:
     """Signs of values @ axes − offset as words: (n, bits / 64) uint64. Empty cells cost nothing."""
     bits = axes.shape[1]

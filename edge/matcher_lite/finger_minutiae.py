@@ -41,7 +41,7 @@ def locate(ridges: Plane, theta: Plane, interior: Mask, trust: Plane) -> Residue
 
     ridges: (H, W), dark ridges negative; theta and trust (0..1) at half resolution.
     """
-    rows = _residues(ridges, theta, interior, trust, p.TYPE_PROBE)
+    rows = _residues(ridges, np.cos(theta), np.sin(theta), interior, trust, p.TYPE_PROBE)
     return Residues(rows[:, 0], rows[:, 1], rows[:, 2], rows[:, 3], rows[:, 4].astype(np.uint8), rows[:, 5])
 
 
@@ -105,8 +105,15 @@ def _root(f: Plane, g: Plane) -> tuple[float, float]:
 
 
 @njit(cache=True, nogil=True)
-def _residues(ridges: Plane, theta: Plane, interior: Mask, trust: Plane, probe: float) -> Plane:
-    """Rows of x, y, dx, dy, ending, score."""
+def _across(ridges: Plane, y: int, x: int, tx: float, ty: float) -> float:
+    """Derivative of the ridge value across the direction (tx, ty), times two."""
+    across: float = (ridges[y + 1, x] - ridges[y - 1, x]) * tx - (ridges[y, x + 1] - ridges[y, x - 1]) * ty
+    return across
+
+
+@njit(cache=True, nogil=True)
+def _residues(ridges: Plane, cosine: Plane, sine: Plane, interior: Mask, trust: Plane, probe: float) -> Plane:
+    """Rows of x, y, dx, dy, ending, score; cosine and sine of the ridge direction at half resolution."""
     height, width = ridges.shape
     rows = np.empty((4096, 6), np.float32)
     count = 0
@@ -120,17 +127,18 @@ def _residues(ridges: Plane, theta: Plane, interior: Mask, trust: Plane, probe: 
             f[1] = ridges[y, x + 1]
             f[2] = ridges[y + 1, x + 1]
             f[3] = ridges[y + 1, x]
-            if f.min() >= 0.0 or f.max() < 0.0:
+            below = int(f[0] < 0.0) + int(f[1] < 0.0) + int(f[2] < 0.0) + int(f[3] < 0.0)
+            if below in (0, 4):
                 continue
-            angle = theta[y // 2, x // 2]
-            tx = np.cos(angle)
-            ty = np.sin(angle)
-            for corner in range(4):
-                cx = x + (1 if corner in (1, 2) else 0)
-                cy = y + (1 if corner in (2, 3) else 0)
-                across_x = ridges[cy, cx + 1] - ridges[cy, cx - 1]
-                across_y = ridges[cy + 1, cx] - ridges[cy - 1, cx]
-                g[corner] = across_y * tx - across_x * ty
+            tx = cosine[y // 2, x // 2]
+            ty = sine[y // 2, x // 2]
+            g[0] = _across(ridges, y, x, tx, ty)
+            g[1] = _across(ridges, y, x + 1, tx, ty)
+            g[2] = _across(ridges, y + 1, x + 1, tx, ty)
+            g[3] = _across(ridges, y + 1, x, tx, ty)
+            falling = int(g[0] < 0.0) + int(g[1] < 0.0) + int(g[2] < 0.0) + int(g[3] < 0.0)
+            if falling in (0, 4):
+                continue
             turns = _turns(f, g)
             if turns == 0 or count == rows.shape[0]:
                 continue

@@ -26,9 +26,9 @@ FLAT_RANGE_MAX: Final = 2  # grey levels
 NORMALISE_WINDOW: Final = 17
 CONTRAST_MIN: Final = 6.0  # grey-level standard deviation below which nothing is a ridge
 CONTRAST_SHARE: Final = 0.5  # of the median standard deviation
-MASK_CLOSE: Final = 13
-MASK_OPEN: Final = 17
-MASK_ERODE: Final = 13
+MASK_CLOSE: Final = 7  # sides of the structuring discs, pixels at half resolution
+MASK_OPEN: Final = 9
+MASK_ERODE: Final = 7
 IMAGE_MARGIN: Final = 3  # the image's own edge costs less than the finger's: ridges go on behind it
 
 # Block spectrum.

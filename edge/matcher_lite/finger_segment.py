@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from edge.matcher_lite import finger_parameters as p
@@ -24,40 +25,69 @@ def normalise(grey: Grey) -> tuple[Plane, Plane]:
     grey levels, both (H, W) float32; the plane is 0 where nothing but flat area is near.
     """
     window = np.ones((p.FLAT_WINDOW, p.FLAT_WINDOW), np.uint8)
-    textured = cv2.subtract(cv2.dilate(grey, window), cv2.erode(grey, window)) > p.FLAT_RANGE_MAX
-    weight = textured.astype(np.float32)
+    span = cv2.subtract(cv2.dilate(grey, window), cv2.erode(grey, window))
+    textured = np.asarray(cv2.threshold(span, p.FLAT_RANGE_MAX, 1, cv2.THRESH_BINARY)[1], np.uint8)
+    level = np.asarray(cv2.multiply(grey, textured), np.uint8)
     side = (p.NORMALISE_WINDOW, p.NORMALISE_WINDOW)
-    level = grey.astype(np.float32)
-    count = cv2.boxFilter(weight, -1, side, normalize=False, borderType=cv2.BORDER_CONSTANT)
-    total = cv2.boxFilter(level * weight, -1, side, normalize=False, borderType=cv2.BORDER_CONSTANT)
-    squares = cv2.boxFilter(level * level * weight, -1, side, normalize=False, borderType=cv2.BORDER_CONSTANT)
-    known = np.maximum(count, 1.0)
-    mean = total / known
-    deviation = np.sqrt(np.maximum(squares / known - mean * mean, 0.0))
-    deviation[count < p.NORMALISE_WINDOW] = 0.0
-    plane = (level - mean) / np.maximum(deviation, 1.0)
-    plane[(deviation == 0.0) | ~textured] = 0.0
-    return np.clip(plane, -3.0, 3.0).astype(np.float32), deviation.astype(np.float32)
+    zero = cv2.BORDER_CONSTANT
+    count = cv2.boxFilter(textured, cv2.CV_32F, side, normalize=False, borderType=zero)
+    total = cv2.boxFilter(level, cv2.CV_32F, side, normalize=False, borderType=zero)
+    squares = cv2.sqrBoxFilter(level, cv2.CV_32F, side, normalize=False, borderType=zero)
+    sums = np.array([count, total, squares], np.float32)
+    planes: tuple[Plane, Plane] = _standardise(grey, textured, sums, float(p.NORMALISE_WINDOW))
+    return planes
+
+
+@njit(cache=True, nogil=True)
+def _standardise(grey: Grey, textured: Mask, sums: Plane, count_min: float) -> tuple[Plane, Plane]:
+    """(level − mean) / deviation within ±3, and the deviation; both 0 where too little texture is near.
+
+    sums: (3, H, W), the window's textured pixels, their levels and their squares.
+    """
+    plane = np.zeros(grey.shape, np.float32)
+    deviation = np.zeros(grey.shape, np.float32)
+    one = np.float32(1.0)
+    for y in range(grey.shape[0]):
+        for x in range(grey.shape[1]):
+            known = sums[0, y, x]
+            if known < count_min:
+                continue
+            mean = sums[1, y, x] / known
+            spread = np.sqrt(max(sums[2, y, x] / known - mean * mean, np.float32(0.0)))
+            deviation[y, x] = spread
+            if textured[y, x] != 0:
+                value = (np.float32(grey[y, x]) - mean) / max(spread, one)
+                plane[y, x] = min(max(value, np.float32(-3.0)), np.float32(3.0))
+    return plane, deviation
 
 
 def segment(deviation: Plane) -> tuple[Mask, Mask]:
     """Foreground from local contrast: (finger, interior), both (H, W) uint8 of 0 and 1.
 
-    interior lies half a window inside the finger, where a minutia can be believed.
+    interior lies half a window inside the finger, where a minutia can be believed. Worked out at half resolution.
     """
-    present = deviation[deviation > 1.0]
-    if present.size == 0:
+    height, width = deviation.shape
+    half = np.ascontiguousarray(deviation[::2, ::2])
+    present = half[half > 1.0]
+    if present.size == 0 or min(height, width) <= 2 * p.IMAGE_MARGIN:
         empty = np.zeros(deviation.shape, np.uint8)
         return empty, empty
     limit = max(p.CONTRAST_MIN, p.CONTRAST_SHARE * float(np.median(present)))
-    mask = (deviation > limit).astype(np.uint8)
-    closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, _disc(p.MASK_CLOSE))
+    _, mask = cv2.threshold(half, limit, 1, cv2.THRESH_BINARY)
+    closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, _disc(p.MASK_CLOSE))
     opened = cv2.morphologyEx(closed, cv2.MORPH_OPEN, _disc(p.MASK_OPEN))
     filled = _without_holes(np.asarray(opened, np.uint8))
-    interior = np.zeros_like(filled)
+    eroded = cv2.erode(filled, _disc(p.MASK_ERODE))
+    finger = _double(filled, height, width)
+    interior = np.zeros_like(finger)
     edge = slice(p.IMAGE_MARGIN, -p.IMAGE_MARGIN)
-    interior[edge, edge] = cv2.erode(filled, _disc(p.MASK_ERODE))[edge, edge]
-    return filled, interior
+    interior[edge, edge] = _double(np.asarray(eroded, np.uint8), height, width)[edge, edge]
+    return finger, interior
+
+
+def _double(mask: Mask, height: int, width: int) -> Mask:
+    """A half-resolution mask at full resolution."""
+    return np.ascontiguousarray(mask.repeat(2, 0).repeat(2, 1)[:height, :width])
 
 
 def _without_holes(mask: Mask) -> Mask:

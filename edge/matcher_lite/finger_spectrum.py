@@ -51,7 +51,8 @@ def enhance(plane: Plane, finger: Mask) -> Plane:
     below = (rows + 1) * p.BLOCK_STEP - p.BLOCK_STEP - height
     right = (columns + 1) * p.BLOCK_STEP - p.BLOCK_STEP - width
     inside = plane * finger
-    padded = cv2.copyMakeBorder(inside, p.BLOCK_STEP, below, p.BLOCK_STEP, right, cv2.BORDER_REFLECT)
+    mirrored = cv2.copyMakeBorder(inside, p.BLOCK_STEP, below, p.BLOCK_STEP, right, cv2.BORDER_REFLECT)
+    padded = np.asarray(mirrored, np.float32)
     output: Plane = _filter(padded, rows, columns, _BASIS, np.ascontiguousarray(_BASIS.T), _BAND, _WINDOW)
     return np.ascontiguousarray(output[p.BLOCK_STEP : p.BLOCK_STEP + height, p.BLOCK_STEP : p.BLOCK_STEP + width])
 
