@@ -25,19 +25,23 @@ $(VENV)/runtime.stamp: requirements.lock $(VENV)/system.stamp
 	@bash provisioning/make_venv.sh $(PYTHON) $(VENV) requirements.lock
 	@touch $@
 
+# The kernels are compiled at install, not at the first citizen.
+$(VENV)/warm.stamp: $(VENV)/runtime.stamp $(wildcard edge/matcher_lite/*.py virtual/finger_*.py)
+	@$(BIN)/python -m edge.matcher_lite warm
+	@touch $@
+
 $(VENV)/dev.stamp: requirements-dev.lock $(VENV)/runtime.stamp
 	@PYTHON=$(PYTHON) bash provisioning/system_packages.sh development
 	@bash provisioning/make_venv.sh $(PYTHON) $(VENV) requirements-dev.lock
 	@touch $@
 
-demo: $(VENV)/runtime.stamp ## one resident after another from capture to card in hand; report in out/demo (FINGERS=DIR for real prints)
+demo: $(VENV)/warm.stamp ## one resident after another from capture to card in hand; report in out/demo (FINGERS=DIR for real prints)
 	@$(BIN)/python -m virtual.demo --out out/demo --seed $(SEED) $(if $(FINGERS),--fingers "$(FINGERS)")
 
-run: $(VENV)/runtime.stamp ## the demo's world left running, with the addresses of its pages
+run: $(VENV)/warm.stamp ## the demo's world left running, with the addresses of its pages
 	@$(BIN)/python -m virtual.demo --out out/run --seed $(SEED) --stay $(if $(FINGERS),--fingers "$(FINGERS)")
 
-test: check ## everything CI runs
-	@$(BIN)/python -m edge.matcher_lite warm
+test: check $(VENV)/warm.stamp ## everything CI runs
 	@eatmydata $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: $(VENV)/dev.stamp ## ruff, mypy strict and the tidy rules

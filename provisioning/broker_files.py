@@ -48,7 +48,6 @@ def access_list(world: World) -> str:
         "# Written by 'rekam-provision setup'.",
         "pattern write k/%u/up/#",
         "pattern read k/%u/dn/#",
-        "pattern read hub/state",
         "",
         "user hub",
         "topic readwrite k/#",
@@ -59,6 +58,7 @@ def access_list(world: World) -> str:
         lines += [
             "",
             f"user {unit.id}",
+            "topic read hub/state",
             f"topic read s/{unit.site}/#",
             f"topic write s/{unit.site}/gallery/#",
         ]

@@ -118,7 +118,7 @@ def test_a_unit_may_write_only_under_its_own_name_and_its_sites_gallery(tmp_path
     rules = access_list(load_world(write(tmp_path))).splitlines()
     after = rules[rules.index("user desk-a1") + 1 :]
     own = after[: after.index("")]
-    assert own == ["topic read s/9901-A/#", "topic write s/9901-A/gallery/#"]
+    assert own == ["topic read hub/state", "topic read s/9901-A/#", "topic write s/9901-A/gallery/#"]
     assert "pattern write k/%u/up/#" in rules
 
 

@@ -96,21 +96,29 @@ class Cast:
         path.write_bytes(extract(np.asarray(pixels, np.uint8), 500, position).to_iso())
         return path
 
-    def draw_everything(self) -> Iterator[tuple[int, int]]:
-        """Draw what the scenes need, so that nobody waits for a picture later. Yields (done, total)."""
-        jobs: list[tuple[Resident | Staff, FingerPosition, int]] = []
+    @property
+    def pictures_total(self) -> int:
+        """How many pictures `draw_everything` draws."""
+        return len(self._fingers_needed())
+
+    def draw_everything(self) -> Iterator[int]:
+        """Draw the fingers that the scenes need, so that nobody waits for one later. Yields how many are done."""
+        for done, (who, position, impression) in enumerate(self._fingers_needed()):
+            self.finger(who, position, impression)
+            yield done + 1
+
+    def _fingers_needed(self) -> list[tuple[Resident | Staff, FingerPosition, int]]:
+        needed: list[tuple[Resident | Staff, FingerPosition, int]] = []
         for resident in self.residents.values():
             fingers = INDEX_FINGERS if resident.key == "impostor" else ALL_FINGERS
-            jobs += [(resident, position, CAPTURED) for position in fingers]
-            jobs += [(resident, position, i) for position in INDEX_FINGERS for i in (CHECKED, HANDED_OVER)]
-        jobs += [
+            needed += [(resident, position, CAPTURED) for position in fingers]
+            needed += [(resident, position, i) for position in INDEX_FINGERS for i in (CHECKED, HANDED_OVER)]
+        needed += [
             (staff, FingerPosition.RIGHT_INDEX, impression)
             for staff in self.staff.values()
             for impression in (CAPTURED, CHECKED)
         ]
-        for done, (who, position, impression) in enumerate(jobs):
-            self.finger(who, position, impression)
-            yield done + 1, len(jobs)
+        return needed
 
     def _known(self, name: str) -> Path | None:
         path = self.folder / f"{name}.png"
