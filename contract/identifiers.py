@@ -36,6 +36,6 @@ def pid_of(sealed: bytes) -> str:
 
 def checked_pid(text: str) -> str:
     """`text` where it is a packet id; raises RemoteError where it is not, before it can become a file name."""
-    if not PID_PATTERN.match(text):
+    if not PID_PATTERN.fullmatch(text):
         raise RemoteError("A packet id is 64 hexadecimal digits in lower case.")
     return text

@@ -30,7 +30,7 @@ class Topic:
     def at(self, **names: str) -> str:
         """The topic for these names. Raises RemoteError for a name that could widen the topic."""
         for key, name in names.items():
-            if not NAME_PATTERN.match(name):
+            if not NAME_PATTERN.fullmatch(name):
                 raise RemoteError(
                     f"'{name[:64]}' cannot be a {key} in a topic.",
                     next_step="Use letters, digits, dot, dash, underscore.",
@@ -50,7 +50,7 @@ class Topic:
         names: dict[str, str] = {}
         for part, want in zip(parts, wanted, strict=True):
             if want.startswith("{"):
-                if not NAME_PATTERN.match(part):
+                if not NAME_PATTERN.fullmatch(part):
                     return None
                 names[want[1:-1]] = part
             elif part != want:

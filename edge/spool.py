@@ -277,7 +277,7 @@ class Spool:
             if path.stat().st_size > SEALED_BYTES_MAX:
                 raise RemoteError(f"'{path.name}' is too large for a packet.")
             sealed = path.read_bytes()
-            if not PID_PATTERN.match(pid) or pid_of(sealed) != pid:
+            if not PID_PATTERN.fullmatch(pid) or pid_of(sealed) != pid:
                 raise RemoteError(f"'{path.name}' is damaged.", next_step="Export it again at the unit it came from.")
             taken += self.find(pid) is None
             self.put(sealed, kind="imported", subject_id=pid)

@@ -113,7 +113,7 @@ class PartStore:
     def __post_init__(self) -> None:
         self.disk.make_folder(self.folder, SyncSite.PART_ROOT)
         for unit_folder in sorted(path for path in self.folder.iterdir() if path.is_dir()):
-            if NAME_PATTERN.match(unit_folder.name):
+            if NAME_PATTERN.fullmatch(unit_folder.name):
                 self._recover(unit_folder)
 
     def find(self, unit: str, pid: str) -> Part | None:
@@ -223,7 +223,7 @@ class PartStore:
         for path in folder.iterdir():
             pid = path.stem
             map_path = path.with_suffix(_MAP)
-            if path.suffix != _PART or not PID_PATTERN.match(pid):
+            if path.suffix != _PART or not PID_PATTERN.fullmatch(pid):
                 if path.suffix == DRAFT_SUFFIX or not path.with_suffix(_PART).exists():
                     path.unlink(missing_ok=True)
                 continue

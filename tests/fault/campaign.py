@@ -96,7 +96,7 @@ def plan_kills(kills: int, rng: random.Random) -> list[Kill]:
             own = "unit" if step.value.startswith("unit") else "hub"
             peer = "hub" if own == "unit" else "unit"
             plan.append(Kill(step, {"own": own, "peer": peer, "broker": "broker"}[turn], rng.randrange(1, 4)))
-    return plan[: max(kills, len(Step))]
+    return plan[:kills]
 
 
 class Campaign:
