@@ -9,11 +9,9 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from contract.clock import Clock, SystemClock
-from contract.errors import CaptureRetry, DeviceError
+from contract.errors import CaptureRetry, DeviceError, RemoteError
+from contract.image_formats import decode_image
 from contract.sample import FingerPosition
 from edge.sensors.interface import DeviceInfo, Frame, Pixels
 
@@ -64,12 +62,14 @@ class FolderScanner:
             raise DeviceError("The scanner's folder is not open.")
         deadline_ms = self._clock.monotonic_ms() + round(timeout_s * 1000)
         while True:
+            unread = ""
             for name, modified_ns in self._files():
                 if (name, modified_ns) in self._seen:
                     continue
                 pixels = self._read(self._folder / name)
                 if pixels is None:
-                    continue  # still being written; looked at again in the next round
+                    unread = name  # still being written, or damaged: looked at again in the next round
+                    continue
                 self._seen.add((name, modified_ns))
                 return Frame(
                     pixels=255 - pixels if self._inverted else pixels,
@@ -77,6 +77,11 @@ class FolderScanner:
                     metadata={"finger_position": str(int(position))},
                 )
             if self._clock.monotonic_ms() >= deadline_ms:
+                if unread:
+                    raise DeviceError(
+                        f"The picture {unread} cannot be read.",
+                        next_step="Remove it, and check which format the scanner's program writes.",
+                    )
                 raise CaptureRetry("No picture came.", next_step="Lay the finger on the scanner.")
             if cancel.wait(self._poll_interval_s):
                 raise CaptureRetry("The capture was cancelled.")
@@ -113,15 +118,11 @@ class FolderScanner:
         try:
             if path.stat().st_size > FILE_BYTES_MAX:
                 raise DeviceError(f"The picture {path.name} is larger than {FILE_BYTES_MAX} bytes.")
-            if path.suffix.lower() == ".wsq":
-                import wsq  # noqa: F401 - registers the format with Pillow
-            with Image.open(path) as picture:
-                width, height = picture.size
-                if width * height > PIXELS_MAX or min(width, height) < SIDE_PX_MIN:
-                    raise DeviceError(f"The picture {path.name} of {width}×{height} pixels is out of range.")
-                pixels = np.asarray(picture.convert("L"), dtype=np.uint8)
+            pixels = decode_image(path.read_bytes(), max_pixels=PIXELS_MAX)
+            if min(pixels.shape) < SIDE_PX_MIN:
+                raise DeviceError(f"The picture {path.name} is too small for a finger.")
             if not self._keep:
                 path.unlink(missing_ok=True)
-        except (OSError, ValueError, SyntaxError, EOFError):
+        except (OSError, RemoteError):
             return None
         return pixels

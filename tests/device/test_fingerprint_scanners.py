@@ -320,3 +320,23 @@ def test_a_picture_shorter_than_the_last_has_lost_something(zfm: Zfm) -> None:
     zfm.module.place(print_of(4))
     assert scanner.capture(INDEX, 10, NEVER).pixels.shape == (HEIGHT + 8, WIDTH)
     scanner.close()
+
+
+# ------------------------------------------------------------------ of the folder alone
+
+
+def test_a_picture_of_no_known_kind_is_named_and_a_half_written_one_waited_for(tmp_path: Path) -> None:
+    scanner = open_driver("finger", {"driver": "folder", "folder": str(tmp_path), "poll_interval_s": 0.002})
+    assert isinstance(scanner, FingerprintScanner)
+    (tmp_path / "old.png").write_bytes(b"left from yesterday")
+    scanner.open()
+    with pytest.raises(CaptureRetry):
+        scanner.capture(INDEX, 0.01, NEVER)
+    Image.fromarray(print_of(1)).save(tmp_path / ".whole.png")
+    whole = (tmp_path / ".whole.png").read_bytes()
+    (tmp_path / "new.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DeviceError, match=r"new\.png"):
+        scanner.capture(INDEX, 0.01, NEVER)
+    (tmp_path / "new.png").write_bytes(whole)
+    assert np.array_equal(scanner.capture(INDEX, 10, NEVER).pixels, print_of(1))
+    assert not (tmp_path / "new.png").exists()
