@@ -139,49 +139,49 @@ def _add_views(routes: APIRouter, central: Central, visitor: Guard) -> None:
     database = central.context.database
 
     @routes.get("/state")
-    def state(_visitor: Annotated[Visitor, Depends(visitor)]) -> dict[str, Any]:
+    def state(_who: Visitor = Depends(visitor)) -> dict[str, Any]:
         """Counts, stalls, units, blanks, and what waits for a person."""
         with database.reading() as session:
             return views.overview(session, central)
 
     @routes.get("/records")
-    def records(_visitor: Annotated[Visitor, Depends(visitor)], state: str = "") -> list[dict[str, Any]]:
+    def records(_who: Visitor = Depends(visitor), state: str = "") -> list[dict[str, Any]]:
         """The newest records, of one state or of all."""
         with database.reading() as session:
             return views.records(session, state)
 
     @routes.get("/records/{capture_id}")
-    def record(capture_id: str, _visitor: Annotated[Visitor, Depends(visitor)]) -> dict[str, Any]:
+    def record(capture_id: str, _who: Visitor = Depends(visitor)) -> dict[str, Any]:
         """One record with its way, clocks, cards and cases."""
         with database.reading() as session:
             return views.record(session, central, capture_id)
 
     @routes.get("/cards")
-    def cards(_visitor: Annotated[Visitor, Depends(visitor)]) -> list[dict[str, Any]]:
+    def cards(_who: Visitor = Depends(visitor)) -> list[dict[str, Any]]:
         """Physical cards with their histories."""
         with database.reading() as session:
             return views.cards(session)
 
     @routes.get("/cases")
-    def cases(visitor: Annotated[Visitor, Depends(visitor)]) -> list[dict[str, Any]]:
+    def cases(who: Visitor = Depends(visitor)) -> list[dict[str, Any]]:
         """Cases and the visitor's seat in each."""
         with database.reading() as session:
-            return views.cases(session, visitor.operator)
+            return views.cases(session, who.operator)
 
     @routes.get("/cases/{case_id}")
-    def case(case_id: str, visitor: Annotated[Visitor, Depends(visitor)]) -> dict[str, Any]:
+    def case(case_id: str, who: Visitor = Depends(visitor)) -> dict[str, Any]:
         """One case; other adjudicators' decisions only once it is decided."""
         with database.reading() as session:
-            return views.case(session, central, case_id, visitor.operator)
+            return views.case(session, central, case_id, who.operator)
 
     @routes.get("/quarantine")
-    def quarantine(_visitor: Annotated[Visitor, Depends(visitor)]) -> list[dict[str, Any]]:
+    def quarantine(_who: Visitor = Depends(visitor)) -> list[dict[str, Any]]:
         """Packets that a person has to look at."""
         with database.reading() as session:
             return views.quarantine(session)
 
     @routes.get("/proposals")
-    def proposals(_visitor: Annotated[Visitor, Depends(visitor)]) -> list[dict[str, Any]]:
+    def proposals(_who: Visitor = Depends(visitor)) -> list[dict[str, Any]]:
         """Two-person actions."""
         with database.reading() as session:
             return views.proposals(session)
@@ -191,61 +191,61 @@ def _add_case_actions(routes: APIRouter, central: Central, visitor: Guard) -> No
     database = central.context.database
 
     @routes.post("/cases/{case_id}/claim")
-    def claim(case_id: str, visitor: Annotated[Visitor, Depends(visitor)]) -> dict[str, Any]:
+    def claim(case_id: str, who: Visitor = Depends(visitor)) -> dict[str, Any]:
         """Take a seat in a case."""
         with database.transaction() as session:
-            central.adjudication.claim(session, case_id, visitor.operator)
-            return views.case(session, central, case_id, visitor.operator)
+            central.adjudication.claim(session, case_id, who.operator)
+            return views.case(session, central, case_id, who.operator)
 
     @routes.post("/cases/{case_id}/decisions")
-    def decide(case_id: str, form: DecisionForm, visitor: Annotated[Visitor, Depends(visitor)]) -> dict[str, Any]:
+    def decide(case_id: str, form: DecisionForm, who: Visitor = Depends(visitor)) -> dict[str, Any]:
         """Decide, once and for ever."""
         with database.transaction() as session:
             opinion = Opinion(form.verdict, form.same_as, form.first)
-            central.adjudication.decide(session, case_id, visitor.operator, opinion, form.reason)
-            return views.case(session, central, case_id, visitor.operator)
+            central.adjudication.decide(session, case_id, who.operator, opinion, form.reason)
+            return views.case(session, central, case_id, who.operator)
 
 
 def _add_record_actions(routes: APIRouter, central: Central, visitor: Guard) -> None:
     database = central.context.database
 
     @routes.post("/records/{capture_id}/appeal")
-    def appeal(capture_id: str, visitor: Annotated[Visitor, Depends(visitor)]) -> dict[str, Any]:
+    def appeal(capture_id: str, who: Visitor = Depends(visitor)) -> dict[str, Any]:
         """Appeal a DUPLICATE_RECORD for the resident: fresh adjudicators."""
         with database.transaction() as session:
-            register.operator_with(session, visitor.operator, *REGION_ROLES, Role.FRONT_DESK, Role.OPERATOR)
-            case = central.adjudication.appeal(session, capture_id, visitor.operator)
+            register.operator_with(session, who.operator, *REGION_ROLES, Role.FRONT_DESK, Role.OPERATOR)
+            case = central.adjudication.appeal(session, capture_id, who.operator)
             return {"case": case.id}
 
     @routes.post("/records/{capture_id}/reprocess")
-    def reprocess(capture_id: str, visitor: Annotated[Visitor, Depends(visitor)]) -> dict[str, Any]:
+    def reprocess(capture_id: str, who: Visitor = Depends(visitor)) -> dict[str, Any]:
         """Let a failed capture enter again from the stored packet, once its cause is repaired (M23)."""
         with database.transaction() as session:
-            register.operator_with(session, visitor.operator, *REGION_ROLES)
-            central.intake.reprocess(session, capture_id, visitor.operator)
+            register.operator_with(session, who.operator, *REGION_ROLES)
+            central.intake.reprocess(session, capture_id, who.operator)
             return views.record(session, central, capture_id)
 
     @routes.post("/records/{capture_id}/answer")
-    def answer(capture_id: str, form: AnswerForm, visitor: Annotated[Visitor, Depends(visitor)]) -> dict[str, Any]:
+    def answer(capture_id: str, form: AnswerForm, who: Visitor = Depends(visitor)) -> dict[str, Any]:
         """The region's answer to REQUEST_VALIDATION (M29)."""
         with database.transaction() as session:
-            register.operator_with(session, visitor.operator, *REGION_ROLES)
-            central.adjudication.region_answers(session, capture_id, _ANSWERS[form.answer], visitor.operator)
+            register.operator_with(session, who.operator, *REGION_ROLES)
+            central.adjudication.region_answers(session, capture_id, _ANSWERS[form.answer], who.operator)
             return views.record(session, central, capture_id)
 
     @routes.post("/orders/{job_id}/resend")
-    def resend(job_id: str, visitor: Annotated[Visitor, Depends(visitor)]) -> dict[str, str]:
+    def resend(job_id: str, who: Visitor = Depends(visitor)) -> dict[str, str]:
         """Send a refused print order again."""
         with database.transaction() as session:
-            register.operator_with(session, visitor.operator, *STOCK_ROLES)
+            register.operator_with(session, who.operator, *STOCK_ROLES)
             return {"state": central.orders.send_again(session, job_id).state}
 
     @routes.post("/blanks")
-    def blanks(form: BlanksForm, visitor: Annotated[Visitor, Depends(visitor)]) -> list[dict[str, Any]]:
+    def blanks(form: BlanksForm, who: Visitor = Depends(visitor)) -> list[dict[str, Any]]:
         """Enter blanks that came to a place, or left it."""
         with database.transaction() as session:
-            register.operator_with(session, visitor.operator, *STOCK_ROLES)
-            central.ledger.receive_blanks(session, form.place, form.count, form.cause, visitor.operator)
+            register.operator_with(session, who.operator, *STOCK_ROLES)
+            central.ledger.receive_blanks(session, form.place, form.count, form.cause, who.operator)
             found: list[dict[str, Any]] = views.overview(session, central)["blanks"]
             return found
 
@@ -254,25 +254,23 @@ def _add_proposal_actions(routes: APIRouter, central: Central, visitor: Guard) -
     database = central.context.database
 
     @routes.post("/proposals")
-    def propose(form: ProposalForm, visitor: Annotated[Visitor, Depends(visitor)]) -> dict[str, str]:
+    def propose(form: ProposalForm, who: Visitor = Depends(visitor)) -> dict[str, str]:
         """Propose a deletion, a declaration of loss, or the admission of a quarantined packet."""
         with database.transaction() as session:
-            made = central.proposals.propose(session, form.action, form.subject, form.reason, visitor.operator)
+            made = central.proposals.propose(session, form.action, form.subject, form.reason, who.operator)
             return {"id": made.id}
 
     @routes.post("/losses")
-    def declare_loss(form: LossForm, visitor: Annotated[Visitor, Depends(visitor)]) -> dict[str, str]:
+    def declare_loss(form: LossForm, who: Visitor = Depends(visitor)) -> dict[str, str]:
         """Propose to declare a capture lost that never arrived."""
         with database.transaction() as session:
             central.proposals.enter_unseen(session, form.capture_id, form.nik, form.unit)
-            made = central.proposals.propose(session, LOSS, form.capture_id, form.reason, visitor.operator)
+            made = central.proposals.propose(session, LOSS, form.capture_id, form.reason, who.operator)
             return {"id": made.id}
 
     @routes.post("/proposals/{proposal_id}/decision")
-    def confirm(
-        proposal_id: str, form: ConfirmationForm, visitor: Annotated[Visitor, Depends(visitor)]
-    ) -> dict[str, Any]:
+    def confirm(proposal_id: str, form: ConfirmationForm, who: Visitor = Depends(visitor)) -> dict[str, Any]:
         """Confirm or refuse what another officer proposed."""
         with database.transaction() as session:
-            made = central.proposals.decide(session, proposal_id, visitor.operator, confirm=form.confirm)
+            made = central.proposals.decide(session, proposal_id, who.operator, confirm=form.confirm)
             return {"id": made.id, "confirmed": made.confirmed}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, Response
@@ -68,7 +68,7 @@ def page_routes(central: Central, sessions: Sessions, folder: Path) -> APIRouter
         return show(request, "login.html", "login", None)
 
     @routes.get("/")
-    def overview(request: Request, who: Annotated[Visitor, Depends(visitor)]) -> Response:
+    def overview(request: Request, who: Visitor = Depends(visitor)) -> Response:
         """Records by state, stalls, cards, units; refreshed by htmx."""
         with database.reading() as session:
             found = views.overview(session, central)
@@ -77,30 +77,28 @@ def page_routes(central: Central, sessions: Sessions, folder: Path) -> APIRouter
         return show(request, part, "overview", who, o=found, latest=latest, way=WAY, attention=ATTENTION)
 
     @routes.get("/records")
-    def records(request: Request, who: Annotated[Visitor, Depends(visitor)], state: str = "") -> Response:
+    def records(request: Request, who: Visitor = Depends(visitor), state: str = "") -> Response:
         """A list of records."""
         with database.reading() as session:
             found = views.records(session, state)
         return show(request, "records.html", "records", who, records=found, state=state, states=list(RecordState))
 
     @routes.get("/records/{capture_id}")
-    def record(capture_id: str, request: Request, who: Annotated[Visitor, Depends(visitor)]) -> Response:
+    def record(capture_id: str, request: Request, who: Visitor = Depends(visitor)) -> Response:
         """One record: its way, clocks, cards, and what may be done."""
         with database.reading() as session:
             found = views.record(session, central, capture_id)
         return show(request, "record.html", "records", who, r=found, way=WAY)
 
     @routes.get("/cases")
-    def cases(request: Request, who: Annotated[Visitor, Depends(visitor)]) -> Response:
+    def cases(request: Request, who: Visitor = Depends(visitor)) -> Response:
         """Cases to claim, to decide, and decided ones."""
         with database.reading() as session:
             found = views.cases(session, who.operator)
         return show(request, "cases.html", "cases", who, cases=found)
 
     @routes.get("/cases/{case_id}")
-    def case(
-        case_id: str, request: Request, who: Annotated[Visitor, Depends(visitor)], candidate: str = ""
-    ) -> Response:
+    def case(case_id: str, request: Request, who: Visitor = Depends(visitor), candidate: str = "") -> Response:
         """One case; pictures only for who has a seat in it, or once it is decided."""
         with database.reading() as session:
             found = views.case(session, central, case_id, who.operator)
@@ -111,14 +109,14 @@ def page_routes(central: Central, sessions: Sessions, folder: Path) -> APIRouter
         return show(request, "case.html", "cases", who, c=found, chosen=chosen, evidence=evidence)
 
     @routes.get("/actions")
-    def actions(request: Request, who: Annotated[Visitor, Depends(visitor)]) -> Response:
+    def actions(request: Request, who: Visitor = Depends(visitor)) -> Response:
         """Two-person actions and the quarantine."""
         with database.reading() as session:
             found, held = views.proposals(session), views.quarantine(session)
         return show(request, "actions.html", "actions", who, proposals=found, quarantine=held)
 
     @routes.get("/cards")
-    def cards(request: Request, who: Annotated[Visitor, Depends(visitor)]) -> Response:
+    def cards(request: Request, who: Visitor = Depends(visitor)) -> Response:
         """The ledger of physical cards and blanks."""
         with database.reading() as session:
             found, blanks = views.cards(session), views.overview(session, central)["blanks"]

@@ -12,14 +12,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from contract import iris_image
 from contract.errors import RemoteError
-from contract.image_formats import ImageFormat, decode_image, encode_image
+from contract.image_formats import ImageFormat, encode_image
 from contract.packet import PacketSample
-from contract.sample import FingerPosition, IrisPosition, Modality
-from edge.matcher_lite import FingerTemplate, compare, extract
+from contract.sample import BOTH_EYES, FingerPosition, IrisPosition, Modality
+from edge.matcher_lite import FingerTemplate, compare, compare_iris, extract, extract_iris
 from hub import chip_pictures
-from hub.search.features import finger_pixels
+from hub.search.features import finger_pixels, iris_pixels
 
 PAIR_COLOUR = (0, 122, 106)
 OTHER_COLOUR = (196, 120, 60)
@@ -46,7 +45,7 @@ class SideBySide:
 def compare_sides(left: list[PacketSample], right: list[PacketSample]) -> list[SideBySide]:
     """Portraits, irises, then every finger that either capture has, left against right."""
     sides = [_plain(Modality.FACE, 0, "Potret", left, right)]
-    sides += [_plain(Modality.IRIS, eye, IrisPosition(eye).label, left, right) for eye in (1, 2)]
+    sides += [_eyes(IrisPosition(eye), left, right) for eye in BOTH_EYES]
     fingers = {s.position for s in (*left, *right) if s.modality is Modality.FINGER}
     sides += [_fingers(FingerPosition(position), left, right) for position in sorted(fingers, key=_indexes_first)]
     sides.append(_plain(Modality.SIGNATURE, 0, "Tanda tangan", left, right))
@@ -66,6 +65,16 @@ def _plain(
     modality: Modality, position: int, label: str, left: list[PacketSample], right: list[PacketSample]
 ) -> SideBySide:
     return SideBySide(label, _drawn(_find(left, modality, position)), _drawn(_find(right, modality, position)), None, 0)
+
+
+def _eyes(position: IrisPosition, left: list[PacketSample], right: list[PacketSample]) -> SideBySide:
+    """Two pictures of one eye, with the score of their codes."""
+    found = [_find(samples, Modality.IRIS, position) for samples in (left, right)]
+    value = None
+    if found[0] is not None and found[1] is not None:
+        probe, reference = (extract_iris(iris_pixels(eye.record), position) for eye in found if eye is not None)
+        value = compare_iris(probe, reference).value if probe.usable and reference.usable else None
+    return SideBySide(position.label, _drawn(found[0]), _drawn(found[1]), value, 0)
 
 
 def _fingers(position: FingerPosition, left: list[PacketSample], right: list[PacketSample]) -> SideBySide:
@@ -135,12 +144,7 @@ def _pixels_of(sample: PacketSample) -> Pixels:
         return _to_height(chip_pictures.portrait(sample.record), PORTRAIT_HEIGHT_PX)
     if sample.modality is Modality.SIGNATURE:
         return np.asarray(chip_pictures.signature(sample.record).resize((480, 160)), np.uint8)
-    image = iris_image.decode_record(sample.record).images[0]
-    if image.image_format is iris_image.IrisImageFormat.RAW:
-        pixels = np.frombuffer(image.image, np.uint8).reshape(image.height_px, image.width_px)
-    else:
-        pixels = decode_image(image.image)
-    return _to_height(pixels, IRIS_HEIGHT_PX)
+    return _to_height(iris_pixels(sample.record), IRIS_HEIGHT_PX)
 
 
 def _to_height(pixels: Pixels, height_px: int) -> Pixels:

@@ -10,7 +10,7 @@ import threading
 
 from contract.comparison import threshold_at
 from contract.sample import Modality
-from edge.matcher_lite import FingerGallery, FingerTemplate, compare
+from edge.matcher_lite import FingerGallery, FingerTemplate, IrisGallery, IrisTemplate, compare, compare_iris
 from hub.config import SearchSection
 from hub.search.features import Features
 from hub.search.fusion import PersonMatch, SampleKey, best_of, fuse
@@ -26,6 +26,7 @@ class PersonGallery:
         self._settings = settings
         self._people: dict[str, Features] = {}
         self._fingers: dict[int, FingerGallery] = {}
+        self._irises: dict[int, IrisGallery] = {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -39,6 +40,11 @@ class PersonGallery:
         with self._lock:
             self._drop(capture_id)
             self._people[capture_id] = features
+            for position, eyes in features.irises.items():
+                eye_gallery = self._irises.setdefault(position, IrisGallery())
+                for impression, eye in enumerate(eyes):
+                    if eye.usable:
+                        eye_gallery.add(_reference(capture_id, impression), eye)
             for position, templates in features.fingers.items():
                 gallery = self._fingers.setdefault(position, FingerGallery())
                 for impression, template in enumerate(templates):
@@ -62,11 +68,15 @@ class PersonGallery:
     def compare_with(self, probe: Features, capture_id: str) -> PersonMatch:
         """The complete comparison with one known capture; value 0 where they share no sample."""
         single: dict[SampleKey, float] = {}
-        known = self._people.get(capture_id, Features(fingers={}))
+        known = self._people.get(capture_id, Features())
         for position in probe.fingers.keys() & known.fingers.keys():
             values = _finger_values(probe.fingers[position], known.fingers[position])
             if values:
                 single[Modality.FINGER, position] = best_of(values)
+        for position in probe.irises.keys() & known.irises.keys():
+            values = _iris_values(probe.irises[position], known.irises[position])
+            if values:
+                single[Modality.IRIS, position] = best_of(values)
         return PersonMatch(capture_id, fuse(list(single.values())), single)
 
     def features_of(self, capture_id: str) -> Features | None:
@@ -74,7 +84,7 @@ class PersonGallery:
         return self._people.get(capture_id)
 
     def _named(self, probe: Features) -> set[str]:
-        """Captures that any single finger names."""
+        """Captures that any single finger or eye names."""
         named: set[str] = set()
         for position, templates in probe.fingers.items():
             gallery = self._fingers.get(position)
@@ -82,6 +92,13 @@ class PersonGallery:
                 if gallery is not None and template.usable:
                     found = gallery.search(template, limit=SHORTLIST_MAX, fmr=SHORTLIST_FMR)
                     named.update(_capture_of(candidate.reference_id) for candidate in found)
+        for position, eyes in probe.irises.items():
+            eye_gallery = self._irises.get(position)
+            for eye in eyes:
+                if eye_gallery is not None and eye.usable:
+                    threshold = threshold_at(SHORTLIST_FMR)
+                    hits = eye_gallery.search(eye, count_max=SHORTLIST_MAX, value_min=threshold)
+                    named.update(_capture_of(candidate.reference_id) for candidate in hits)
         return named
 
     def _is_similar(self, match: PersonMatch) -> bool:
@@ -96,11 +113,24 @@ class PersonGallery:
                 for impression, template in enumerate(templates):
                     if template.usable:
                         self._fingers[position].remove(_reference(capture_id, impression))
+            for position, eyes in known.irises.items():
+                for impression, eye in enumerate(eyes):
+                    if eye.usable:
+                        self._irises[position].remove(_reference(capture_id, impression))
 
 
 def _finger_values(probes: tuple[FingerTemplate, ...], references: tuple[FingerTemplate, ...]) -> list[float]:
     return [
         compare(probe, reference).value
+        for probe in probes
+        for reference in references
+        if probe.usable and reference.usable
+    ]
+
+
+def _iris_values(probes: tuple[IrisTemplate, ...], references: tuple[IrisTemplate, ...]) -> list[float]:
+    return [
+        compare_iris(probe, reference).value
         for probe in probes
         for reference in references
         if probe.usable and reference.usable
