@@ -51,7 +51,7 @@ def _population_count(_typing: Any, _word: Any) -> Any:
 count_ones = cast("Callable[[Any], int]", intrinsic(_population_count))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _pair_up(ga: Plane, ca: Codes, gb: Plane, cb: Codes, pairs: Pairs, distances: Pairs) -> int:
     """The nearest minutiae by code, rotation within bounds: fills `pairs` (2, n) and `distances`; returns how many."""
     na = ga.shape[1]
@@ -99,10 +99,10 @@ def _pair_up(ga: Plane, ca: Codes, gb: Plane, cb: Codes, pairs: Pairs, distances
     return count
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _relax(ga: Plane, gb: Plane, pairs: Pairs, distances: Pairs, count: int, start: Plane, strength: Plane) -> None:
     """Strength of each pair before (`start`) and after relaxation (`strength`)."""
-    rows = np.empty((8, count), np.float32)
+    rows = np.empty((6, count), np.float32)
     for k in range(count):
         i = pairs[0, k]
         j = pairs[1, k]
@@ -117,6 +117,7 @@ def _relax(ga: Plane, gb: Plane, pairs: Pairs, distances: Pairs, count: int, sta
     support = np.empty((count, count), np.float32)
     for k in range(count):
         _support(rows, k, support[k])
+        support[k, k] = 0.0
     share = (np.float32(1.0) - _INERTIA) / np.float32(max(count - 1, 1))
     total = np.empty(count, np.float32)
     for _ in range(_STEPS):
@@ -129,36 +130,35 @@ def _relax(ga: Plane, gb: Plane, pairs: Pairs, distances: Pairs, count: int, sta
             strength[k] = _INERTIA * strength[k] + share * total[k]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _support(rows: Plane, k: int, support: Plane) -> None:
-    """How well each pair agrees with pair k, 0..1; symmetric, 0 with itself."""
+    """How well each pair agrees with pair k, 0..1; symmetric, 0 with itself. Written so that it runs in lanes."""
     one = np.float32(1.0)
     zero = np.float32(0.0)
-    for m in range(rows.shape[1]):
-        ax = rows[0, m] - rows[0, k]
-        ay = rows[1, m] - rows[1, k]
-        bx = rows[2, m] - rows[2, k]
-        by = rows[3, m] - rows[3, k]
+    half = np.float32(0.5)
+    xa, ya, xb, yb, cosine, sine = rows[0], rows[1], rows[2], rows[3], rows[4], rows[5]
+    xa_k, ya_k, xb_k, yb_k, c_k, s_k = xa[k], ya[k], xb[k], yb[k], cosine[k], sine[k]
+    for m in range(support.shape[0]):
+        ax = xa[m] - xa_k
+        ay = ya[m] - ya_k
+        bx = xb[m] - xb_k
+        by = yb[m] - yb_k
         da = np.sqrt(ax * ax + ay * ay)
         db = np.sqrt(bx * bx + by * by)
-        c = rows[4, k] + rows[4, m]  # twice the mean rotation's cosine
-        s = rows[5, k] + rows[5, m]
+        c = half * (c_k + cosine[m])  # the mean rotation; its length is near one where rotations agree
+        s = half * (s_k + sine[m])
         turned_x = c * bx - s * by
         turned_y = s * bx + c * by
-        scale = one / (one + da * db)
-        size = max(np.sqrt(c * c + s * s), np.float32(1e-3))
-        cross = (ax * turned_y - ay * turned_x) * scale / size
-        dot = (ax * turned_x + ay * turned_y) * scale / size
         length = (da - db) / (_SLACK + _STRETCH * (da + db))
-        bearing = cross / _BEARING
-        rotation = (rows[4, k] * rows[5, m] - rows[5, k] * rows[4, m]) / _ROTATION
-        excess = length * length + bearing * bearing + rotation * rotation
-        agreement = max(zero, one - excess)
-        valid = dot > zero and rows[4, k] * rows[4, m] + rows[5, k] * rows[5, m] > zero and m != k
-        support[m] = agreement * agreement if valid else zero
+        bearing = (ax * turned_y - ay * turned_x) / ((one + da * db) * _BEARING)
+        rotation = (c_k * sine[m] - s_k * cosine[m]) / _ROTATION
+        agreement = one - (length * length + bearing * bearing + rotation * rotation)
+        forward = ax * turned_x + ay * turned_y
+        turned = c_k * cosine[m] + s_k * sine[m]
+        support[m] = agreement * agreement if (agreement > zero) & (forward > zero) & (turned > zero) else zero
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _strongest(start: Plane, strength: Plane, count: int, wanted: int, order: Pairs) -> int:
     """Indices of the `wanted` pairs whose strength held best against their start; returns how many."""
     gained = np.empty(count, np.float32)
@@ -175,7 +175,7 @@ def _strongest(start: Plane, strength: Plane, count: int, wanted: int, order: Pa
     return taken
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _fit(ga: Plane, gb: Plane, pairs: Pairs, weight: Plane, chosen: Pairs, count: int, motion: Plane) -> bool:
     """Least-squares rigid motion of b onto a over the chosen pairs: motion = (cos, sin, x, y)."""
     w = ax = ay = bx = by = 0.0
@@ -211,7 +211,7 @@ def _fit(ga: Plane, gb: Plane, pairs: Pairs, weight: Plane, chosen: Pairs, count
     return True
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _meet(ga: Plane, gb: Plane, motion: Plane, met: Pairs) -> int:
     """How many minutiae meet under the motion, each with its nearest partner; listed in `met`, (2, n) int32."""
     nb = gb.shape[1]
@@ -246,7 +246,7 @@ def _meet(ga: Plane, gb: Plane, motion: Plane, met: Pairs) -> int:
     return count
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def raw_score(ga: Plane, ca: Codes, gb: Plane, cb: Codes, met: Pairs) -> tuple[float, int]:
     """Similarity of two prepared templates, 0 and up, and how many minutiae met (listed in `met`, (2, n))."""
     na = ga.shape[1]
@@ -276,7 +276,7 @@ def raw_score(ga: Plane, ca: Codes, gb: Plane, cb: Codes, met: Pairs) -> tuple[f
     return total / wanted * (_MEETING_FREE + _likeness(ca, cb, met, agreed)), agreed
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _likeness(ca: Codes, cb: Codes, met: Pairs, count: int) -> float:
     """Sum over the minutiae that met of how alike their codes are, each 0..1."""
     total = 0
