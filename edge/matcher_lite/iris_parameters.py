@@ -47,6 +47,8 @@ PUPIL_SEARCH: Final = (0.55, 1.55)  # of the coarse radius
 LIMBUS_SEARCH: Final = (0.80, 1.22)
 PUPIL_HARMONICS: Final = 3
 LIMBUS_HARMONICS: Final = 2
+PUPIL_RIDGE: Final = 0.02
+LIMBUS_RIDGE: Final = 0.10
 
 # --- What can be an eye ---
 RATIO_MIN: Final = 0.12

@@ -108,13 +108,13 @@ def harmonic_basis(angles: int, harmonics: int) -> Floats:
 
 
 def fit_harmonics(
-    radii: Floats, weights: Floats, harmonics: int, *, scale: float, ridge: float, stay: float, rounds: int = 6
+    radii: Floats, weights: Floats, harmonics: int, *, scale: float, ridge: float, stay: float, near: float | None = None, rounds: int = 6
 ) -> tuple[Floats, Floats]:
     """Robust least squares of a contour r(θ) by a few harmonics.
 
     radii, weights: one per angle. scale: residual in pixels beyond which a point counts little.
     ridge: penalty on harmonics from the second on, stay: on the first (the offset of the centre), both per point.
-    Returns the coefficients and the final weights.
+    near: a radius that points of the first round should keep close to. Returns the coefficients and final weights.
     """
     basis = harmonic_basis(len(radii), harmonics)
     order = np.concatenate([[0], np.repeat(np.arange(1, harmonics + 1), 2)])
@@ -122,6 +122,8 @@ def fit_harmonics(
         np.where(order >= 2, ridge * order.astype(float) ** 2, np.where(order == 1, stay, 1e-12)) * len(radii)
     )
     current: Floats = weights.copy()
+    if near is not None:
+        current = np.asarray(current / (1.0 + ((radii - near) / (3.0 * scale)) ** 2) ** 2)
     coefficients: Floats = np.zeros(basis.shape[1])
     for spread in np.geomspace(4.0, 1.0, rounds):
         weighted = basis * current[:, None]

@@ -311,8 +311,9 @@ def _pupil(filled: FloatImage, x: float, y: float, radius: float) -> Contour:
             reach_px=max(1.5, 0.07 * contour.radius),
             soft_limit=60.0,
             weights=np.ones(p.CONTOUR_ANGLES),
-            ridge=0.02,
+            ridge=p.PUPIL_RIDGE,
             stay=1e-9,
+            keep_near=False,
         )
     return contour
 
@@ -322,10 +323,10 @@ def _limbus(filled: FloatImage, x: float, y: float, radius: float) -> Contour:
     theta = 2.0 * np.pi * np.arange(p.CONTOUR_ANGLES) / p.CONTOUR_ANGLES
     sides = np.where(np.abs(np.sin(theta)) < 0.5, 1.0, np.where(np.sin(theta) > 0, 0.15, 0.04))
     contour = Contour(x, y, np.array([radius]), 0.0, 0.0)
-    for search, harmonics, weights, stay in (
-        (p.LIMBUS_SEARCH, 1, sides, 0.10),
-        ((0.88, 1.12), 1, np.maximum(sides, 0.2), 0.05),
-        ((0.90, 1.10), p.LIMBUS_HARMONICS, np.maximum(sides, 0.3), 0.02),
+    for search, harmonics, weights, stay, near in (
+        (p.LIMBUS_SEARCH, 1, sides, 0.10, False),
+        ((0.88, 1.12), 1, np.maximum(sides, 0.2), 0.05, True),
+        ((0.90, 1.10), p.LIMBUS_HARMONICS, np.maximum(sides, 0.3), 0.02, True),
     ):
         contour = _contour(
             filled,
@@ -335,8 +336,9 @@ def _limbus(filled: FloatImage, x: float, y: float, radius: float) -> Contour:
             reach_px=max(2.0, 0.06 * radius),
             soft_limit=25.0,
             weights=weights,
-            ridge=0.10,
+            ridge=p.LIMBUS_RIDGE,
             stay=stay,
+            keep_near=near,
         )
     return contour
 
@@ -352,6 +354,7 @@ def _contour(
     weights: Floats,
     ridge: float,
     stay: float,
+    keep_near: bool,
 ) -> Contour:
     """One round: unwrap around the start, find the closed path of steepest rise, fit, and move to the fit's centre."""
     r_min, r_max = search[0] * start.radius, search[1] * start.radius
@@ -367,7 +370,7 @@ def _contour(
     radii = r_min + step * path.astype(np.float64)
     trust = weights * np.clip(seen / max(float(np.median(seen)), 1.0), 0.02, 1.5)
     coefficients, final = fit_harmonics(
-        radii, trust, harmonics, scale=max(1.0, 0.02 * start.radius), ridge=ridge, stay=stay
+        radii, trust, harmonics, scale=max(1.0, 0.02 * start.radius), ridge=ridge, stay=stay, near=start.radius if keep_near else None
     )
     support = float(final.sum() / max(trust.sum(), 1e-9))
     contrast = float((final * seen).sum() / max(final.sum(), 1e-9))
