@@ -137,7 +137,7 @@ def _cut_creases(relief: NDArray[np.float32], rng: np.random.Generator, count: i
     for _ in range(count):
         x, y = rng.uniform(60, MASTER_WIDTH_PX - 60), rng.uniform(90, MASTER_HEIGHT_PX - 120)
         angle = rng.normal(0.0, 0.6) + (np.pi / 2 if rng.random() < 0.25 else 0.0)
-        length, bow = rng.uniform(25, 110), rng.normal(0, 0.12)
+        length, bow = rng.uniform(25, 110), rng.normal(0, 0.05)
         t = np.linspace(-0.5, 0.5, 9)
         px = x + length * t * np.cos(angle) - bow * length * (1 - 4 * t * t) * np.sin(angle)
         py = y + length * t * np.sin(angle) + bow * length * (1 - 4 * t * t) * np.cos(angle)

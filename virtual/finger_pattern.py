@@ -10,7 +10,7 @@ thumb-side loops mostly on the index).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -53,11 +53,15 @@ class SingularPoint:
     """A core or a delta on the master.
 
     x, y: pixels at MASTER_PPI, y downwards. bend: amplitudes of sin 2a, cos 2a, sin 3a added to the angle a.
+    axis_rad, fold: towards where a core's ridges return, and how much they are folded: 0 for a parabola's spreading
+    legs, 0.5 for nearly parallel ones. A delta's fold is 0.
     """
 
     x: float
     y: float
     bend: tuple[float, float, float]
+    axis_rad: float = 0.0
+    fold: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +133,23 @@ def _lay_points(
     return cores, (_point(rng, -float(left), drop, 14.0), _point(rng, float(right), drop, 14.0))
 
 
+def _fold_cores(
+    rng: np.random.Generator, cores: tuple[SingularPoint, ...], deltas: tuple[SingularPoint, ...]
+) -> tuple[SingularPoint, ...]:
+    """The cores with their ridges folded along the axis that the other points give them."""
+    folded = []
+    for core in cores:
+        others = [(point, 1.0) for point in deltas] + [(point, -1.0) for point in cores if point is not core]
+        axis = -sum(sign * np.arctan2(point.y - core.y, core.x - point.x) for point, sign in others)
+        folded.append(replace(core, axis_rad=float(axis), fold=float(rng.uniform(0.25, 0.55))))
+    return tuple(folded)
+
+
 def draw_pattern(rng: np.random.Generator, position: FingerPosition, *, mean_period_px: float) -> FingerPattern:
     """The pattern of one finger of a person whose ridges are `mean_period_px` apart (500 ppi)."""
     pattern = draw_class(rng, position)
     cores, deltas = _lay_points(rng, pattern)
+    cores = _fold_cores(rng, cores, deltas)
     width = (1.05, 1.0, 1.0, 0.98, 0.93)[(int(position) - 1) % 5]
     return FingerPattern(
         pattern=pattern,
@@ -163,7 +180,9 @@ def smooth_noise(
 def _bent_angle(point: SingularPoint, x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.float32]:
     angle = np.arctan2(point.y - y, x - point.x)
     sin2, cos2, sin3 = point.bend
-    bent = angle + sin2 * np.sin(2 * angle) + cos2 * np.cos(2 * angle) + sin3 * np.sin(3 * angle)
+    about = angle - point.axis_rad
+    folded = angle - point.fold * (np.sin(about) + 0.35 * np.sin(2 * about))
+    bent = folded + sin2 * np.sin(2 * angle) + cos2 * np.cos(2 * angle) + sin3 * np.sin(3 * angle)
     return np.asarray(bent, dtype=np.float32)
 
 
