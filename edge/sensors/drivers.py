@@ -24,13 +24,16 @@ DRIVERS: Mapping[str, Mapping[str, str]] = {
         "snapshot": "edge.sensors.camera_snapshot:SnapshotCamera",
         "uvc": "edge.sensors.camera_uvc:UvcCamera",
         "picamera2": "edge.sensors.camera_picamera2:PiCamera",
+        "sbi": "edge.sensors.sbi_devices:SbiCamera",
     },
     "finger": {
         "zfm": "edge.sensors.fingerprint_zfm:ZfmScanner",
         "folder": "edge.sensors.fingerprint_folder:FolderScanner",
+        "sbi": "edge.sensors.sbi_devices:SbiFingerScanner",
     },
     "iris": {
         "snapshot": "edge.sensors.iris_snapshot:SnapshotIrisScanner",
+        "sbi": "edge.sensors.sbi_devices:SbiIrisScanner",
     },
     "signature": {
         "isdv4": "edge.sensors.signature_isdv4:Isdv4Pad",

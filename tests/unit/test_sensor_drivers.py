@@ -48,7 +48,7 @@ def test_a_suppliers_driver_is_reached_by_its_full_path() -> None:
         ("foot", {"driver": "zfm"}, "camera, card, finger, iris, signature"),
         ("finger", {}, "folder"),
         ("finger", {"driver": 3}, "zfm"),
-        ("finger", {"driver": "nosuch"}, "folder, zfm"),
+        ("finger", {"driver": "nosuch"}, "folder, sbi, zfm"),
         ("finger", {"driver": "no.such.module:Class"}, "cannot be loaded"),
         ("finger", {"driver": f"{HERE}:Nothing"}, "cannot be loaded"),
         ("finger", {"driver": f"{HERE}:HERE"}, "not a class"),
@@ -60,7 +60,11 @@ def test_a_suppliers_driver_is_reached_by_its_full_path() -> None:
         ("finger", {"driver": f"{HERE}:NotADevice", "clock": []}, "does not know clock"),
         ("camera", {"driver": f"{HERE}:SupplierScanner", "port": "p"}, "serve as Camera"),
         ("camera", {"driver": "edge.sensors.signature_isdv4:Isdv4Pad", "port": "p"}, "serve as Camera"),
-        ("finger", {"driver": "edge.sensors.camera_snapshot:SnapshotCamera", "url": "p"}, "serve as FingerprintScanner"),
+        (
+            "finger",
+            {"driver": "edge.sensors.camera_snapshot:SnapshotCamera", "url": "p"},
+            "serve as FingerprintScanner",
+        ),
     ],
 )
 def test_a_wrong_table_says_what_would_be_right(kind: str, settings: dict[str, object], message: str) -> None:
