@@ -22,7 +22,8 @@ from edge.procedure import Advice, Fields, Refused, Retry
 from edge.prompts import AGAIN_BETTER, NO_INK, NOT_THE_SAME, same_as_before, statement_of_truth
 from edge.sensors.interface import PenPoint
 
-SAME_FINGER_FMR = 1e-5
+# Fingers of one person resemble each other more than the strangers that a calibration is made of.
+SAME_FINGER_FMR = 1e-7
 SIGNATURE_POINTS_MIN = 8
 UNITS_PER_MM = 100.0
 REASON_CHARS_MIN = 3

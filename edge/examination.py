@@ -6,7 +6,6 @@ are our own bytes, with their codes, while they stay on a unit; a roster's or a 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract import face_image, finger_image, iris_image
-from contract.comparison import Candidate, ComparisonScore
+from contract.comparison import Candidate, ComparisonScore, Decision
 from contract.errors import RekamError
 from contract.finger_minutiae import MAGIC as ISO_MINUTIAE
 from contract.image_formats import ImageFormat, encode_image
@@ -157,7 +156,7 @@ class SiteSearch:
                 gallery.remove(capture_id)
 
     def search(self, probes: Mapping[int, bytes], fmr: float) -> list[Candidate]:
-        """Captures whose fingers, taken together, reach `fmr` for the whole person, best first."""
+        """Captures of which two fingers each reach `fmr` (see `person_value`), best first."""
         found: dict[str, list[float]] = {}
         for position, octets in probes.items():
             probe = read_template(octets)
@@ -169,23 +168,19 @@ class SiteSearch:
             Candidate(capture_id, ComparisonScore(person_value(values, len(probes))))
             for capture_id, values in found.items()
         ]
-        matching = [candidate for candidate in scored if candidate.score.value >= -10 * math.log10(fmr)]
+        matching = [candidate for candidate in scored if candidate.score.decide(fmr) is Decision.MATCH]
         return sorted(matching, key=lambda candidate: -candidate.score.value)
 
 
 def person_value(values: Sequence[float], fingers: int) -> float:
-    """−10·log10 of the false match rate of a whole person from the best of their fingers' values.
+    """How alike a capture is as a person: its second finger's value, its only one's where one finger was given.
 
-    That at least k of n fingers reach FMR f by chance has a rate of at most C(n, k)·fᵏ (fingers of different people
-    taken as independent); the best k is chosen, and paid for by a factor n. So ten fingers on which one looks alike by
-    chance do not refuse anybody, and two that do each raise the other.
+    One finger that looks alike by chance must not refuse anybody: with ten fingers against thousands of captures it
+    happens. A repeated person agrees on nearly all fingers, so asking for two costs nothing that matters.
     """
     ordered = sorted(values, reverse=True)
-    bounds = [
-        k * value - 10 * math.log10(math.comb(fingers, k)) - 10 * math.log10(fingers)
-        for k, value in enumerate(ordered, start=1)
-    ]
-    return max(0.0, *bounds) if bounds else 0.0
+    needed = min(2, fingers)
+    return ordered[needed - 1] if needed and len(ordered) >= needed else 0.0
 
 
 def _first(quality: SampleQuality) -> Advice | None:

@@ -146,7 +146,7 @@ lift_between = false
 [devices.signature]
 driver = "isdv4"
 port = "{found["signature"]}"
-settled_s = 0.3
+settled_s = 0.2
 """,
             encoding="utf-8",
         )

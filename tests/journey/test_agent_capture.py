@@ -23,7 +23,7 @@ def world(tmp_path: Path) -> Iterator[AgentWorld]:
 
 def test_a_resident_is_captured_off_line_and_the_packet_survives_a_kill(world: AgentWorld) -> None:
     world.start()
-    seen = world.walk(world.resident, lambda found: found["step"] in {"attest"})
+    seen = world.walk(world.resident, lambda found: found["step"] == "fingers")
     world.kill()  # power is lost in the middle of a session
     world.start()
     assert world.post("/api/session/capture")["code"] == "NO_SESSION"
