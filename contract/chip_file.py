@@ -36,7 +36,7 @@ _FINGER_FILES = (ChipFile.FINGER1, ChipFile.FINGER2)
 
 @dataclass(frozen=True, slots=True)
 class ChipFinger:
-    """A finger on the chip. template: ISO/IEC 19794-2 compact card format (contract.finger_card)."""
+    """A finger on the chip. template: ISO/IEC 19794-2 card format, normal size (contract.finger_card)."""
 
     position: FingerPosition
     template: bytes = field(repr=False)

@@ -5,7 +5,7 @@
 | EF.COM        | 011E |    64 | index: version, then id and length of each data file, zero padded |
 | EF.BIODATA    | 0101 |  1536 | biodata, CBOR |
 | EF.PHOTO      | 0102 |  3584 | portrait, JPEG 2000 |
-| EF.FINGER1    | 0103 |   512 | finger position (1 byte), ISO/IEC 19794-2 compact card template |
+| EF.FINGER1    | 0103 |   512 | finger position (1 byte), ISO/IEC 19794-2 card template, normal format |
 | EF.FINGER2    | 0104 |   512 | the same, of the second finger |
 | EF.ATTKEY     | 0105 |    32 | key that opens the attestation (M45) |
 | EF.SIGNATURE  | 0107 |   640 | the holder's signature, PNG of two colours |
