@@ -85,12 +85,16 @@ class SearchSection(Section):
     """Thresholds of the 1:N search, each named by its false match rate per compared pair of persons (M24).
 
     candidate_fmr: a person is a candidate where fingers and irises fused reach it; finger_fmr, iris_fmr: or where a
-    single finger or eye does; candidates_max: how many go to a case; threads: of the search itself.
+    single finger or eye does. finger_margin, iris_margin: what is taken off each value (−10·log10 of its FMR) before,
+    because a calibration made on some people may flatter others, and ten flattered fingers would add up.
+    candidates_max: how many go to a case; threads: of the search itself.
     """
 
     candidate_fmr: Rate = 1e-6
-    finger_fmr: Rate = 1e-5
+    finger_fmr: Rate = 1e-6
     iris_fmr: Rate = 1e-6
+    finger_margin: Annotated[float, Field(ge=0, le=100)] = 25.0
+    iris_margin: Annotated[float, Field(ge=0, le=100)] = 10.0
     candidates_max: Annotated[int, Field(ge=1, le=100)] = 10
     threads: Annotated[int, Field(ge=1, le=64)] = 1
 

@@ -22,6 +22,7 @@ from hub.history import Note
 from hub.schema.tables import Case, Proposal, Record, RecordHistory, Resident
 
 Advance = Callable[[RecordState, RecordEvent], RecordState]
+Guard = Callable[[Session, Record, RecordEvent], None]
 HUB = "hub"
 DELETION, LOSS = "deletion", "loss"
 
@@ -46,11 +47,12 @@ Observer = Callable[[Session, Moved], None]
 
 
 class Records:
-    """Moves records. `observers` run in the same transaction (notices, clocks); `advance` is the table's function."""
+    """Moves records. Observers run in the same transaction; `advance` is the table's function, `guard` refuses."""
 
-    def __init__(self, clock: Clock, advance: Advance = lifecycle.advance) -> None:
+    def __init__(self, clock: Clock, advance: Advance = lifecycle.advance, guard: Guard | None = None) -> None:
         self._clock = clock
         self._advance = advance
+        self._guard = guard or guard_record
         self._observers: list[Observer] = []
 
     def observe(self, observer: Observer) -> None:
@@ -101,8 +103,7 @@ class Records:
 
     def stands(self, session: Session, record: Record) -> bool:
         """Whether this capture is the one that its NIK points to."""
-        resident = session.get(Resident, record.nik_digest)
-        return resident is not None and resident.standing == record.capture_id
+        return stands(session, record)
 
     def yield_place(self, session: Session, record: Record, successor: Record) -> None:
         """Let `successor` stand for its NIK in place of `record`, after a verdict on which of them came first."""
@@ -111,17 +112,6 @@ class Records:
             raise RemoteError("Only the standing capture of a NIK can yield to another of the same NIK.")
         resident.standing = successor.capture_id
         session.flush()
-
-    def _guard(self, session: Session, record: Record, event: RecordEvent) -> None:
-        if event in _TO_PRINT_READY or event in _PRINT_EVENTS:
-            if not self.stands(session, record):
-                raise _refused(record, event, "another capture stands for this NIK, or none may (M14)")
-            if _open_cases(session, record):
-                raise _refused(record, event, "adjudicators have not decided yet (M26)")
-        if event in _PRINT_EVENTS and not _cleared(session, record):
-            raise _refused(record, event, "the record did not pass PRINT_READY_RECORD (M32)")
-        if event in _AUTHORISED and not _two_persons(session, record, _AUTHORISED[event]):
-            raise _refused(record, event, "two persons have to agree first (M23)")
 
     def _keep_pointer(self, session: Session, record: Record, event: RecordEvent, after: RecordState) -> None:
         """Point the NIK to a capture that arrives first, and free the NIK on an authorised deletion or loss."""
@@ -132,6 +122,25 @@ class Records:
             resident.standing = record.capture_id
         if after is RecordState.UNREGISTERED and event in _AUTHORISED and resident.standing == record.capture_id:
             resident.standing = None
+
+
+def guard_record(session: Session, record: Record, event: RecordEvent) -> None:
+    """What a table of states cannot see. Raises IllegalTransition."""
+    if event in _TO_PRINT_READY or event in _PRINT_EVENTS:
+        if not stands(session, record):
+            raise _refused(record, event, "another capture stands for this NIK, or none may (M14)")
+        if _open_cases(session, record):
+            raise _refused(record, event, "adjudicators have not decided yet (M26)")
+    if event in _PRINT_EVENTS and not _cleared(session, record):
+        raise _refused(record, event, "the record did not pass PRINT_READY_RECORD (M32)")
+    if event in _AUTHORISED and not _two_persons(session, record, _AUTHORISED[event]):
+        raise _refused(record, event, "two persons have to agree first (M23)")
+
+
+def stands(session: Session, record: Record) -> bool:
+    """Whether this capture is the one that its NIK points to."""
+    resident = session.get(Resident, record.nik_digest)
+    return resident is not None and resident.standing == record.capture_id
 
 
 def standing_record(session: Session, nik_digest: str) -> Record | None:

@@ -12,8 +12,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 import structlog
@@ -192,8 +193,9 @@ class HubService:
             log_level="warning",
             access_log=False,
             server_header=False,
+            lifespan="off",
         )
-        server = uvicorn.Server(config)
+        server = _ConsoleServer(config)
         try:
             await server.serve()
         except SystemExit:
@@ -201,13 +203,21 @@ class HubService:
                 f"The console cannot listen on {section.host}:{section.port}.",
                 next_step="Stop what uses this port, or change console.port in hub.toml.",
             ) from None
-        raise asyncio.CancelledError  # the server was asked to end: so is the hub
 
     async def _in_office(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._office, work)
 
     async def _in_search(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._search, work)
+
+
+class _ConsoleServer(uvicorn.Server):
+    """A server that leaves the process's signals to the hub."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Nothing is captured."""
+        yield
 
 
 def _mqtt_settings(settings: HubSettings) -> MqttSettings:

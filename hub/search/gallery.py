@@ -77,7 +77,8 @@ class PersonGallery:
             values = _iris_values(probe.irises[position], known.irises[position])
             if values:
                 single[Modality.IRIS, position] = best_of(values)
-        return PersonMatch(capture_id, fuse(list(single.values())), single)
+        fused = fuse([self._believed(modality, value) for (modality, _), value in single.items()])
+        return PersonMatch(capture_id, fused, single)
 
     def features_of(self, capture_id: str) -> Features | None:
         """What is known of a capture."""
@@ -105,6 +106,14 @@ class PersonGallery:
         return match.value >= threshold_at(self._settings.candidate_fmr) or match.best(Modality.FINGER) >= threshold_at(
             self._settings.finger_fmr
         )
+
+    def _best(self, match: PersonMatch, modality: Modality) -> float:
+        return self._believed(modality, match.best(modality))
+
+    def _believed(self, modality: Modality, value: float) -> float:
+        """A single value without what its calibration may have flattered it by."""
+        margin = self._settings.finger_margin if modality is Modality.FINGER else self._settings.iris_margin
+        return max(0.0, value - margin)
 
     def _drop(self, capture_id: str) -> None:
         known = self._people.pop(capture_id, None)
