@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import html
+from typing import Protocol
 
 import numpy as np
 
-from edge.matcher_lite.finger_evaluation import Evaluation, Pair, Print
+from edge.matcher_lite.finger_evaluation import Evaluation, Pair, Print, Scores
 from edge.matcher_lite.finger_file import read_image
 from edge.matcher_lite.finger_picture import inline_png, minutiae_picture
 
@@ -34,6 +35,20 @@ _LABELS = {
 }
 
 
+class Separated(Protocol):
+    """Scores of mated and of non-mated pairs, of whichever modality."""
+
+    @property
+    def mated(self) -> Scores:
+        """Scores of mated pairs."""
+        ...
+
+    @property
+    def cross(self) -> Scores:
+        """Scores of non-mated pairs."""
+        ...
+
+
 def page(result: Evaluation, ppi: int | None) -> str:
     """The HTML page, complete in one file."""
     figures = result.figures()
@@ -52,7 +67,7 @@ def page(result: Evaluation, ppi: int | None) -> str:
     )
 
 
-def det_curve(result: Evaluation) -> str:
+def det_curve(result: Separated) -> str:
     """FNMR over FMR of the cross pairs as SVG, both axes logarithmic from 1 to 1e-4."""
     thresholds = np.unique(np.concatenate([result.mated, result.cross]))
     fnmr = np.searchsorted(np.sort(result.mated), thresholds, side="left") / result.mated.size

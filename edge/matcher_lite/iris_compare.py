@@ -25,9 +25,11 @@ from edge.matcher_lite.iris_template import IrisTemplate, probe_rotations
 def compare_iris(probe: IrisTemplate, reference: IrisTemplate) -> ComparisonScore:
     """Compare two eyes: value −10·log10 FMR, 0 where too few bits are trusted by both.
 
-    Rotations of ±28 degrees are tried on the probe. Eyes that are known to be left and right are compared all the
+    Rotations of ±28 degrees are tried. Eyes that are known to be left and right are compared all the
     same: a label can be wrong, and the codes tell.
     """
+    if probe.rotations is None and reference.rotations is not None:
+        probe, reference = reference, probe  # turning either eye is the same; the one from an image turns finer
     codes, masks = probe_rotations(probe)
     agreement, joint, _ = best_rotation(
         codes, masks, _one_row(reference.code), _one_row(reference.mask), 0, p.JOINT_BITS_MIN

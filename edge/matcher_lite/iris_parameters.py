@@ -88,6 +88,6 @@ JOINT_BITS_MIN: Final = 320
 JOINT_BITS_TYPICAL: Final = 911.0
 
 # --- Score to false match rate, fitted by `rekam-match calibrate-iris` ---
-SCORE_SIGMA: Final = 0.0325
-SCORE_DRAWS: Final = 60.0
+SCORE_SIGMA: Final = 0.0384
+SCORE_DRAWS: Final = 22.4
 CALIBRATED_TO: Final = 60.0  # values beyond are extrapolated: the fit saw about a million pairs

@@ -108,7 +108,15 @@ def harmonic_basis(angles: int, harmonics: int) -> Floats:
 
 
 def fit_harmonics(
-    radii: Floats, weights: Floats, harmonics: int, *, scale: float, ridge: float, stay: float, near: float | None = None, rounds: int = 6
+    radii: Floats,
+    weights: Floats,
+    harmonics: int,
+    *,
+    scale: float,
+    ridge: float,
+    stay: float,
+    near: float | None = None,
+    rounds: int = 6,
 ) -> tuple[Floats, Floats]:
     """Robust least squares of a contour r(θ) by a few harmonics.
 

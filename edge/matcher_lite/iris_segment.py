@@ -370,7 +370,13 @@ def _contour(
     radii = r_min + step * path.astype(np.float64)
     trust = weights * np.clip(seen / max(float(np.median(seen)), 1.0), 0.02, 1.5)
     coefficients, final = fit_harmonics(
-        radii, trust, harmonics, scale=max(1.0, 0.02 * start.radius), ridge=ridge, stay=stay, near=start.radius if keep_near else None
+        radii,
+        trust,
+        harmonics,
+        scale=max(1.0, 0.02 * start.radius),
+        ridge=ridge,
+        stay=stay,
+        near=start.radius if keep_near else None,
     )
     support = float(final.sum() / max(trust.sum(), 1e-9))
     contrast = float((final * seen).sum() / max(final.sum(), 1e-9))
