@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -106,6 +107,46 @@ def devices(config: ConfigPath = DEFAULT_CONFIG) -> None:
     out.print(table)
     for kind, names in DRIVERS.items():
         out.print(f"  {kind}: {', '.join(sorted(names))}")
+
+
+@app.command()
+def selftest(
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
+) -> None:
+    """Open and try every configured device, and the comparison worker; print what to do about each that fails.
+
+    Stop the agent first: it holds the devices. Exit code 1 where something failed.
+    """
+    from edge.sensors.selftest import Outcome, examine_devices
+
+    loaded = _loaded(config)
+    rows = asyncio.run(examine_devices({kind: dict(table) for kind, table in loaded.devices.items()}))
+    worker = asyncio.run(_try_worker())
+    failed = bool(worker) or any(row.outcome is Outcome.FAILED for row in rows)
+    if as_json:
+        out.print_json(json.dumps({"devices": [row.as_dict() for row in rows], "worker": worker or "ok"}))
+    else:
+        table = Table("device", "driver", "result", "who", "ms", "what to do", title=f"Selftest of {loaded.unit.id}")
+        for row in rows:
+            table.add_row(row.kind, row.driver, row.outcome.value, row.model, str(row.time_ms), row.next_step)
+        table.add_row("comparison", "worker process", "failed" if worker else "ok", "", "", worker)
+        out.print(table)
+    raise typer.Exit(1 if failed else 0)
+
+
+async def _try_worker() -> str:
+    """Start the comparison worker and end it; what to do where it does not start."""
+    from edge.comparison_worker import ComparisonWorker
+
+    worker = ComparisonWorker()
+    try:
+        await worker.start()
+    except RekamError as error:
+        return f"{error.message} {error.next_step}"
+    finally:
+        await worker.stop()
+    return ""
 
 
 def _loaded(path: Path) -> UnitConfig:

@@ -44,6 +44,7 @@ from edge.screens.guard import make_token
 from edge.sealed_store import SealedStore
 from edge.site_gallery import SiteGallery
 from edge.spool import Spool
+from edge.station import JobIntake, make_station
 from edge.status import UnitStatus
 from edge.uplink import Uplink
 from edge.uplink_settings import uplink_settings
@@ -121,11 +122,18 @@ class Agent:
         parts.push_async_callback(bench.close)
         status = UnitStatus(config.unit, spool, uplink, bench, worker, gallery, moments, clock)
         services = Services(bench, worker, keeper, register, config.policy, clock, worker.stamp)
+        station = None
+        if config.unit.role == "station":
+            station = make_station(store, services, keeper, bench.card, config.devices, keys.sam, keys.issuer)
+            parts.push_async_callback(station.close)
+            await station.load()
+            JobIntake(channel, downlink, station, config.unit.id, keys.sign, keys.hub_packet)
         desk = Desk(
             config.unit,
             services,
             Reports(status.snapshot, lambda: self._links(channel, uplink), lambda name: status.capture(name, keeper)),
             chip_desk=_chip_desk(config, keys, bench),
+            station=station,
         )
         parts.push_async_callback(desk.leave)
         await self._serve(desk, channel, uplink, presence)

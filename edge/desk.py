@@ -42,6 +42,10 @@ class Station(Protocol):
         """Return when the snapshot's revision is higher than `after`."""
         ...
 
+    def picture(self, name: str) -> tuple[bytes, str] | None:
+        """A picture for the page and its media type: front, back, or how the blank lies."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Reports:

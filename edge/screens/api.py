@@ -26,7 +26,6 @@ from edge.snapshot import Snapshot, handover_snapshot, session_snapshot
 
 WAIT_DEFAULT_S = 0.3
 WAIT_MAX_S = 60.0
-NO_STORE = {"Cache-Control": "no-store"}
 WaitS = Annotated[float, Query(ge=0, le=WAIT_MAX_S)]
 FieldText = Annotated[str, Field(max_length=200)] | int
 
@@ -210,6 +209,11 @@ def _add_station(api: APIRouter, desk: Desk) -> None:
             raise Refused(Refusal.NOT_THIS_ROLE)
         await desk.station.wait(after, wait_s)
         return desk.station.snapshot()
+
+    @api.get("/station/picture/{name}")
+    async def picture(name: Name) -> Response:
+        found = desk.station.picture(name) if desk.station else None
+        return Response(status_code=404) if found is None else Response(found[0], media_type=found[1])
 
     @api.post("/station/{action}")
     async def act(action: str, fields: ActionFields | None = None) -> Mapping[str, Any]:
