@@ -14,9 +14,13 @@ import numpy as np
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.hashes import SHA256
+from sqlalchemy import select
 
 from contract import face_image, finger_image, iris_image, signature_series
 from contract.attestation import biodata_digest
+from contract.chip_layout import chip_files
+from contract.dispatch import JobAnswer, PrintJob
+from contract.dispatch import encode as encode_message
 from contract.identifiers import pid_of, uuid7
 from contract.image_formats import ImageFormat, encode_image
 from contract.packet import (
@@ -38,12 +42,14 @@ from contract.packet import (
 from contract.sample import ALL_FINGERS, BOTH_EYES, INDEX_FINGERS, FingerPosition, IrisPosition, Modality
 from contract.seal import RecipientKey, load_opening_key, load_recipient_key, load_signing_key, load_statement_key, seal
 from contract.transfer import Receipt
+from hub.adjudication import Opinion
 from hub.central import Central, assemble
 from hub.config import HubSettings
 from hub.context import HUB_KEY_ID, ISSUER_KEY_ID, HubContext, HubKeys
 from hub.fleet import Fleet, Register
 from hub.ingest import Ingest
 from hub.schema.database import Database
+from hub.schema.tables import Case, PrintOrder, Record
 from hub.vault import Vault
 from tests.postgres import new_database
 from virtual.people import person
@@ -315,3 +321,55 @@ def handover(card_uid: str, capture_id: str, nik: str, **changes: object) -> Han
         "old_card": "none", "receipt_signature": b"signed", "operator": OPERATOR, "steps": (),
     }  # fmt: skip
     return HandoverBody.model_validate({**fields, **changes})
+
+
+def personalisation(job: PrintJob, card_uid: str, **changes: object) -> PersonalisationBody:
+    """A station's report of a card that was made as ordered."""
+    fields: dict[str, object] = {
+        "job_id": job.job_id, "capture_id": job.capture_id, "card_uid": card_uid, "print_job": "1",
+        "outcome": "released", "read_back_sha256": chip_files(job.chip_files).digest, "operator": SECOND,
+        "released_by": HEAD, "steps": (),
+    }  # fmt: skip
+    return PersonalisationBody.model_validate({**fields, **changes})
+
+
+def job_of(world: World, capture_id: str) -> PrintJob:
+    """The newest print job of a capture, as the station would open it."""
+    with world.central.context.database.reading() as session:
+        query = select(PrintOrder).where(PrintOrder.capture_id == capture_id).order_by(PrintOrder.made_ms.desc())
+        order = session.scalars(query).first()
+        assert order is not None
+        return world.central.orders.job(order)
+
+
+def confirm_job(world: World, job: PrintJob, *, accepted: bool = True) -> None:
+    """The station's sealed answer to a print job."""
+    answer = JobAnswer(job_id=job.job_id, accepted=accepted, at_ms=world.clock.wall_ms())
+    key = load_signing_key(private_pem(private_key(STATION)), STATION)
+    sealed = seal(encode_message(answer), key, [world.hub_recipient()])
+    world.central.take_job_answer(STATION, job.job_id, sealed)
+
+
+def make_card(world: World, capture_id: str, card_uid: str) -> None:
+    """Confirm the job and report a released card."""
+    job = job_of(world, capture_id)
+    confirm_job(world, job)
+    world.send(STATION, personalisation(job, card_uid))
+
+
+def state_of(world: World, capture_id: str) -> str:
+    with world.central.context.database.reading() as session:
+        return session.get_one(Record, capture_id).state
+
+
+def judge(world: World, case_id: str, adjudicator: str, opinion: Opinion) -> None:
+    """Claim a case and decide it."""
+    with world.central.context.database.transaction() as session:
+        world.central.adjudication.claim(session, case_id, adjudicator)
+    with world.central.context.database.transaction() as session:
+        world.central.adjudication.decide(session, case_id, adjudicator, opinion, "what was seen")
+
+
+def open_case(world: World, capture_id: str) -> Case:
+    with world.central.context.database.reading() as session:
+        return session.scalars(select(Case).where(Case.capture_id == capture_id, Case.decided_ms.is_(None))).one()
