@@ -19,6 +19,7 @@ from edge.eligibility import Refusal
 from edge.personalisation import PersonalisationDesk, StationDevices
 from edge.procedure import Refused
 from edge.sealed_store import SealedStore
+from edge.sensors.interface import DeviceInfo
 from edge.station_card import StationCard
 from tests.unit.test_chip_file import BIODATA, CAPTURE_ID, FINGERS, ISSUER, ISSUER_PUBLIC
 from virtual.card_box import CardBox
@@ -117,6 +118,12 @@ class SlotReader:
     def __init__(self, slot, fuse):
         self.slot = slot
         self.fuse = fuse
+
+    def open(self):
+        return DeviceInfo("slot", "a slot in this process")
+
+    def close(self):
+        pass
 
     def connect(self, timeout_s, cancel):
         if not self.slot.uid:
@@ -221,13 +228,14 @@ class Roster:
 class Stage:
     """A station, its desk, cards and printer; `restart` is what follows a power cut."""
 
-    def __init__(self, folder: Path, *, two_sided=True, points=10**9, printer=None, blanks=5):
+    def __init__(self, folder: Path, *, two_sided=True, points=10**9, printer=None, port=None, blanks=5):
         self.folder = folder
         self.box = CardBox(folder / "cards")
         self.blanks = self.box.add_blanks(blanks, MASTER, 1)
         self.slot = Slot(self.box, random.Random(1).randbytes)
         self.fuse = Fuse(points)
         self.printer = printer or RememberingPrinter(two_sided)
+        self.port = port or ReaderThread
         self.reports = {}
         self.report_error = None
         self.clock = TickingClock()
@@ -238,7 +246,7 @@ class Stage:
             self.printer.fuse = self.fuse
         self.store = FusedStore(self.folder / "unit.db", STORE_KEY, self.fuse)
         card = StationCard(SoftSam.load(MASTER), ISSUER_PUBLIC, timeout_s=1.0, extended=True)
-        devices = StationDevices(ReaderThread(SlotReader(self.slot, self.fuse)), self.printer, card)
+        devices = StationDevices(self.port(SlotReader(self.slot, self.fuse)), self.printer, card)
         self.desk = PersonalisationDesk(self.store, devices, Roster(), self._report, self.clock)
 
     async def _report(self, report_id, body):
