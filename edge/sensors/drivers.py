@@ -37,6 +37,7 @@ DRIVERS: Mapping[str, Mapping[str, str]] = {
     },
     "signature": {
         "isdv4": "edge.sensors.signature_isdv4:Isdv4Pad",
+        "evdev": "edge.sensors.signature_evdev:EvdevTablet",
         "siglite": "edge.sensors.signature_siglite:SigLitePad",
     },
     "card": {

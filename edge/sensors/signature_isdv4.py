@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 
 from contract.clock import Clock, SystemClock
-from contract.errors import CaptureRetry, DeviceError
+from contract.errors import DeviceError
 from edge.sensors.interface import DeviceInfo, PenPoint
 from edge.sensors.serial_link import ByteLink, LinkOpener, SerialLink
 from edge.sensors.signature_isdv4_frames import QUERY_PEN, START, STOP, PenReport, TabletReader, TabletReply
-from edge.sensors.signature_recording import SignatureRecording
+from edge.sensors.signature_recording import SignatureRecording, record_signature
 
 QUERY_ATTEMPTS = 3
 QUERY_TIMEOUT_S = 0.5
@@ -87,24 +88,27 @@ class Isdv4Pad:
         self._reader.reset()
         link.discard_input()
         link.write(START)
-        deadline_ms = self._clock.monotonic_ms() + round(timeout_s * 1000)
         try:
-            while not cancel.is_set():
-                data = link.read(READ_S)
-                now_ms = self._clock.monotonic_ms()
-                for event in self._reader.feed(data):
-                    if isinstance(event, PenReport) and event.x <= tablet.x_max and event.y <= tablet.y_max:
-                        down = event.near and event.tip
-                        recording.add(event.x, event.y, event.pressure, down=down, now_ms=now_ms)
-                if recording.settled(now_ms) or now_ms >= deadline_ms:
-                    break
-            link.write(STOP)
+            return record_signature(
+                recording, self._read_reports, timeout_s=timeout_s, cancel=cancel, clock=self._clock
+            )
         finally:
             self._recording = None
-        points = recording.points()
-        if not points:
-            raise CaptureRetry("Nothing was written.", next_step="Sign with the pen inside the field.")
-        return points
+            self._stop(link)
+
+    def _read_reports(self, recording: SignatureRecording) -> None:
+        """Add what the pen reported within READ_S; positions outside the tablet are damaged reports."""
+        link, tablet = self._opened()
+        data = link.read(READ_S)
+        now_ms = self._clock.monotonic_ms()
+        for event in self._reader.feed(data):
+            if isinstance(event, PenReport) and event.x <= tablet.x_max and event.y <= tablet.y_max:
+                recording.add(event.x, event.y, event.pressure, down=event.near and event.tip, now_ms=now_ms)
+
+    def _stop(self, link: ByteLink) -> None:
+        """End the stream of reports; a tablet that has gone needs no stopping."""
+        with suppress(DeviceError):
+            link.write(STOP)
 
     def _query(self) -> TabletReply:
         """Stop the stream, wait for quiet, ask for the ranges."""

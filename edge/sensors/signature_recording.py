@@ -1,4 +1,4 @@
-"""A signature while it is written: from pen reports to points, and when it has ended. Without I/O, for every pad.
+"""A signature while it is written: from pen reports to points, and when it has ended. The same for every pad.
 
 A recording starts at the first touch of the pen and ends when the pen has rested for the settled time. Points between
 strokes, while the pen hovers, are kept with `down` false: ISO/IEC 19794-7 keeps them too.
@@ -7,7 +7,10 @@ strokes, while the pen hovers, are kept with `down` false: ISO/IEC 19794-7 keeps
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
+from contract.clock import Clock
+from contract.errors import CaptureRetry
 from edge.sensors.interface import PenPoint
 
 PRESSURE_FULL = 65_535
@@ -59,3 +62,28 @@ class SignatureRecording:
         if self._started_ms is None:
             return False
         return len(self._points) >= POINTS_MAX or now_ms - self._last_down_ms >= self._settled_ms
+
+
+def record_signature(
+    recording: SignatureRecording,
+    read_reports: Callable[[SignatureRecording], None],
+    *,
+    timeout_s: float,
+    cancel: threading.Event,
+    clock: Clock,
+) -> tuple[PenPoint, ...]:
+    """Fill a recording until the pen rests, `cancel` asks to finish, or the time is over; what was written then counts.
+
+    read_reports: waits a short while for reports of the pad and adds them. Raises CaptureRetry where nothing was
+    written, and what read_reports raises.
+    """
+    deadline_ms = clock.monotonic_ms() + round(timeout_s * 1000)
+    while not cancel.is_set():
+        read_reports(recording)
+        now_ms = clock.monotonic_ms()
+        if recording.settled(now_ms) or now_ms >= deadline_ms:
+            break
+    points = recording.points()
+    if not points:
+        raise CaptureRetry("Nothing was written.", next_step="Sign with the pen inside the field.")
+    return points

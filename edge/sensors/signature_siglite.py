@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import serial
 
 from contract.clock import Clock, SystemClock
-from contract.errors import CaptureRetry, DeviceError
+from contract.errors import DeviceError
 from edge.sensors.interface import DeviceInfo, PenPoint
 from edge.sensors.serial_link import ByteLink, LinkOpener, SerialLink
-from edge.sensors.signature_recording import SignatureRecording
+from edge.sensors.signature_recording import SignatureRecording, record_signature
 from edge.sensors.signature_siglite_frames import PadReader, PadReport
 
 READ_S = 0.05
@@ -84,23 +84,23 @@ class SigLitePad:
         self._recording = recording
         self._reader.reset()
         self._link.discard_input()
-        deadline_ms = self._clock.monotonic_ms() + round(timeout_s * 1000)
         try:
-            while not cancel.is_set():
-                data = self._link.read(READ_S)
-                now_ms = self._clock.monotonic_ms()
-                for event in self._reader.feed(data):
-                    if isinstance(event, PadReport):
-                        x, y = self._hundredths(event.x - self._left), self._hundredths(event.y - self._top)
-                        recording.add(x, y, 1, down=event.down, now_ms=now_ms)
-                if recording.settled(now_ms) or now_ms >= deadline_ms:
-                    break
+            return record_signature(
+                recording, self._read_reports, timeout_s=timeout_s, cancel=cancel, clock=self._clock
+            )
         finally:
             self._recording = None
-        points = recording.points()
-        if not points:
-            raise CaptureRetry("Nothing was written.", next_step="Sign with the pen inside the field.")
-        return points
+
+    def _read_reports(self, recording: SignatureRecording) -> None:
+        """Add what the pen reported within READ_S."""
+        if self._link is None:
+            raise DeviceError("The signature pad is not open.")
+        data = self._link.read(READ_S)
+        now_ms = self._clock.monotonic_ms()
+        for event in self._reader.feed(data):
+            if isinstance(event, PadReport):
+                x, y = self._hundredths(event.x - self._left), self._hundredths(event.y - self._top)
+                recording.add(x, y, 1, down=event.down, now_ms=now_ms)
 
     def _hundredths(self, steps: int) -> int:
         """Steps of the pad as 0.01 mm."""

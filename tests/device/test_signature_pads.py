@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import select
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +15,17 @@ import pytest
 
 from contract.errors import CaptureRetry, DeviceError
 from edge.sensors.drivers import open_driver
+from edge.sensors.evdev_frames import (
+    ABS_PRESSURE,
+    EV_SYN,
+    SYN_DROPPED,
+    InputReport,
+    ReportReader,
+    encode_event,
+    encode_report,
+)
 from edge.sensors.interface import SignaturePad
+from edge.sensors.signature_evdev import Axis, EvdevTablet
 from virtual.pty_twin import PtyTwin, WireFaults
 from virtual.signature_twin import PenTablet, SigLiteTwin, Stroke
 
@@ -37,34 +49,108 @@ class Bench:
     """A pad and the hand that writes on it. tolerance: of positions, 0.01 mm. pressure: what 0.5 is reported as."""
 
     pad: SignaturePad
-    twin: PtyTwin
+    twin: PtyTwin | None
     sign: Callable[[], None]
+    unplug: Callable[[], None]
+    plug_in: Callable[[], None]
     offset: tuple[int, int]
     tolerance: int
     pressure: int
 
 
-@pytest.fixture(params=["isdv4", "siglite"])
-def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+class PipedTablet:
+    """An input device whose events come through a pipe, as the kernel would write them: recorded streams play here."""
+
+    name = "Piped Pen"
+
+    def __init__(self, per_mm: int = 100) -> None:
+        self._read_end, self._write_end = os.pipe()
+        self._per_mm = per_mm
+
+    def axis(self, code: int) -> Axis | None:
+        pressed = code == ABS_PRESSURE
+        return Axis(0, 1023) if pressed else Axis(100, 20_100, self._per_mm)
+
+    def read(self, timeout_s: float) -> bytes:
+        ready, _, _ = select.select([self._read_end], [], [], timeout_s)
+        data = os.read(self._read_end, 4096) if ready else b"-"
+        if not data:
+            raise DeviceError("The tablet is gone.")
+        return data if ready else b""
+
+    def close(self) -> None:
+        if self._read_end >= 0:
+            os.close(self._read_end)
+        self._read_end = -1
+
+    def unplug(self) -> None:
+        if self._write_end >= 0:
+            os.close(self._write_end)
+        self._write_end = -1
+
+    def write(self, data: bytes) -> None:
+        os.write(self._write_end, data)
+
+
+def evdev_bench() -> Iterator[Bench]:
+    """An evdev tablet; plugging in makes a new node, as the kernel does."""
+    nodes: list[PipedTablet] = []
+    plugged = [True]
+
+    def open_node(path: str) -> PipedTablet:
+        if not plugged[0]:
+            raise DeviceError(f"{path} is not there.")
+        nodes.append(PipedTablet())
+        return nodes[-1]
+
+    def sign() -> None:
+        for s in loops():
+            report = InputReport(s.x + 100, s.y + 100, round(s.pressure * 1023), near=True, down=s.pressure > 0)
+            nodes[-1].write(encode_report(report))
+
+    def unplug() -> None:
+        plugged[0] = False
+        nodes[-1].unplug()
+
+    def plug_in() -> None:
+        plugged[0] = True
+
+    pad = EvdevTablet(device="piped", settled_s=0.3, open_device=open_node)
+    yield Bench(pad, None, sign, unplug, plug_in, (0, 0), 1, 32800)
+    pad.close()
+    for node in nodes:
+        node.unplug()
+
+
+def serial_bench(model: str, tmp_path: Path) -> Iterator[Bench]:
+    """A pad on a pty."""
     device: PenTablet | SigLiteTwin
-    if request.param == "isdv4":
-        device = PenTablet(time_scale=20)
-        left = min(s.x for s in loops()) - MARGIN, min(s.y for s in loops()) - MARGIN
-    else:
-        device = SigLiteTwin(time_scale=20)
-        left = 0, 0
+    isdv4 = model == "isdv4"
+    device = PenTablet(time_scale=20) if isdv4 else SigLiteTwin(time_scale=20)
+    corner = min(s.x for s in loops()) - MARGIN, min(s.y for s in loops()) - MARGIN
     twin = PtyTwin(device, tmp_path / "pad")
-    pad = open_driver("signature", {"driver": request.param, "port": twin.port, "settled_s": 0.3})
+    pad = open_driver("signature", {"driver": model, "port": twin.port, "settled_s": 0.3})
     assert isinstance(pad, SignaturePad)
 
     def sign() -> None:
         device.sign(loops())
         twin.wake()
 
-    isdv4 = request.param == "isdv4"
-    yield Bench(pad, twin, sign, left, 1 if isdv4 else 7, 32800 if isdv4 else 65535)
+    tolerance, pressure = (1, 32800) if isdv4 else (7, 65535)
+    offset = corner if isdv4 else (0, 0)
+    yield Bench(pad, twin, sign, twin.unplug, twin.plug_in, offset, tolerance, pressure)
     pad.close()
     twin.close()
+
+
+@pytest.fixture(params=["isdv4", "siglite", "evdev"])
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+    yield from evdev_bench() if request.param == "evdev" else serial_bench(request.param, tmp_path)
+
+
+@pytest.fixture(params=["isdv4", "siglite"])
+def cabled(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+    yield from serial_bench(request.param, tmp_path)
 
 
 def written(bench: Bench) -> threading.Timer:
@@ -139,24 +225,25 @@ def test_the_recording_can_be_watched_and_is_gone_afterwards(bench: Bench) -> No
 
 def test_unplugging_in_mid_signature_is_the_technicians_and_plugging_in_heals(bench: Bench) -> None:
     bench.pad.open()
-    threading.Timer(0.05, bench.twin.unplug).start()
+    threading.Timer(0.05, bench.unplug).start()
     with pytest.raises(DeviceError):
         bench.pad.capture(10, NEVER)
     bench.pad.close()
     with pytest.raises(DeviceError):
         bench.pad.open()
-    bench.twin.plug_in()
+    bench.plug_in()
     bench.pad.open()
     written(bench)
     assert len(bench.pad.capture(10, NEVER)) == len(loops())
 
 
 @pytest.mark.parametrize("fault", ["lost_per_byte", "noise_per_byte", "flipped_per_byte"])
-def test_a_bad_cable_costs_points_and_never_leaves_the_field(bench: Bench, fault: str) -> None:
-    bench.pad.open()
-    bench.twin.faults = WireFaults.named({fault: 0.02, "seed": 5})
-    written(bench)
-    points = bench.pad.capture(10, NEVER)
+def test_a_bad_cable_costs_points_and_never_leaves_the_field(cabled: Bench, fault: str) -> None:
+    cabled.pad.open()
+    assert cabled.twin is not None
+    cabled.twin.faults = WireFaults.named({fault: 0.02, "seed": 5})
+    written(cabled)
+    points = cabled.pad.capture(10, NEVER)
     assert len(points) > len(loops()) // 3
     assert all(0 <= p.x <= 40_000 and 0 <= p.y <= 40_000 and 0 <= p.pressure <= 65535 for p in points)
 
@@ -179,3 +266,24 @@ def test_a_mute_tablet_is_reported_with_the_older_speed() -> None:
     assert "104 × 78 mm" in slow.open().model
     slow.close()
     twin.close()
+
+
+def test_a_tablet_without_resolution_asks_for_its_size() -> None:
+    with pytest.raises(DeviceError, match="width_mm"):
+        EvdevTablet(device="x", open_device=lambda path: PipedTablet(per_mm=0)).open()
+    pad = EvdevTablet(device="x", width_mm=200, height_mm=200, open_device=lambda path: PipedTablet(per_mm=0))
+    assert pad.open().model == "Piped Pen"
+    pad.close()
+    with pytest.raises(DeviceError, match="group input"):
+        open_driver("signature", {"driver": "evdev", "device": "/dev/input/none"}).open()
+    with pytest.raises(DeviceError):
+        open_driver("signature", {"driver": "evdev", "device": "/dev/null"}).open()
+
+
+def test_reports_after_lost_events_are_dropped_and_events_may_be_cut_anywhere() -> None:
+    report = InputReport(5, 6, 7, near=True, down=True)
+    stream = encode_report(report) + encode_event(EV_SYN, SYN_DROPPED, 0) + encode_report(report) * 2
+    reader = ReportReader()
+    found = [seen for at in range(0, len(stream), 7) for seen in reader.feed(stream[at : at + 7])]
+    assert found == [report, report]
+    assert reader.reports_dropped == 1
