@@ -253,7 +253,8 @@ class _Session:
                 properties=properties,
             )
             self._misc = self._loop.create_task(self._keep_alive())
-            return await asyncio.wait_for(self._connack, settings.connect_timeout_s)
+            async with asyncio.timeout(settings.connect_timeout_s):
+                return await self._connack
         except TimeoutError:
             raise Disconnected("The broker did not answer in time.") from None
         except (OSError, ValueError) as error:  # TLS errors are OSErrors; paho adds ValueError for a bad host name
@@ -315,7 +316,8 @@ class _Session:
         self._acknowledgements[mid] = future
         self._raise_if_lost()
         try:
-            return await asyncio.wait_for(future, self._settings.acknowledge_timeout_s)
+            async with asyncio.timeout(self._settings.acknowledge_timeout_s):
+                return await future
         except TimeoutError:
             silent = Disconnected("The broker does not acknowledge.")
             self._end(silent)  # what waits in this client would only be sent twice

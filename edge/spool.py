@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -168,10 +169,10 @@ class Spool:
     def label(self, pid: str) -> Label:
         """What a packet is about. Raises RemoteError for an unknown pid, or where the store key is another one."""
         with self._lock:
-            row = self._database.execute("SELECT label FROM packet WHERE pid = ?", (pid,)).fetchone()
-        if row is None:
+            rows = self._query("SELECT label FROM packet WHERE pid = ?", pid)
+        if not rows:
             raise RemoteError("The spool has no such packet.")
-        return decode(Label, unlock(row[0], self._store_key, pid.encode()), LABEL_BYTES_MAX)
+        return decode(Label, unlock(rows[0][0], self._store_key, pid.encode()), LABEL_BYTES_MAX)
 
     def read(self, pid: str) -> bytes:
         """The sealed bytes. Raises DeviceError where the file is gone or damaged."""
@@ -332,19 +333,23 @@ class Spool:
                 self.hold(packet.pid, "The packet's file is missing.")
 
     def _select(self, condition: str, *states: PacketState) -> list[SpooledPacket]:
+        statement = f"SELECT {_COLUMNS} FROM packet WHERE {condition} ORDER BY number"  # noqa: S608 - fixed conditions
         with self._lock:
-            rows = self._database.execute(
-                f"SELECT {_COLUMNS} FROM packet WHERE {condition} ORDER BY number",  # noqa: S608 - fixed conditions
-                tuple(state.value for state in states),
-            ).fetchall()
+            rows = self._query(statement, *(state.value for state in states))
         return [SpooledPacket(pid, PacketState(state), *rest) for pid, state, *rest in rows]
 
     def _find(self, pid: str) -> SpooledPacket | None:
-        row = self._database.execute(
-            f"SELECT {_COLUMNS} FROM packet WHERE pid = ?",  # noqa: S608 - fixed columns
-            (pid,),
-        ).fetchone()
-        return None if row is None else SpooledPacket(row[0], PacketState(row[1]), *row[2:])
+        rows = self._query(f"SELECT {_COLUMNS} FROM packet WHERE pid = ?", pid)  # noqa: S608 - fixed columns
+        return SpooledPacket(rows[0][0], PacketState(rows[0][1]), *rows[0][2:]) if rows else None
+
+    def _query(self, statement: str, *values: str) -> list[tuple[Any, ...]]:
+        try:
+            return self._database.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise DeviceError(
+                f"The spool's database cannot be read ({error}).",
+                next_step="Restart the unit; if it happens again, collect its packets by media and call the technician.",
+            ) from None
 
     def _advance(self, pid: str, event: PacketEvent) -> SpooledPacket | None:
         with self._lock:

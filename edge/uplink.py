@@ -111,10 +111,15 @@ class Uplink:
             while True:
                 await self._hub_online.wait()
                 self._work.clear()
-                packet, wait_s = await self._next()
+                try:
+                    packet, wait_s = await self._next()
+                except DeviceError as error:
+                    self._note(error)
+                    packet, wait_s = None, self._settings.idle_s
                 if packet is None:
                     try:
-                        await asyncio.wait_for(self._work.wait(), wait_s)
+                        async with asyncio.timeout(wait_s):
+                            await self._work.wait()
                     except TimeoutError:
                         continue
                 else:
@@ -271,7 +276,8 @@ class Uplink:
 
     async def _answer(self, answers: asyncio.Queue[Answer], otherwise: str) -> Answer:
         try:
-            return await asyncio.wait_for(answers.get(), self._settings.answer_timeout_s)
+            async with asyncio.timeout(self._settings.answer_timeout_s):
+                return await answers.get()
         except TimeoutError:
             raise TransientError(f"The hub is silent: {otherwise}.") from None
 

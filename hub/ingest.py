@@ -296,7 +296,8 @@ class IngestService:
             while True:
                 await self._in_worker(self._ingest.tick)
                 try:
-                    await asyncio.wait_for(self._wake.wait(), TICK_INTERVAL_S)
+                    async with asyncio.timeout(TICK_INTERVAL_S):
+                        await self._wake.wait()
                     self._wake.clear()
                     await self._publish_outbox()
                 except TimeoutError:
