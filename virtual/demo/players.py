@@ -13,7 +13,7 @@ from virtual.demo.unit_client import Snapshot, UnitClient
 
 PAPERS = ("application-form", "family-card")
 SESSION, HANDOVER = "/api/session", "/api/handover"
-STEPS_MAX = 80
+STEPS_MAX = 60
 
 
 class Capture:
@@ -32,7 +32,7 @@ class Capture:
             if snapshot["step"] in {"saved", "refused"} or snapshot["state"] == "ended":
                 return snapshot
             snapshot = await self._act(snapshot)
-        raise RemoteError(f"The capture at {self._unit.name} does not end: step '{snapshot['step']}'.")
+        raise stuck(self._unit.name, snapshot)
 
     async def finish(self, action: str = "finish") -> None:
         """Close the session and leave."""
@@ -84,7 +84,7 @@ class Handover:
                 snapshot = await self._act(snapshot, old_card)
         finally:
             slot.remove()
-        raise RemoteError(f"The handover at {self._unit.name} does not end: step '{snapshot['step']}'.")
+        raise stuck(self._unit.name, snapshot)
 
     async def _act(self, snapshot: Snapshot, old_card: str) -> Snapshot:
         step = snapshot["step"]
@@ -101,3 +101,12 @@ class Handover:
             self._stage.sign(self._unit.name, self._comer, HANDED_OVER)
         answer: Snapshot = await self._unit.post(f"{HANDOVER}/{action}", fields)
         return answer
+
+
+def stuck(unit: str, snapshot: Snapshot) -> RemoteError:
+    """What a procedure that does not end last asked and said."""
+    return RemoteError(
+        f"The procedure at {unit} does not end: step '{snapshot['step']}', asks {snapshot.get('ask')}, attempt "
+        f"{snapshot.get('attempt')}, says '{snapshot.get('advice_en')}', problem {snapshot.get('problem')}.",
+        next_step="See the unit's log.",
+    )

@@ -148,6 +148,7 @@ class Theatre:
     async def _meet(self, unit: str) -> None:
         """Wait until an agent answers and knows its register and its operators."""
         port, data = self.ports.screens[unit], self.world / "units" / unit / "data"
-        await until(f"the screen of {unit}", lambda: accepts(port), START_TIMEOUT_S, self.processes)
+        up = lambda: (data / "screen.token").exists() and accepts(port)  # noqa: E731 - a condition, named for its reader
+        await until(f"the screen of {unit}", up, START_TIMEOUT_S, self.processes)
         client = self.units[unit] = await self._stack.enter_async_context(UnitClient(unit, port, data))
         await client.wait_for_roster(START_TIMEOUT_S)
