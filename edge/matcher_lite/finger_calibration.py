@@ -1,7 +1,7 @@
 """Gives a raw score its meaning: the false match rate of a threshold there, as random fingers show it.
 
-The table rests on impostor comparisons of synthetic fingers (`rekam-match learn` makes it). Up to its last knot the
-rate is counted; beyond, the tail is continued as a power law, which
+The table rests on impostor comparisons of synthetic prints, extracted like real ones (`rekam-match calibrate` makes
+it). Up to its last knot the rate is counted; beyond, the tail is continued as a power law, which
 errs towards a higher rate, and a score is labelled extrapolated.
 """
 

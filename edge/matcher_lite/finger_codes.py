@@ -64,12 +64,14 @@ def store_projection(projection: Projection) -> None:
 def describe(geometry: Plane, projection: Projection | None = None) -> Codes:
     """Codes of all minutiae of a template.
 
-    geometry: (4, n) float32 rows x, y (px at 500 ppi, y up), cos, sin. Returns (n, 4) uint64, most telling bits first.
+    geometry: (4, n) float32 rows x, y (px at 500 ppi, y up), cos, sin. Returns (4, n) uint64; the first
+    words hold the most telling bits.
     """
     chosen = projection or shipped_projection()
     if geometry.shape[1] == 0:
-        return np.zeros((0, CODE_WORDS), np.uint64)
-    return _pack(cells(geometry), chosen.axes, chosen.offset)
+        return np.zeros((CODE_WORDS, 0), np.uint64)
+    codes: Codes = _pack(cells(geometry), chosen.axes, chosen.offset)
+    return codes
 
 
 def cells(geometry: Plane) -> Plane:
@@ -165,9 +167,9 @@ def _soften(row: Plane, steepness: float, middle: float) -> None:
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
 def _pack(values: Plane, axes: Plane, offset: Plane) -> Codes:
-    """Signs of values @ axes − offset as words: (n, bits / 64) uint64. Empty cells cost nothing."""
+    """Signs of values @ axes − offset as words: (bits / 64, n) uint64. Empty cells cost nothing."""
     bits = axes.shape[1]
-    codes = np.zeros((values.shape[0], bits // 64), np.uint64)
+    codes = np.zeros((bits // 64, values.shape[0]), np.uint64)
     total = np.empty(bits, np.float32)
     for i in range(values.shape[0]):
         for b in range(bits):
@@ -179,5 +181,5 @@ def _pack(values: Plane, axes: Plane, offset: Plane) -> Codes:
                     total[b] += value * axes[cell, b]
         for b in range(bits):
             if total[b] > 0.0:
-                codes[i, b // 64] |= np.uint64(1) << np.uint64(b % 64)
+                codes[b // 64, i] |= np.uint64(1) << np.uint64(b % 64)
     return codes

@@ -11,15 +11,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from contract.comparison import Decision
+from contract.comparison import Decision, threshold_at
 from contract.errors import RekamError
-from edge.matcher_lite.finger_calibration import store_calibration
+from edge.matcher_lite.finger_calibration import calibrate, shipped_calibration, store_calibration
 from edge.matcher_lite.finger_codes import store_projection
 from edge.matcher_lite.finger_compare import compare
-from edge.matcher_lite.finger_evaluation import evaluate
+from edge.matcher_lite.finger_evaluation import enrol, evaluate, impostor_scores
+from edge.matcher_lite.finger_extract import extract
 from edge.matcher_lite.finger_file import IMAGE_SUFFIXES, TEMPLATE_SUFFIXES, read_image, read_template
 from edge.matcher_lite.finger_gallery import FingerGallery
-from edge.matcher_lite.finger_learn import learn_calibration, learn_projection
+from edge.matcher_lite.finger_learn import learn_projection
 from edge.matcher_lite.finger_report import page
 from edge.matcher_lite.finger_trace import trace
 from edge.matcher_lite.finger_warm import warm_fingers
@@ -68,8 +69,6 @@ def extract_command(
     Example: rekam-match extract right_index.png --ppi 500 --iso right_index.fmr
     """
     pixels, resolution = read_image(image, ppi)
-    from edge.matcher_lite.finger_extract import extract
-
     template = extract(pixels, resolution)
     if not template.usable:
         console.print(f"{image.name}: no usable finger.")
@@ -154,19 +153,40 @@ def warm_command() -> None:
 
 
 def learn_command(
-    seed: Annotated[int, typer.Option(help="The same seed learns the same files.")] = 1,
+    seed: Annotated[int, typer.Option(help="The same seed learns the same file.")] = 1,
     fingers: Annotated[int, typer.Option(min=50, help="Random fingers to learn from.")] = 1500,
 ) -> None:
-    """Learn the projection of codes and the calibration of scores from random minutiae; no prints are read.
+    """Learn the projection of minutia codes from random minutiae; no prints are read. Calibrate afterwards.
 
     Example: rekam-match learn --seed 1
     """
-    projection = learn_projection(seed, fingers)
-    store_projection(projection)
-    console.print(f"Projection learnt from {fingers} random fingers.")
-    calibration = learn_calibration(seed + 1, projection)
-    store_calibration(calibration)
-    console.print(f"Calibration counted on {calibration.comparisons} impostor comparisons.")
+    store_projection(learn_projection(seed, fingers))
+    console.print(f"Projection learnt from {fingers} random fingers; templates made before do not compare with it.")
+
+
+def calibrate_command(
+    folder: Annotated[Path, typer.Argument(help="Folder of prints named FINGER_IMPRESSION.png.")],
+    ppi: Ppi = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes that extract.")] = 1,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only show what the shipped calibration says of them.")
+    ] = False,
+) -> None:
+    """Give scores their meaning: count false matches among the prints of a folder.
+
+    What ships is counted on synthetic prints: python -m virtual.finger_prints --out out/prints
+    Example: rekam-match calibrate out/prints
+    Example: rekam-match calibrate prints/FVC2002_DB1_B --check
+    """
+    impostors = impostor_scores(enrol(folder, ppi, jobs))
+    if not check:
+        store_calibration(calibrate(impostors))
+    calibration = shipped_calibration()
+    table = Table("FMR named", "FMR counted", title=f"{impostors.size} non-mated comparisons of {folder.name}")
+    for fmr in (1e-1, 1e-2, 1e-3, 1e-4, 1e-5):
+        counted = float((impostors >= calibration.raw_at(threshold_at(fmr))).mean())
+        table.add_row(f"{fmr:g}", f"{counted:.2g}")
+    console.print(table)
 
 
 def register(app: typer.Typer) -> None:
@@ -178,6 +198,7 @@ def register(app: typer.Typer) -> None:
     app.command("trace")(trace_command)
     app.command("warm")(warm_command)
     app.command("learn")(learn_command)
+    app.command("calibrate")(calibrate_command)
 
 
 def run(app: typer.Typer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contract.comparison import ComparisonScore
 from contract.errors import RemoteError
@@ -18,11 +19,18 @@ def compare(probe: FingerTemplate, reference: FingerTemplate, *, explain: bool =
     by different extractors or versions, unless one came from an ISO record.
     """
     _check_makers(probe, reference)
-    met = np.empty((2, max(probe.geometry.shape[1], reference.geometry.shape[1])), np.int32)
-    raw, count = raw_score(probe.geometry, probe.codes, reference.geometry, reference.codes, met)
+    raw, met = raw_similarity(probe, reference)
     value, extrapolated = shipped_calibration().meaning(raw)
-    paired = tuple((int(i), int(j)) for i, j in met[:, :count].T) if explain else ()
+    paired = tuple((int(i), int(j)) for i, j in met.T) if explain else ()
     return ComparisonScore(value, extrapolated, paired)
+
+
+def raw_similarity(probe: FingerTemplate, reference: FingerTemplate) -> tuple[float, NDArray[np.int32]]:
+    """The comparator's own score, 0 and up, before calibration, and the minutiae that met, (2, n)."""
+    most = min(probe.geometry.shape[1], reference.geometry.shape[1])
+    met = np.empty((2, most), np.int32)
+    raw, count = raw_score(probe.geometry, probe.codes, reference.geometry, reference.codes, met)
+    return raw, met[:, :count]
 
 
 def _check_makers(probe: FingerTemplate, reference: FingerTemplate) -> None:

@@ -52,50 +52,60 @@ count_ones = cast("Callable[[Any], int]", intrinsic(_population_count))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _pair_up(ga: Plane, ca: Codes, gb: Plane, cb: Codes, pairs: Pairs, distances: Pairs) -> int:
-    """The nearest minutiae by code, rotation within bounds: fills `pairs` (2, n) and `distances`; returns how many."""
-    na = ga.shape[1]
-    nb = gb.shape[1]
-    distance = np.empty((na, nb), np.int32)
-    histogram = np.zeros(_DISTANCE_MAX + 1, np.int32)
-    for i in range(na):
-        c = ga[2, i]
-        s = ga[3, i]
-        a0 = ca[i, 0]
-        a1 = ca[i, 1]
-        a2 = ca[i, 2]
-        a3 = ca[i, 3]
-        for j in range(nb):
-            bits = (
-                count_ones(a0 ^ cb[j, 0])
-                + count_ones(a1 ^ cb[j, 1])
-                + count_ones(a2 ^ cb[j, 2])
-                + count_ones(a3 ^ cb[j, 3])
-            )
-            far = c * gb[2, j] + s * gb[3, j] < _TURN_COSINE_MIN
-            value = np.int32(_DISTANCE_MAX) if far or bits > _DISTANCE_MAX else np.int32(bits)
-            distance[i, j] = value
-            histogram[value] += 1
-    wanted = min(na, nb, _PAIRS_MAX)
-    limit = 0
-    below = 0
-    while limit < _DISTANCE_MAX and below + histogram[limit] < wanted:
-        below += histogram[limit]
-        limit += 1
+def _distances(ga: Plane, ca: Codes, gb: Plane, cb: Codes) -> NDArray[np.uint8]:
+    """Hamming distance of each pair, at most 128, which stands for unrelated or turned too far: (na, nb)."""
+    distance = np.empty((ga.shape[1], gb.shape[1]), np.uint8)
+    b0, b1, b2, b3 = cb[0], cb[1], cb[2], cb[3]
+    cosine, sine = gb[2], gb[3]
+    for i in range(distance.shape[0]):
+        c, s = ga[2, i], ga[3, i]
+        a0, a1, a2, a3 = ca[0, i], ca[1, i], ca[2, i], ca[3, i]
+        row = distance[i]
+        for j in range(distance.shape[1]):
+            bits = count_ones(a0 ^ b0[j]) + count_ones(a1 ^ b1[j]) + count_ones(a2 ^ b2[j]) + count_ones(a3 ^ b3[j])
+            related = (c * cosine[j] + s * sine[j] >= _TURN_COSINE_MIN) & (bits < _DISTANCE_MAX)
+            row[j] = np.uint8(bits) if related else np.uint8(_DISTANCE_MAX)
+    return distance
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _at_most(values: NDArray[np.uint8], limit: int) -> int:
+    """How many values are at most `limit`."""
     count = 0
-    for i in range(na):
-        for j in range(nb):
-            value = distance[i, j]
-            if value > limit or value >= _DISTANCE_MAX:
-                continue
-            if value == limit and below >= wanted:
-                continue
-            if value == limit:
-                below += 1
-            pairs[0, count] = i
-            pairs[1, count] = j
-            distances[count] = value
-            count += 1
+    bound = np.uint8(limit)
+    for n in range(values.shape[0]):
+        count += 1 if values[n] <= bound else 0
+    return count
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _pair_up(ga: Plane, ca: Codes, gb: Plane, cb: Codes, pairs: Pairs, distances: Pairs) -> int:
+    """The nearest minutiae by code, as many as `pairs` (2, n) and `distances` (n,) hold; returns how many."""
+    wanted = distances.shape[0]
+    distance = _distances(ga, ca, gb, cb)
+    flat = distance.reshape(distance.size)
+    low = 0
+    limit = _DISTANCE_MAX - 1
+    while low < limit:
+        middle = (low + limit) // 2
+        if _at_most(flat, middle) >= wanted:
+            limit = middle
+        else:
+            low = middle + 1
+    below = _at_most(flat, limit - 1) if limit > 0 else 0
+    ties = wanted - below
+    nb = distance.shape[1]
+    count = 0
+    for n in range(flat.shape[0]):
+        value = np.int64(flat[n])
+        if value > limit or (value == limit and ties <= 0):
+            continue
+        if value == limit:
+            ties -= 1
+        pairs[0, count] = n // nb
+        pairs[1, count] = n % nb
+        distances[count] = value
+        count += 1
     return count
 
 
@@ -283,8 +293,9 @@ def _likeness(ca: Codes, cb: Codes, met: Pairs, count: int) -> float:
     for n in range(count):
         i = met[0, n]
         j = met[1, n]
-        distance = 0
-        for word in range(ca.shape[1]):
-            distance += int(count_ones(ca[i, word] ^ cb[j, word]))
-        total += max(_DISTANCE_MAX - distance, 0)
+        distance = np.int64(0)
+        for word in range(ca.shape[0]):
+            distance += np.int64(count_ones(ca[word, i] ^ cb[word, j]))
+        if distance < _DISTANCE_MAX:
+            total += int(_DISTANCE_MAX - distance)
     return total / _DISTANCE_MAX

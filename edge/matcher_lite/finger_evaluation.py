@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import RekamError
-from edge.matcher_lite.finger_compare import compare
+from edge.matcher_lite.finger_compare import compare, raw_similarity
 from edge.matcher_lite.finger_extract import extract
 from edge.matcher_lite.finger_file import IMAGE_SUFFIXES, read_image
 from edge.matcher_lite.finger_template import FingerTemplate
@@ -162,3 +162,16 @@ def _compare_all(prints: Sequence[Print]) -> Iterable[Pair]:
 
 def _values(pairs: Sequence[Pair]) -> Scores:
     return np.array([pair.score for pair in pairs], np.float64)
+
+
+def impostor_scores(prints: Sequence[Print]) -> Scores:
+    """Raw scores of all pairs of different fingers, before any calibration."""
+    enrolled = [item for item in prints if item.template is not None]
+    return np.array(
+        [
+            raw_similarity(first.template, second.template)[0]
+            for first, second in itertools.combinations(enrolled, 2)
+            if first.finger != second.finger and first.template is not None and second.template is not None
+        ],
+        np.float64,
+    )

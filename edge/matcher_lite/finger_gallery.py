@@ -129,7 +129,8 @@ class FingerGallery:
 
     def _stage_one(self, probe: FingerTemplate) -> NDArray[np.float32]:
         codes, bins = short_form(probe)
-        scores: NDArray[np.float32] = short_scores(codes, bins, self._codes, self._bins, self._counts[: len(self._ids)])
+        words = np.ascontiguousarray(codes.T)
+        scores: NDArray[np.float32] = short_scores(words, bins, self._codes, self._bins, self._counts[: len(self._ids)])
         return scores
 
     def _grow(self) -> None:
@@ -143,4 +144,4 @@ def short_form(template: FingerTemplate) -> tuple[NDArray[np.uint64], NDArray[np
     """The best 32 minutiae's first 128 bits (n, 2) and their directions in 36 bins (n,)."""
     order = np.argsort(-template.minutia_quality.astype(np.int16), kind="stable")[: p.SHORT_MINUTIAE]
     bins = (template.angle[order] * (p.DIRECTION_BINS / _TURN)).astype(np.uint8) % p.DIRECTION_BINS
-    return np.ascontiguousarray(template.codes[order, :_SHORT_WORDS]), bins.astype(np.uint8)
+    return np.ascontiguousarray(template.codes[:_SHORT_WORDS, order].T), bins.astype(np.uint8)

@@ -11,40 +11,52 @@ from edge.matcher_lite.finger_compare_kernel import count_ones
 
 Codes = NDArray[np.uint64]
 Bins = NDArray[np.uint8]
+Counts = NDArray[np.int32]
 
 _SLOTS = p.SHORT_MINUTIAE
 _DIRECTIONS = p.DIRECTION_BINS
 _RAMP = p.SHORT_DISTANCE_MAX
 
 
-@njit(cache=True, nogil=True)
-def short_scores(
-    probe: Codes, probe_bins: Bins, gallery: Codes, bins: Bins, counts: NDArray[np.int32]
-) -> NDArray[np.float32]:
+@njit(cache=True, nogil=True, error_model="numpy")
+def _nearest(first: np.uint64, second: np.uint64, words: Codes) -> np.int64:
+    """Distance × 256 + index of the probe minutia whose code is nearest; words: (2, m)."""
+    w0, w1 = words[0], words[1]
+    nearest = np.uint64(_RAMP) << np.uint64(8)
+    for m in range(words.shape[1]):
+        bits = count_ones(first ^ w0[m]) + count_ones(second ^ w1[m])
+        packed = (np.uint64(bits) << np.uint64(8)) | np.uint64(m)
+        nearest = packed if packed < nearest else nearest
+    return np.int64(nearest)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def short_scores(words: Codes, probe_bins: Bins, gallery: Codes, bins: Bins, counts: Counts) -> NDArray[np.float32]:
     """Stage-one score of each reference, 0 and up.
 
-    probe: (m, 2); gallery: (rows × 32, 2) with `counts` used slots a row; bins: direction of each minutia in 36 parts.
+    words: (2, m) codes of the probe; gallery: (rows × 32, 2) with `counts` used slots a row; bins: direction of each
+    minutia in 36 parts.
     """
     scores = np.zeros(counts.shape[0], np.float32)
-    votes = np.zeros(_DIRECTIONS, np.int32)
+    votes = np.zeros(_DIRECTIONS + 2, np.int32)  # a copy of the last bin before the first, of the first after the last
     for row in range(counts.shape[0]):
         count = counts[row]
         if count == 0:
             continue
         votes[:] = 0
         for slot in range(row * _SLOTS, row * _SLOTS + count):
-            first = gallery[slot, 0]
-            second = gallery[slot, 1]
-            nearest = np.uint64(_RAMP) << np.uint64(8)
-            for m in range(probe.shape[0]):
-                bits = count_ones(first ^ probe[m, 0]) + count_ones(second ^ probe[m, 1])
-                nearest = min(nearest, (bits << np.uint64(8)) | np.uint64(m))
-            distance = np.int32(nearest >> np.uint64(8))
+            nearest = _nearest(gallery[slot, 0], gallery[slot, 1], words)
+            distance = nearest >> 8
             if distance < _RAMP:
-                turn = np.int32(bins[slot]) - np.int32(probe_bins[np.int32(nearest & np.uint64(255))])
-                votes[turn if turn >= 0 else turn + _DIRECTIONS] += _RAMP - distance
-        best = 0
-        for middle in range(_DIRECTIONS):
-            best = max(best, int(votes[middle - 1] + votes[middle] + votes[(middle + 1) % _DIRECTIONS]))
+                turn = np.int64(bins[slot]) - np.int64(
+                    probe_bins[nearest & 255]
+                )  # int() of a uint8 stays unsigned here
+                votes[turn + 1 if turn >= 0 else turn + _DIRECTIONS + 1] += _RAMP - distance
+        votes[0] = votes[_DIRECTIONS]
+        votes[_DIRECTIONS + 1] = votes[1]
+        best = np.int32(0)
+        for place in range(1, _DIRECTIONS + 1):
+            three = votes[place - 1] + votes[place] + votes[place + 1]
+            best = three if three > best else best
         scores[row] = best / (count + 10.0) ** 0.6
     return scores

@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from edge.matcher_lite import finger_parameters as p
-from edge.matcher_lite.finger_calibration import Calibration, calibrate
-from edge.matcher_lite.finger_codes import CELLS, Projection, cells, describe
-from edge.matcher_lite.finger_compare_kernel import raw_score
+from edge.matcher_lite.finger_codes import CELLS, Projection, cells
 
 Plane = NDArray[np.float32]
 
@@ -101,15 +99,3 @@ def discriminants(first: Plane, second: Plane) -> Projection:
     axes /= np.linalg.norm(axes, axis=0)
     axes *= np.sign(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])])
     return Projection(axes.astype(np.float32), (mean @ axes).astype(np.float32))
-
-
-def learn_calibration(seed: int, projection: Projection, fingers: int = 700) -> Calibration:
-    """Calibration from all pairs of `fingers` random fingers: 244,650 impostor comparisons."""
-    random = np.random.default_rng(seed)
-    geometries = [random_minutiae(random) for _ in range(fingers)]
-    codes = [describe(geometry, projection) for geometry in geometries]
-    met = np.empty((2, p.TEMPLATE_MINUTIAE_MAX), np.int32)
-    raw = [
-        raw_score(geometries[i], codes[i], geometries[j], codes[j], met)[0] for i in range(fingers) for j in range(i)
-    ]
-    return calibrate(np.array(raw))

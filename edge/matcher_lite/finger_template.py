@@ -32,7 +32,7 @@ class FingerTemplate:
     counter-clockwise as seen, towards the extra ridge. kind: (n,) uint8, contract.finger_minutiae.MinutiaKind.
     minutia_quality: (n,) uint8, 0 (unknown) to 100. width, height: px at 500 ppi. quality: 0..100.
     extractor, version: who made it; templates of different makers are never compared, those from ISO records always.
-    geometry: (4, n) float32 rows x, −y, cos, sin; codes: (n, 4) uint64. Both follow from the minutiae.
+    geometry: (4, n) float32 rows x, −y, cos, sin; codes: (4, n) uint64. Both follow from the minutiae.
     """
 
     x: Plane
@@ -184,7 +184,7 @@ def _from_fields(fields: Any) -> FingerTemplate:
         np.frombuffer(kind, np.uint8), np.frombuffer(scores, np.uint8),
         size=(width, height), position=FingerPosition(position), quality=quality,
         advice=tuple(FingerAdvice(item) for item in advice), stamp=(extractor, version),
-        codes=np.frombuffer(codes, "<u8").reshape(count, CODE_WORDS),
+        codes=np.frombuffer(codes, "<u8").reshape(CODE_WORDS, count),
     )  # fmt: skip
 
 
