@@ -348,7 +348,7 @@ class Spool:
         except sqlite3.Error as error:
             raise DeviceError(
                 f"The spool's database cannot be read ({error}).",
-                next_step="Restart the unit; if it happens again, collect its packets by media and call the technician.",
+                next_step="Restart the unit; if that does not help, collect its packets by media.",
             ) from None
 
     def _advance(self, pid: str, event: PacketEvent) -> SpooledPacket | None:
