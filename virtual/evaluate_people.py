@@ -18,10 +18,14 @@ from rich.table import Table
 
 from contract.errors import CaptureRetry, RekamError
 from edge.matcher_lite import FingerTemplate, compare, extract
+from edge.matcher_lite.iris_compare import compare_iris
+from edge.matcher_lite.iris_extract import extract_iris
 from virtual.finger_nbis import Nbis, build_library
 from virtual.finger_presets import EVERYDAY, PRESETS
 from virtual.finger_protocol import Comparator, FingerSet, SetResult, load_directory, run_protocol, synthetic_set
+from virtual.iris_protocol import IrisResult, load_eyes, part, synthetic_eyes
 
+PICTURES_OF_AN_EYE = 4
 SCORE_OF_NOTHING = -1.0
 """The score of a pair of which one image gave no template: below every comparison."""
 
@@ -68,6 +72,24 @@ def _print(results: list[SetResult], found: dict[str, float], console: Console) 
         console.print(f"{name}: synthetic over mean of the real sets {ratio:.2f} ({verdict} 0.5–2)")
 
 
+def _print_irises(results: list[IrisResult], console: Console) -> None:
+    table = Table(
+        "irises", "mated", "non-mated", "d′ of √score", "mated median", "mated 1st percentile", "non-mated max"
+    )
+    for each in results:
+        table.add_row(
+            each.data, str(each.mated), str(each.non_mated), f"{each.decidability:.2f}", f"{each.median_mated:.0f}",
+            f"{each.lowest_mated:.0f}", f"{each.highest_non_mated:.0f}",
+        )  # fmt: skip
+    console.print(table)
+
+
+def _part_irises(seed: int, people: int, folders: list[Path]) -> list[IrisResult]:
+    sets = [("synthetic", synthetic_eyes(seed, people, PICTURES_OF_AN_EYE))]
+    sets += [(folder.name, load_eyes(folder, PICTURES_OF_AN_EYE)) for folder in folders]
+    return [part(name, eyes, extract_iris, lambda a, b: compare_iris(a, b).value) for name, eyes in sets]
+
+
 def _real_set(folder: str) -> FingerSet:
     path, _, ppi = folder.partition("@")
     return load_directory(Path(path), int(ppi or 500))
@@ -81,11 +103,13 @@ def measure(
     seed: Annotated[int, typer.Option(help="Population.")] = 1,
     fingers: Annotated[int, typer.Option(min=2, max=1000)] = 40,
     impressions: Annotated[int, typer.Option(min=2, max=50)] = 8,
+    eyes_of: Annotated[int, typer.Option(min=0, max=1000, help="How many people's eyes; 0 leaves irises out.")] = 20,
+    irises: Annotated[list[Path] | None, typer.Option(help="Real eyes: a folder with one folder for each eye.")] = None,
     nbis: Annotated[bool, typer.Option(help="Also ask NBIS, a comparator that is not ours.")] = True,
     build_nbis: Annotated[bool, typer.Option("--build-nbis", help="Fetch and compile NBIS first.")] = False,
     json_out: Annotated[Path | None, typer.Option("--json", help="Write the figures here too.")] = None,
 ) -> None:
-    """Compare the difficulty of synthetic fingers with that of real ones."""
+    """Compare the difficulty of synthetic fingers and irises with that of real ones."""
     console = Console()
     try:
         if preset not in PRESETS:
@@ -100,8 +124,15 @@ def measure(
     results = [run_protocol(comparator, each) for comparator in comparators for each in sets]
     found = ratios(results, sets[0].name)
     _print(results, found, console)
+    eyes = _part_irises(seed, eyes_of, irises or []) if eyes_of else []
+    if eyes:
+        _print_irises(eyes, console)
     if json_out:
-        report: dict[str, Any] = {"results": [each.as_dict() for each in results], "ratios": found}
+        report: dict[str, Any] = {
+            "fingers": [each.as_dict() for each in results],
+            "ratios": found,
+            "irises": [each.as_dict() for each in eyes],
+        }
         json_out.parent.mkdir(parents=True, exist_ok=True)
         json_out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
