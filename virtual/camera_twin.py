@@ -22,6 +22,8 @@ from PIL import Image
 from contract.clock import SystemClock, utc
 
 LATE_S_MAX = 60.0
+SMALL_WIDTH_PX = 480
+SMALL_JPEG_QUALITY = 80
 HUGE_BYTES = 64 * 1024 * 1024
 CHUNK = bytes(64 * 1024)
 
@@ -66,6 +68,20 @@ def encoded(pixels: NDArray[np.uint8], *, jpeg_quality: int = 0) -> Picture:
     return Picture("image/png", png.tobytes())
 
 
+def small_path(path: str) -> str:
+    """Where the small picture of a path is found: /face.png has /face-small.jpg."""
+    return f"{path.rpartition('.')[0]}-small.jpg"
+
+
+def sizes(path: str, pixels: NDArray[np.uint8]) -> dict[str, Picture]:
+    """A picture at the camera's two addresses: whole as PNG, small as JPEG for a live picture."""
+    height, width = pixels.shape[:2]
+    small_width = min(width, SMALL_WIDTH_PX)
+    small = cv2.resize(pixels, (small_width, round(height * small_width / width)), interpolation=cv2.INTER_AREA)
+    small_picture = encoded(np.asarray(small, dtype=np.uint8), jpeg_quality=SMALL_JPEG_QUALITY)
+    return {path: encoded(pixels), small_path(path): small_picture}
+
+
 class CameraTwin:
     """One HTTP camera with any number of paths, such as /face.png, or /right.png and /left.png.
 
@@ -73,7 +89,8 @@ class CameraTwin:
     """
 
     def __init__(self, empty: dict[str, NDArray[np.uint8]], port: int = 0) -> None:
-        self._empty = {path: encoded(pixels) for path, pixels in empty.items()}
+        self._paths = tuple(empty)
+        self._empty = {place: shown for path, pixels in empty.items() for place, shown in sizes(path, pixels).items()}
         self._shown = dict(self._empty)
         self._lock = threading.Lock()
         self.fault = CameraFault.NONE
@@ -98,11 +115,11 @@ class CameraTwin:
 
     def show(self, path: str, pixels: NDArray[np.uint8]) -> None:
         """Put a person before the lens. pixels: grey (H, W) or RGB (H, W, 3)."""
-        if path not in self._empty:
-            raise ValueError(f"this camera has no {path}; it has {', '.join(sorted(self._empty))}")
-        picture = encoded(pixels)
+        if path not in self._paths:
+            raise ValueError(f"this camera has no {path}; it has {', '.join(self._paths)}")
+        pictures = sizes(path, pixels)
         with self._lock:
-            self._shown[path] = picture
+            self._shown.update(pictures)
 
     def clear(self) -> None:
         """Nobody stands there."""

@@ -10,7 +10,7 @@ The configuration names a control socket and, for each unit, its devices:
     iris      = { port = 9002 }
 
 The agent's drivers then use these: `zfm` on the link, `isdv4` on the pad's link, `snapshot` on
-http://127.0.0.1:9001/face.png and http://127.0.0.1:9002/right.png and /left.png.
+http://127.0.0.1:9001/face.png (preview_url: /face-small.jpg) and http://127.0.0.1:9002/right.png and /left.png.
 
 The control socket (Unix, one JSON object per line, one answer line {"ok": true} or {"ok": false, "error": …} each)
 says who is where:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from contract.errors import RekamError, RemoteError
 from contract.sample import FingerPosition, IrisPosition
-from virtual.camera_twin import CameraFault, CameraTwin, empty_room
+from virtual.camera_twin import CameraFault, CameraTwin, empty_room, small_path
 from virtual.fingerprint_twin import FingerprintModule
 from virtual.people import Person, person
 from virtual.pty_twin import PtyTwin, WireFaults
@@ -148,6 +148,7 @@ class UnitTwin:
         found = {kind: port.port for kind, port in self.ports.items()}
         if self.camera is not None:
             found["camera"] = self.camera.url(FACE_PATH)
+            found["camera_preview"] = self.camera.url(small_path(FACE_PATH))
         if self.iris is not None:
             found["iris_right"] = self.iris.url(EYE_PATHS[IrisPosition.RIGHT])
             found["iris_left"] = self.iris.url(EYE_PATHS[IrisPosition.LEFT])

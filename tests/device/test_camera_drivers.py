@@ -205,6 +205,19 @@ def test_each_fault_of_a_network_camera_is_an_error_in_time_and_the_next_picture
     camera.close()
 
 
+def test_a_camera_with_a_small_picture_is_asked_for_that_while_it_is_live(twin: CameraTwin) -> None:
+    urls = {"url": twin.url("/face.png"), "preview_url": twin.url("/face-small.jpg")}
+    camera = open_driver("camera", {"driver": "snapshot", **urls})
+    assert isinstance(camera, Camera)
+    camera.open()
+    twin.show("/face.png", scene())
+    small = camera.preview(5)
+    assert small.metadata["content_type"] == "image/jpeg"
+    assert small.pixels.shape == (180, 480, 3)
+    assert camera.capture(5, NEVER).metadata["content_type"] == "image/png"
+    camera.close()
+
+
 def test_a_late_camera_and_an_absent_one_are_errors(twin: CameraTwin) -> None:
     camera = open_driver("camera", {"driver": "snapshot", "url": twin.url("/face.png")})
     assert isinstance(camera, Camera)
