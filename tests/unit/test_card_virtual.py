@@ -1,6 +1,8 @@
 """The virtual card keeps the card's rules, and edge's access code works on it command by command."""
 
 import random
+import tempfile
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from contract.apdu import Command, Status, parse_response
 from contract.card_keys import CardRole, SoftSam, role_key_file
 from contract.chip_layout import BUDGET, ChipFile
-from contract.errors import CaptureRetry, DeviceError, RemoteError
+from contract.errors import CaptureRetry, DeviceError, RekamError, RemoteError
 from edge.card_access import differences, open_card, read_card
 from tests.unit.test_chip_file import BIODATA, ISSUER_PUBLIC, key_pair, signed
 from virtual.card import AUTHENTICATION_ATTEMPTS_MAX, VirtualCard
@@ -182,6 +184,43 @@ class CardBoxMemory:
 
         uid = bytes(7)
         return CardMemory(uid, {role: card_keys(role_master(MASTER, role), uid) for role in CardRole})
+
+
+class HostileChannel:
+    """A card that answers as it likes, from the first byte or after a proper handshake."""
+
+    uid = "04AABBCCDDEEFF"
+
+    def __init__(self, answers, slot=None, honest=0):
+        self.answers, self.slot, self.honest = list(answers), slot, honest
+        if slot is not None:
+            self.uid = slot.uid
+
+    def transmit(self, apdu):
+        if self.honest:
+            self.honest -= 1
+            return SlotChannel(self.slot).transmit(apdu)
+        return self.answers.pop(0) if self.answers else (b"", 0x9000)
+
+    def close(self):
+        pass
+
+
+@given(
+    st.lists(st.tuples(st.binary(max_size=90), st.sampled_from([0x9000, 0x6982, 0x6A82, 0x6283, 0])), max_size=8),
+    st.integers(0, 12),
+)
+@settings(max_examples=80, deadline=None)
+def test_a_hostile_card_gets_an_error_with_a_next_step_and_nothing_else(answers, honest):
+    with tempfile.TemporaryDirectory() as folder:
+        box = CardBox(Path(folder))
+        box.add_blanks(1, MASTER, 1)
+        slot = Slot(box)
+        slot.insert()
+        try:
+            read_card(HostileChannel(answers, slot, honest), SAM)
+        except RekamError as error:
+            assert error.next_step
 
 
 def test_the_card_has_the_files_of_the_budget_and_no_others():
