@@ -192,6 +192,17 @@ def _smear(rng: np.random.Generator, ink: FloatImage, reach_px: float) -> FloatI
     return np.asarray(ink + where * (dragged - ink), dtype=np.float32)
 
 
+def _residue(rng: np.random.Generator, ink: FloatImage) -> FloatImage:
+    """Grease that an earlier touch left on the glass, in grey levels: a faint print elsewhere, wiped here and there."""
+    height, width = ink.shape
+    turn = np.array(cv2.getRotationMatrix2D((width / 2, height / 2), float(rng.normal(0, 14.0)), 1.0), np.float64)
+    away = float(rng.uniform(0, 2 * np.pi))
+    turn[:, 2] += rng.uniform(40.0, 90.0) * np.array((np.cos(away), np.sin(away)))
+    earlier = cv2.warpAffine(ink, turn, (width, height), borderMode=cv2.BORDER_CONSTANT)
+    film = np.clip(0.5 + 0.7 * smooth_noise(rng, height, width, 90.0, height, width), 0.0, 1.0)
+    return np.asarray(26.0 * film * cv2.GaussianBlur(earlier, (0, 0), 1.0), dtype=np.float32)
+
+
 def _develop(
     rng: np.random.Generator, touch: Touch, preset: CapturePreset, ink: FloatImage, residue: FloatImage | None
 ) -> NDArray[np.uint8]:
@@ -225,9 +236,5 @@ def render_impression(
     if touch.smear_px:
         print_ink = _smear(rng, print_ink, touch.smear_px)
     _scratch(rng, print_ink, int(rng.poisson(0.6)))
-    residue = None
-    if rng.random() < preset.residue:
-        ghost = cv2.remap(master.relief, skin_x + 61.0, skin_y + 83.0, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-        film = np.clip(smooth_noise(rng, *size, 90.0, *size), 0.0, 1.0)
-        residue = np.asarray(film * (10.0 + 14.0 * np.clip(ghost, 0.0, 1.0)), dtype=np.float32)
+    residue = _residue(rng, print_ink) if rng.random() < preset.residue else None
     return _develop(rng, touch, preset, print_ink, residue)

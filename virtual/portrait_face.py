@@ -234,7 +234,7 @@ def _paint_hair(canvas: Canvas, frame: Frame, traits: FaceTraits, head: NDArray[
                     ]
                 )
             )
-            canvas.fill(patch, traits.hair_colour, alpha=0.8, soft_px=5.0)
+            canvas.fill(patch, traits.hair_colour, alpha=0.8, soft_px=5.0, clip=head)
         canvas.ellipse(
             frame.spot(-0.2, -1.25), (0.3 * u, 0.16 * u), (255, 244, 232), alpha=0.3, soft_px=0.1 * u, clip=head
         )
