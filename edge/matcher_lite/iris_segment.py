@@ -197,7 +197,7 @@ def _peaks(votes: NDArray[np.float32]) -> NDArray[np.int64]:
 def _judge_places(small: NDArray[np.float32], places: NDArray[np.int64]) -> tuple[float, float, float, float]:
     """The best (score, x, y, pupil radius) near the places: coarse grid, then single pixels."""
     best = (0.0, 0.0, 0.0, 0.0)
-    for spacing, reach in ((2, 4), (1, 1)):
+    for spacing, reach in ((3, 3), (1, 1), (1, 1)):
         if spacing == 1:
             if best[0] <= 0.0:
                 return best
@@ -249,29 +249,23 @@ def _limbus_step(samples: NDArray[np.float32], pupil: float, offset: float) -> t
     angles, radii = samples.shape
     low = max(int(pupil / p.PUPIL_TO_IRIS_MAX), int(pupil) + 6) + 1 + int(offset + 0.5)
     high = min(int(pupil / p.PUPIL_TO_IRIS_MIN), radii - 9)
+    first = int(pupil + offset) + 2
     scores = np.zeros(radii, dtype=np.float64)
+    sums = np.zeros(radii + 1, dtype=np.float64)
     sides = 0.0
     for i in range(angles):
         sine = math.sin(2.0 * math.pi * i / angles)
         side = 1.0 if abs(sine) < 0.6 else 0.2
         sides += side
-        first = int(pupil + offset) + 2
-        total, count = 0.0, 0
-        for j in range(first, low):
-            total += samples[i, j]
-            count += 1
+        for j in range(radii):
+            sums[j + 1] = sums[j] + samples[i, j]
         for b in range(low, high + 1):
-            outer, inner = 0.0, 0.0
             reach = 3 + b // 16
-            for k in range(1, reach + 1):
-                outer += samples[i, b + k]
-                inner += samples[i, b - k]
-            rise = (outer - inner) / reach
-            overall = outer / reach - total / max(count, 1)
+            outer = (sums[b + reach + 1] - sums[b + 1]) / reach
+            rise = outer - (sums[b] - sums[b - reach]) / reach
+            overall = outer - (sums[b] - sums[first]) / (b - first)
             value = min(rise, 0.8 * overall)
             scores[b] += side * min(max(value, p.LIMBUS_STEP_CLIP[0]), p.LIMBUS_STEP_CLIP[1])
-            total += samples[i, b]
-            count += 1
     best = low
     for b in range(low, high + 1):
         if scores[b] > scores[best]:

@@ -60,7 +60,7 @@ def test_a_head_turned_further_is_no_match() -> None:
 
 
 def test_too_few_common_bits_are_no_evidence() -> None:
-    left, right = template(3, seen=0.2), template(3)
+    left, right = template(3, seen=0.15), template(3)
     assert compare_iris(left, right).value == 0.0
     assert compare_iris(unusable(IrisPosition.LEFT, "x"), right).value == 0.0
 
