@@ -254,7 +254,8 @@ class CardPrinter:
         if data:
             message["data"] = data
         try:
-            async with IPP(self._uri, request_timeout=REQUEST_TIMEOUT_S) as printer:
+            # Over ipps:// the printer's certificate is checked: faces are personal data.
+            async with IPP(self._uri, request_timeout=REQUEST_TIMEOUT_S, verify_ssl=True) as printer:
                 answer: dict[str, Any] = await printer.execute(operation, message)
         except (IPPConnectionError, aiohttp.ClientError, OSError, TimeoutError) as error:
             raise DeviceError(f"The printer does not answer ({type(error).__name__}).", next_step=_CHECK) from None

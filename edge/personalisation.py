@@ -21,6 +21,7 @@ from contract.dispatch import JobAnswer, PrintJob
 from contract.errors import CaptureRetry, DeviceError, RekamError, RemoteError, TransientError
 from contract.identifiers import uuid7
 from contract.packet import PersonalisationBody
+from edge.blank_picture import blank_picture
 from edge.card_printer import CardPrinter, JobResult, PrinterCondition, PrintJobRef, PrintProgress
 from edge.eligibility import Refusal
 from edge.personalisation_steps import TEXTS, Event, Step, Work, advance_work, next_attempt, report_of
@@ -29,7 +30,7 @@ from edge.procedure import Advice, Fields, Refused, Retry
 from edge.sealed_store import SealedStore
 from edge.sensors.interface import CardReader
 from edge.station_card import StationCard, check_job
-from edge.station_view import Notes, blank_picture, station_snapshot
+from edge.station_view import Notes, station_snapshot
 
 READER_MARGIN_S = 30.0
 ACT_WAIT_S = 25.0

@@ -12,18 +12,6 @@ from edge.personalisation_steps import TEXTS, Step, Work, progress_of
 from edge.printer_faults import PrinterFault
 from edge.procedure import Advice
 
-_BLANK_SVG = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 480 360" role="img" aria-label="blangko">
-<path d="M240 8 l34 44 h-20 v36 h-28 v-36 h-20 z" fill="#b02a30"/>
-<rect x="40" y="104" width="400" height="246" rx="16" fill="#eef5fa" stroke="#22508c" stroke-width="4"/>
-<path d="M40 150 h400" stroke="#b02a30" stroke-width="6"/>
-<g fill="#c49842"><path d="M240 172 l10 22 22 -16 -8 26 34 -10 -22 24 40 2 -36 14 32 18 -38 -2 12 30 -30 -20 -16 34
--16 -34 -30 20 12 -30 -38 2 32 -18 -36 -14 40 -2 -22 -24 34 10 -8 -26 22 16 z"/></g>
-<rect x="222" y="222" width="36" height="40" rx="6" fill="#b02a30"/>
-<text x="240" y="338" font-family="sans-serif" font-size="22" font-weight="700" text-anchor="middle"
- fill="#22508c">GARUDA MENGHADAP KE ATAS</text>
-</svg>
-"""
-
 
 @dataclass(slots=True)
 class Notes:
@@ -34,11 +22,6 @@ class Notes:
     progress: tuple[int, int] | None = None
     print_faults: tuple[PrinterFault, ...] = ()
     condition: PrinterCondition | None = None
-
-
-def blank_picture() -> bytes:
-    """How the blank is laid into the printer: garuda upwards (SVG)."""
-    return _BLANK_SVG.encode()
 
 
 def station_snapshot(
