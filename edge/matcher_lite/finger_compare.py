@@ -26,11 +26,21 @@ def compare(probe: FingerTemplate, reference: FingerTemplate, *, explain: bool =
 
 
 def raw_similarity(probe: FingerTemplate, reference: FingerTemplate) -> tuple[float, NDArray[np.int32]]:
-    """The comparator's own score, 0 and up, before calibration, and the minutiae that met, (2, n)."""
-    most = min(probe.geometry.shape[1], reference.geometry.shape[1])
-    met = np.empty((2, most), np.int32)
-    raw, count = raw_score(probe.geometry, probe.codes, reference.geometry, reference.codes, met)
-    return raw, met[:, :count]
+    """The comparator's own score, 0 and up, before calibration, and the minutiae that met, (2, n).
+
+    The kernel breaks ties by order, so the two go in by an order of their own: swapping the arguments changes nothing.
+    """
+    swapped = _order(probe) > _order(reference)
+    first, second = (reference, probe) if swapped else (probe, reference)
+    met = np.empty((2, first.geometry.shape[1]), np.int32)
+    raw, count = raw_score(first.geometry, first.codes, second.geometry, second.codes, met)
+    return raw, met[::-1, :count] if swapped else met[:, :count]
+
+
+def _order(template: FingerTemplate) -> tuple[int, int, float]:
+    """Fewer minutiae first; among equals, any difference will do."""
+    count = template.geometry.shape[1]
+    return (count, int(template.codes[0, 0]), float(template.geometry[0, 0])) if count else (0, 0, 0.0)
 
 
 def _check_makers(probe: FingerTemplate, reference: FingerTemplate) -> None:

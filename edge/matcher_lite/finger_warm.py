@@ -10,13 +10,13 @@ from edge.matcher_lite.finger_extract import extract
 from edge.matcher_lite.finger_gallery import FingerGallery
 
 
-def ridge_pattern(height: int = 360, width: int = 300) -> NDArray[np.uint8]:
-    """A disc of parallel ridges with a few dislocations: enough to pass through every stage."""
+def ridge_pattern(seed: int = 1, height: int = 360, width: int = 300) -> NDArray[np.uint8]:
+    """An ellipse of level ridges with 28 dislocations where `seed` puts them: enough to pass through every stage."""
+    random = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)
     phase = 2 * np.pi * y / 9.0
-    for index in range(24):
-        centre_x = width * (0.2 + 0.6 * ((index * 0.618) % 1.0))
-        centre_y = height * (0.15 + 0.7 * ((index * 0.382) % 1.0))
+    for index in range(28):
+        centre_x, centre_y = random.uniform(0.2, 0.8) * width, random.uniform(0.15, 0.85) * height
         phase += (1 if index % 2 else -1) * np.arctan2(y - centre_y, x - centre_x)
     inside = np.hypot((x - width / 2) / (0.45 * width), (y - height / 2) / (0.45 * height)) < 1.0
     return np.where(inside, 128 + 90 * np.cos(phase), 250).astype(np.uint8)
