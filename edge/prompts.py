@@ -129,19 +129,20 @@ HANDOVER_VERIFY = (
     "Place the {finger} on the scanner, to be matched with the card.",
 )
 
-_STATEMENT_ID = """\
-PERNYATAAN KEBENARAN DATA
-
-Saya, {name}, NIK {nik}, lahir di {birth_place} pada {birth_date}, menyatakan bahwa biodata, foto, tanda tangan, sidik
-jari, dan iris mata yang direkam hari ini adalah benar milik saya, dan bahwa saya belum pernah direkam untuk KTP-el.
-Bila pernyataan ini tidak benar, saya bersedia diproses menurut peraturan perundang-undangan.
-"""
-_STATEMENT_EN = """\
-STATEMENT OF TRUTH
-
-I, {name}, NIK {nik}, born in {birth_place} on {birth_date}, state that the biodata, photo, signature, fingerprints and
-irises captured today are truly mine, and that I have never been captured for the electronic identity card before.
-"""
+_STATEMENT_ID = (
+    "PERNYATAAN KEBENARAN DATA\n\n"
+    "Saya, {name}, NIK {nik}, lahir di {birth_place} pada {birth_date}, menyatakan bahwa biodata, foto, tanda tangan, "
+    "sidik jari, dan iris mata yang direkam hari ini adalah benar milik saya, dan bahwa saya belum pernah direkam "
+    "untuk KTP-el.\n\n"
+    "Bila pernyataan ini tidak benar, saya bersedia diproses menurut peraturan perundang-undangan."
+)
+_STATEMENT_EN = (
+    "STATEMENT OF TRUTH\n\n"
+    "I, {name}, NIK {nik}, born in {birth_place} on {birth_date}, state that the biodata, photo, signature, "
+    "fingerprints and irises captured today are truly mine, and that I have never been captured for the "
+    "electronic identity card before.\n\n"
+    "If this statement is not true, I accept the consequences that the law provides."
+)
 
 
 def statement_of_truth(biodata: Biodata) -> tuple[str, str]:

@@ -104,7 +104,7 @@ function penOf(found) {
 
 function photoOf(found) {
   const image = unit.make("img", { class: "live", alt: "Kamera (camera)" });
-  unit.live(image, "/api/session/preview.jpg", () => image.isConnected && shown && shown.step === found.step);
+  setTimeout(() => unit.live(image, "/api/session/preview.jpg", () => image.isConnected && shown && shown.step === found.step), 0);
   return unit.make("div", { class: "oval" }, image);
 }
 
@@ -127,7 +127,7 @@ function visual(found) {
     case "biodata": return [unit.make("div", { class: "card" }, unit.facts(found.biodata, true))];
     case "photo": case "exception_photo": return [photoOf(found)];
     case "signature": return [penOf(found)];
-    case "attest": return [unit.make("div", { class: "stack" }, unit.make("div", { class: "statement" }, found.statement_id, "\n", unit.make("span", { class: "en", lang: "en" }, found.statement_en)), penOf(found))];
+    case "attest": return [unit.make("div", { class: "attest" }, unit.make("div", { class: "statement" }, found.statement_id, "\n\n", unit.make("span", { class: "en", lang: "en" }, found.statement_en)), penOf(found))];
     case "fingers": case "verify": case "sign_off": case "second_officer": return [handsOf(found)];
     case "irises": return [eyesOf(found)];
     case "saved": return [receiptOf(found)];
@@ -159,7 +159,7 @@ function draw(found) {
   if (!same || ["seal", "search"].includes(found.step)) unit.fill("#visual", ...visual(found));
   unit.fill("#notes", ...notes(found));
   unit.fill("#actions", ...actions(found));
-  unit.fill("#who", found.biodata && !KIOSK ? unit.facts(found.biodata) : null);
+  unit.fill("#who", found.biodata && !KIOSK && found.step !== "biodata" ? unit.facts(found.biodata) : null);
   unit.fill("#thumbs", ...found.samples.filter((sample) => sample.href && found.state !== "ended").map((sample) => unit.make("figure", {}, unit.make("img", { src: `${sample.href}?q=${sample.quality}`, alt: "" }), `${sample.quality}${sample.forced ? " !" : ""}`)));
   const moved = before && before.step === found.step && JSON.stringify(before.ask) !== JSON.stringify(found.ask);
   if (pressed && moved && ON_ITS_OWN.has(found.step) && found.state === "asking" && !found.advice_id && !found.problem) {
