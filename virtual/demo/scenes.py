@@ -17,6 +17,7 @@ from virtual.demo.unit_client import Refused, Snapshot
 SLOW_LINE_BYTES_PER_S = 150_000
 SEARCH_TIMEOUT_S = 60.0
 TRANSFER_TIMEOUT_S = 90.0
+FREED = frozenset({"purgeable", "purged"})
 DEEP = 0.25, 0.6
 _S = RecordState
 
@@ -54,6 +55,7 @@ class Scenes:
         started = monotonic()
         result = await self._capture(resident)
         size = await self._packet_bytes(KIOSK, result)
+        self._story("second").packet_bytes = size
         await self._carried(KIOSK, before + int(size * DEEP[0]))
         link.cut()
         self._chronicle.tell(KIOSK, f"network cut after {link.carried_up_bytes - before:,} bytes")
@@ -210,17 +212,17 @@ class Scenes:
         """Wait for the hub's signed receipt and close the session."""
         started = monotonic()
         row = await self._capture_row(resident.unit, result)
-        while row["state"] != "purgeable" and monotonic() - started < TRANSFER_TIMEOUT_S:
+        while row["state"] not in FREED and monotonic() - started < TRANSFER_TIMEOUT_S:
             await asyncio.sleep(0.1)
             row = await self._capture_row(resident.unit, result)
         story = self._story(resident.key)
-        story.packet_bytes = int(row.get("bytes", 0))
-        story.sealed_to_receipt_s = float(row.get("receipt_after_s", 0.0)) or monotonic() - started
+        story.packet_bytes = story.packet_bytes or int(row["length"])
+        story.sealed_to_receipt_s = max(0, int(row["receipted_ms"]) - int(row["kept_ms"])) / 1000
         story.clocks["capture to sent"] += monotonic() - started
         self._chronicle.check(
             f"{resident.title}: the hub's signed receipt frees the unit",
-            row["state"] == "purgeable",
-            f"packet {row['state']}",
+            row["state"] in FREED,
+            f"packet {row['state']}, receipt: {row['disposition']}",
         )
         await self._theatre.units[resident.unit].post("/api/session/finish")
         self._theatre.stage.leave(resident.unit)
@@ -252,7 +254,7 @@ class Scenes:
         return row
 
     async def _packet_bytes(self, unit: str, result: Snapshot) -> int:
-        return int((await self._capture_row(unit, result))["bytes"])
+        return int((await self._capture_row(unit, result))["length"])
 
     def _player(self, resident: Resident) -> Capture:
         unit = self._theatre.units[resident.unit]
