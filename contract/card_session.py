@@ -161,7 +161,7 @@ class SecureMessaging:
         except RemoteError as error:
             raise self._dead(error.message) from None
         tags = [tag for tag, _ in objects]
-        if not tags or tags[-1] != _MAC or tags[:-1] != sorted(set(tags[:-1]), key=(_DATA, _LE, _SW).index):
+        if tags[-1:] != [_MAC] or tags[:-1] != [tag for tag in (_DATA, _LE, _SW) if tag in tags]:
             raise self._dead("The protected message lacks its objects, or has them in a wrong order.")
         by_tag = dict(objects)
         le, status = by_tag.get(_LE, b""), by_tag.get(_SW)

@@ -84,6 +84,16 @@ def test_a_repeated_command_ends_the_session():
     assert not card.alive
 
 
+@pytest.mark.parametrize("objects", ["", "85021122", "8702011187020111", "970110870201FF", "99029000970110"])
+def test_objects_of_another_kind_or_order_end_the_session(objects):
+    octets = bytes.fromhex(objects) + tlv(0x8E, bytes(8))
+    for octets_sent in (octets, octets + octets):
+        with pytest.raises(RemoteError):
+            SecureMessaging(KEYS).unwrap_command(Command(0x0C, 0xB0, 0, 0, octets_sent, 256))
+        with pytest.raises(RemoteError):
+            SecureMessaging(KEYS).unwrap_response(Response(octets_sent, 0x9000))
+
+
 @given(st.integers(0, 200), st.integers(1, 255))
 @settings(max_examples=60, deadline=None)
 def test_any_changed_byte_of_a_command_is_noticed(place, change):
