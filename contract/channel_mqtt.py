@@ -361,14 +361,22 @@ class _Session:
 
     def _on_socket_open(self, _client: mqtt.Client, _data: object, sock: Any) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._loop.call_soon_threadsafe(self._loop.add_reader, sock.fileno(), self._read)
+        self._loop.call_soon_threadsafe(self._watch_reads, sock)
+
+    def _watch_reads(self, sock: Any) -> None:
+        if sock.fileno() >= 0:  # it may have been closed since
+            self._loop.add_reader(sock.fileno(), self._read)
 
     def _on_socket_close(self, _client: mqtt.Client, _data: object, sock: Any) -> None:
         self._loop.remove_reader(sock.fileno())
         self._loop.remove_writer(sock.fileno())
 
     def _on_register_write(self, _client: mqtt.Client, _data: object, sock: Any) -> None:
-        self._loop.call_soon_threadsafe(self._loop.add_writer, sock.fileno(), self._write)
+        self._loop.call_soon_threadsafe(self._watch_writes, sock)
+
+    def _watch_writes(self, sock: Any) -> None:
+        if sock.fileno() >= 0 and self._client.want_write():
+            self._loop.add_writer(sock.fileno(), self._write)
 
     def _on_unregister_write(self, _client: mqtt.Client, _data: object, sock: Any) -> None:
         self._loop.remove_writer(sock.fileno())

@@ -16,11 +16,8 @@ from contract.dispatch import encode
 from contract.identifiers import pid_of
 from contract.transfer import Chunk, Disposition, Offer, Receipt, Step, chunk_count, encode_chunk
 from edge.spool import Spool
-from hub.ingest import Ingest
-from hub.schema.database import Durability
 from tests.fault.recorded_disk import MARK
 from tests.fault.rig import UNIT, Rig
-from tests.fault.rig_hub import hub_context, store_of
 
 CHUNK_BYTES = 1024
 STORE_KEY = bytes(range(32))
@@ -104,9 +101,11 @@ def spool_work(folder: Path, disk: Disk, mark: Marks) -> None:
 
 def ingest_work(folder: Path, rig: Rig, disk: ForgetfulDisk, mark: Marks) -> None:
     """Take three packets, one of them slowly; each receipt and each durable bitmap is a promise."""
+    from hub.ingest import Ingest
+    from tests.fault.rig_hub import hub_context, store_of
+
     clock = SetClock()
-    durability: Durability = "NORMAL" if disk.omitted is SyncSite.HUB_DATABASE else "FULL"
-    context = hub_context(rig, clock, durability)
+    context = hub_context(rig, clock, "NORMAL" if disk.omitted is SyncSite.HUB_DATABASE else "FULL")
     store, keys = store_of(context)
 
     def observe(step: Step, pid: str) -> None:
