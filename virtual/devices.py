@@ -6,11 +6,12 @@ The configuration names a control socket and, for each unit, its devices:
     [units.desk-a1]
     finger    = { link = "/run/rekam/desk-a1/finger", width_px = 388, height_px = 374 }
     signature = { link = "/run/rekam/desk-a1/pad", time_scale = 10 }
+    code      = { link = "/run/rekam/desk-a1/code" }
     camera    = { port = 9001 }
     iris      = { port = 9002 }
 
-The agent's drivers then use these: `zfm` on the link, `isdv4` on the pad's link, `snapshot` on
-http://127.0.0.1:9001/face.png (preview_url: /face-small.jpg) and http://127.0.0.1:9002/right.png and /left.png.
+The agent's drivers then use these: `zfm` on the link, `isdv4` on the pad's, `serial` on the code scanner's, `snapshot`
+on http://127.0.0.1:9001/face.png (preview_url: /face-small.jpg) and http://127.0.0.1:9002/right.png and /left.png.
 
 The control socket (Unix, one JSON object per line, one answer line {"ok": true} or {"ok": false, "error": …} each)
 says who is where:
@@ -20,6 +21,7 @@ says who is where:
     {"unit": "desk-a1", "face": {"image": "path.png"}}                  or {"person": [1, 3], "impression": 0}
     {"unit": "desk-a1", "iris": {"right": "r.png", "left": "l.png"}}    or {"person": [1, 3], "impression": 0}
     {"unit": "desk-a1", "signature": {"strokes": "path.json"}}          [[time_s, x, y, pressure], …]; or a person
+    {"unit": "desk-a1", "code": {"text": "9901…"}}                      hold a barcode before the scanner
     {"unit": "desk-a1", "person": {"seed": 1, "index": 3}}              face, eyes and pen at once; no finger yet
     {"unit": "desk-a1", "remove": "finger"}                             or face, iris, all
     {"unit": "desk-a1", "fault": {"device": "finger", "lost_per_byte": 0.001}}
@@ -80,6 +82,8 @@ def load_devices(path: Path) -> DevicesConfig:
             moved["finger"] = unit.finger.model_copy(update={"link": home / unit.finger.link})
         if unit.signature is not None:
             moved["signature"] = unit.signature.model_copy(update={"link": home / unit.signature.link})
+        if unit.code is not None:
+            moved["code"] = unit.code.model_copy(update={"link": home / unit.code.link})
         units[name] = unit.model_copy(update=moved)
     return DevicesConfig(control=home / config.control, units=units)
 

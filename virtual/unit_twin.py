@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from contract.errors import RekamError, RemoteError
 from contract.sample import FingerPosition, IrisPosition
 from virtual.camera_twin import CameraFault, CameraTwin, empty_room, small_path
+from virtual.code_twin import CodeScannerTwin
 from virtual.fingerprint_twin import FingerprintModule
 from virtual.people import Person, person
 from virtual.pty_twin import PtyTwin, WireFaults
@@ -27,6 +28,7 @@ FACE_PATH = "/face.png"
 EYE_PATHS = {IrisPosition.RIGHT: "/right.png", IrisPosition.LEFT: "/left.png"}
 IMAGE_PIXELS_MAX = 50_000_000
 STROKES_MAX = 100_000
+TEXT_MAX = 4296
 DARK_EYE = (480, 640)
 EMPTY_ROOM = (800, 600)
 
@@ -62,6 +64,13 @@ class SignatureTable(_Table):
     paced: bool = False
 
 
+class CodeTable(_Table):
+    """A serial barcode scanner."""
+
+    link: Path
+    baud: int = 9600
+
+
 class CameraTable(_Table):
     """A network camera on 127.0.0.1; port 0 picks a free one."""
 
@@ -73,6 +82,7 @@ class UnitTable(_Table):
 
     finger: FingerTable | None = None
     signature: SignatureTable | None = None
+    code: CodeTable | None = None
     camera: CameraTable | None = None
     iris: CameraTable | None = None
 
@@ -129,6 +139,10 @@ class UnitTwin:
                 else SigLiteTwin(baud=pad.baud or 19200, time_scale=pad.time_scale)
             )
             self.ports["signature"] = PtyTwin(self.tablet, pad.link, paced=pad.paced)
+        self.scanner: CodeScannerTwin | None = None
+        if table.code is not None:
+            self.scanner = CodeScannerTwin(baud=table.code.baud)
+            self.ports["code"] = PtyTwin(self.scanner, table.code.link)
         if table.camera is not None:
             self.camera = CameraTwin({FACE_PATH: empty_room(*EMPTY_ROOM)}, table.camera.port)
         if table.iris is not None:
@@ -161,6 +175,7 @@ class UnitTwin:
             "face": self._show_face,
             "iris": self._show_eyes,
             "signature": self._sign,
+            "code": self._show_code,
             "person": self._stand,
             "remove": self._remove,
             "fault": self._fault,
@@ -215,6 +230,10 @@ class UnitTwin:
             written = who.signature(impression)
             tablet.sign(strokes_of(written.time_ms, written.x_mm, written.y_mm, written.pressure))
         self.ports["signature"].wake()
+
+    def _show_code(self, what: Message) -> None:
+        _present(self.scanner, "code").show(str(what["text"])[:TEXT_MAX])
+        self.ports["code"].wake()
 
     def _stand(self, what: Message) -> None:
         """Somebody sits down: face, eyes and the pen in the hand; fingers are laid one by one."""

@@ -17,7 +17,15 @@ import typing
 from collections.abc import Callable, Mapping
 
 from contract.errors import DeviceError
-from edge.sensors.interface import Camera, CardReader, Device, FingerprintScanner, IrisScanner, SignaturePad
+from edge.sensors.interface import (
+    Camera,
+    CardReader,
+    CodeScanner,
+    Device,
+    FingerprintScanner,
+    IrisScanner,
+    SignaturePad,
+)
 
 DRIVERS: Mapping[str, Mapping[str, str]] = {
     "camera": {
@@ -40,6 +48,9 @@ DRIVERS: Mapping[str, Mapping[str, str]] = {
         "evdev": "edge.sensors.signature_evdev:EvdevTablet",
         "siglite": "edge.sensors.signature_siglite:SigLitePad",
     },
+    "code": {
+        "serial": "edge.sensors.code_serial:SerialCodeScanner",
+    },
     "card": {
         "pcsc": "edge.sensors.cardreader_pcsc:PcscReader",
     },
@@ -50,6 +61,7 @@ INTERFACES: Mapping[str, type] = {
     "finger": FingerprintScanner,
     "iris": IrisScanner,
     "signature": SignaturePad,
+    "code": CodeScanner,
     "card": CardReader,
 }
 
@@ -59,7 +71,7 @@ PLAIN_TYPES = (str, int, float, bool)
 def open_driver(kind: str, settings: Mapping[str, object]) -> Device:
     """Make the device of one `[devices.<kind>]` table; the device is not connected yet: call its `open()`.
 
-    kind: camera, finger, iris, signature or card. settings: the table as read, with `driver` and the driver's keys.
+    kind: one of DRIVERS, such as finger. settings: the table as read, with `driver` and the driver's keys.
     Raises DeviceError for an unknown kind, driver or key, a missing key or a value of the wrong type, and names
     what exists.
     """

@@ -109,6 +109,15 @@ class SignaturePad(Device, Protocol):
         ...
 
 
+@runtime_checkable
+class CodeScanner(Device, Protocol):
+    """A scanner of barcodes and QR codes: summons letter, family card, NIK."""
+
+    def scan(self, timeout_s: float, cancel: threading.Event) -> str:
+        """The text of the next code that is shown. Raises CaptureRetry where none was shown in time."""
+        ...
+
+
 class CardChannel(Protocol):
     """A powered smart card in a reader, until it is removed or `close` is called."""
 

@@ -28,6 +28,7 @@ control = "devices.sock"
 [units.desk-a1]
 finger = { link = "desk-a1/finger", width_px = 96, height_px = 80 }
 signature = { link = "desk-a1/pad", time_scale = 50 }
+code = { link = "desk-a1/code" }
 camera = {}
 iris = {}
 [units.kiosk-b1]
@@ -158,6 +159,7 @@ NOT_UNDERSTOOD: list[dict[str, object]] = [
     {"unit": "desk-a1", "fault": {"device": "camera", "fault": "gremlins"}},
     {"unit": "desk-a1", "fault": {"device": "toaster"}},
     {"unit": "desk-a1", "person": {}},
+    {"unit": "kiosk-b1", "code": {"text": "1"}},
 ]
 
 
