@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import random
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -299,13 +300,31 @@ class World:
         return envelope.id
 
 
+def _migrate(url: str) -> None:
+    store = Database(url, durability="OFF")
+    store.upgrade()
+    store.close()
+
+
+@cache
+def _migrated_sqlite() -> bytes:
+    """An empty database file with the newest schema, made once."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "hub.db"
+        _migrate(f"sqlite:///{path}")
+        return path.read_bytes()
+
+
 def build_world(folder: Path, database: str) -> Iterator[World]:
     """A hub on an empty database of this kind; closed when the generator ends."""
     clock = SetClock()
-    url = new_database() if database == "postgresql" else f"sqlite:///{folder / 'hub.db'}"
+    if database == "postgresql":
+        url = new_database(_migrate)
+    else:
+        (folder / "hub.db").write_bytes(_migrated_sqlite())
+        url = f"sqlite:///{folder / 'hub.db'}"
     settings = HubSettings(folder=folder)
     store = Database(url, durability="OFF")
-    store.upgrade()
     keys = hub_keys()
     context = HubContext(settings, store, Vault(keys.blob), keys, clock, random.Random(11).randbytes)
     central = assemble(context)

@@ -12,10 +12,12 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import psycopg
+from psycopg import sql
 
 BINARIES = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
 PORT = 54329
@@ -41,7 +43,10 @@ def server() -> str:
     run = _unprivileged()
     data = folder / "data"
     subprocess.run(
-        [*run, BINARIES / "initdb", "-D", data, "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8", "--locale=C"],
+        [
+            *run, BINARIES / "initdb", "-D", data, "-A", "trust", "-U", "postgres",
+            "--no-sync", "-E", "UTF8", "--locale=C",
+        ],
         check=True, capture_output=True,
     )  # fmt: skip
     options = f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync=off -c port={PORT}"
@@ -60,10 +65,28 @@ def server() -> str:
     return str(folder)
 
 
-def new_database() -> str:
-    """SQLAlchemy URL of an empty database."""
+def new_database(migrate: Callable[[str], None]) -> str:
+    """SQLAlchemy URL of a database of its own, copied from one that `migrate` has brought up to date."""
     folder = server()
     name = f"hub_{os.getpid()}_{next(_names)}"
+    _create(folder, name, _template(folder, migrate))
+    return _url(folder, name)
+
+
+@cache
+def _template(folder: str, migrate: Callable[[str], None]) -> str:
+    name = f"template_{os.getpid()}"
+    _create(folder, name, "template1")
+    migrate(_url(folder, name))
+    return name
+
+
+def _create(folder: str, name: str, template: str) -> None:
     with psycopg.connect(host=folder, port=PORT, user="postgres", dbname="postgres", autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+        )
+
+
+def _url(folder: str, name: str) -> str:
     return f"postgresql+psycopg://postgres@/{name}?host={folder}&port={PORT}"
