@@ -14,6 +14,19 @@
 | spare         | –    |   416 | |
 | total         |      |  8192 | |
 
+Commands, in the order of a session (ISO/IEC 7816-4; secure messaging is contract.card_session):
+
+| command | APDU | who |
+|---|---|---|
+| SELECT application | 00 A4 04 0C, APPLICATION_ID | anybody |
+| GET CHALLENGE | 00 84 00 00, Le 10 | anybody |
+| MUTUAL AUTHENTICATE | 00 82 00 key reference (1 reader, 2 personaliser), token | who knows the card's key |
+| SELECT file | 0C A4 02 0C, file id | either role |
+| READ BINARY | 0C B0 offset, Le | either role |
+| GET DATA life cycle | 0C CA 00 8A: 03 writable, 05 closed | either role |
+| UPDATE BINARY | 0C D6 offset, data | personaliser, until closed |
+| ACTIVATE FILE | 0C 44 00 00: closes the card for good | personaliser |
+
 The identifiers follow the habit of ICAO Doc 9303-10 (EF.COM 011E, EF.SOD 011D, data groups 01xx), the content is our
 own. The card's UID is not among the signed data, because the hub signs before a blank is chosen: the station binds
 UID, print job and read-back digest to each other in `packet.PersonalisationBody`, and the hub names the UID to the

@@ -36,7 +36,10 @@ def missing_for_rig() -> str:
     for program in ("pcscd", "ip", "unshare", "mount"):
         if shutil.which(program) is None:
             return f"{program} is not installed"
-    return "" if DRIVER.exists() else "vsmartcard-vpcd is not installed"
+    if not DRIVER.exists():
+        return "vsmartcard-vpcd is not installed"
+    probe = subprocess.run(("unshare", "--net", "--mount", "true"), capture_output=True, check=False)
+    return "" if probe.returncode == 0 else "this root may not make network and mount namespaces"
 
 
 class CardReaderRig:
