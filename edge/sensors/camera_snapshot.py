@@ -54,12 +54,12 @@ class SnapshotCamera:
     def capture(self, timeout_s: float, cancel: threading.Event) -> Frame:
         """The picture of this moment, RGB (H, W, 3)."""
         data, metadata = self._opened().fetch(self._url, timeout_s, cancel)
-        return Frame(pixels=decode_picture(data, "RGB"), metadata=metadata)
+        return Frame(pixels=decode_picture(data, colour=True), metadata=metadata)
 
     def preview(self, timeout_s: float) -> Frame:
         """A picture no wider than PREVIEW_WIDTH_PX."""
         data, metadata = self._opened().fetch(self._preview_url, timeout_s, threading.Event())
-        return Frame(pixels=reduced(decode_picture(data, "RGB"), PREVIEW_WIDTH_PX), metadata=metadata)
+        return Frame(pixels=reduced(decode_picture(data, colour=True), PREVIEW_WIDTH_PX), metadata=metadata)
 
     def _opened(self) -> SnapshotClient:
         if self._client is None:

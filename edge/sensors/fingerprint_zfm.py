@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import struct
 import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +48,15 @@ LED_INSTRUCTIONS = {"r503": Instruction.AURA_LED_R503, "r558": Instruction.AURA_
 LED_OFF = bytes([0x04, 0, 0, 0])
 LED_WAITING = bytes([0x01, 0x80, 0x02, 0])  # breathing blue: lay the finger
 LED_TAKEN = bytes([0x03, 0, 0x03, 0])  # steady purple: lift the finger
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """An acknowledgement: its code, what came with it, and what was already read behind it."""
+
+    code: int
+    parameters: bytes
+    behind: tuple[Packet | Noise, ...]
 
 
 class ZfmScanner:
@@ -104,7 +115,7 @@ class ZfmScanner:
         self._link = self._open_link(self._port, self._baud)
         self._find_speed()
         password = self._password()
-        code, _ = self._command(Instruction.VERIFY_PASSWORD, struct.pack(">I", password))
+        code = self._command(Instruction.VERIFY_PASSWORD, struct.pack(">I", password)).code
         if code != Code.OK:
             raise DeviceError(
                 f"The fingerprint module refuses the password (code {code:02X}).",
@@ -160,7 +171,7 @@ class ZfmScanner:
     def _await_finger(self, deadline_ms: int, cancel: threading.Event) -> None:
         """Poll GenImg until a finger lies on the window, after it was empty where that is asked."""
         while True:
-            code, _ = self._command(Instruction.GEN_IMAGE)
+            code = self._command(Instruction.GEN_IMAGE).code
             if code == Code.NO_FINGER:
                 self._must_lift = False
             elif code == Code.OK and not self._must_lift:
@@ -201,11 +212,11 @@ class ZfmScanner:
 
     def _transfer(self, deadline_ms: int, cancel: threading.Event) -> tuple[bytes | None, str]:
         """One UpImage: the bytes of the picture, or None and why this transfer cannot be trusted."""
-        code, early = self._command(Instruction.UP_IMAGE, keep_rest=True)
-        if code != Code.OK:
-            return None, f"the module refused to send it (code {code:02X})"
+        reply = self._command(Instruction.UP_IMAGE)
+        if reply.code != Code.OK:
+            return None, f"the module refused to send it (code {reply.code:02X})"
         content = bytearray()
-        events = early
+        events: Sequence[Packet | Noise] = reply.behind
         while True:
             for event in events:
                 if isinstance(event, Noise):
@@ -229,28 +240,20 @@ class ZfmScanner:
                 return None, "it ended early"
             events = self._reader.feed(data)
 
-    def _command(
-        self, instruction: Instruction, parameters: bytes = b"", *, keep_rest: bool = False
-    ) -> tuple[int, list[Packet | Noise]]:
-        """Send a command until it is answered: (confirmation code, [the answer] or what followed it).
-
-        Every command used here may be repeated: none changes what a later one means. With keep_rest the events
-        behind the answer are returned, for a transfer that starts in the same read; else a list with the answer.
-        """
+    def _command(self, instruction: Instruction, parameters: bytes = b"") -> _Reply:
+        """Send a command until it is answered. Every command used here may be repeated: none changes a later one."""
         for _ in range(COMMAND_ATTEMPTS):
-            answer, rest = self._exchange(instruction, parameters, self._command_timeout_s)
-            if answer is not None and answer.payload[0] != Code.RECEIVE_ERROR:
-                return answer.payload[0], rest if keep_rest else [answer]
+            reply = self._exchange(instruction, parameters, self._command_timeout_s)
+            if reply is not None and reply.code != Code.RECEIVE_ERROR:
+                return reply
             self._drain()
         raise DeviceError(
             f"The fingerprint module on {self._port} does not answer {instruction.name}.",
             next_step="Check cable, power and baud of the module, then run 'rekam-edge selftest'.",
         )
 
-    def _exchange(
-        self, instruction: Instruction, parameters: bytes, timeout_s: float
-    ) -> tuple[Packet | None, list[Packet | Noise]]:
-        """One command and the first acknowledgement within timeout_s, with the events behind it."""
+    def _exchange(self, instruction: Instruction, parameters: bytes, timeout_s: float) -> _Reply | None:
+        """One command and the first acknowledgement within timeout_s, or None."""
         link = self._open()
         link.discard_input()
         self._reader.reset()
@@ -261,20 +264,19 @@ class ZfmScanner:
             events = self._reader.feed(data)
             for index, event in enumerate(events):
                 if isinstance(event, Packet) and event.pid is Pid.ACK:
-                    return event, events[index + 1 :]
+                    return _Reply(event.payload[0], event.payload[1:], tuple(events[index + 1 :]))
                 self.noise_bytes += event.count if isinstance(event, Noise) else len(event.payload)
         self.noise_bytes += self._reader.reset()
-        return None, []
+        return None
 
     def _read_parameters(self) -> SystemParameters:
-        code, events = self._command(Instruction.READ_SYS_PARA)
-        answer = events[0]
-        if code != Code.OK or not isinstance(answer, Packet):
-            raise DeviceError(f"The fingerprint module does not tell its parameters (code {code:02X}).")
+        reply = self._command(Instruction.READ_SYS_PARA)
+        if reply.code != Code.OK:
+            raise DeviceError(f"The fingerprint module does not tell its parameters (code {reply.code:02X}).")
         try:
-            return parse_system_parameters(answer.payload[1:])
+            return parse_system_parameters(reply.parameters)
         except RemoteError as error:
-            raise DeviceError(f"{error.message}", next_step="Check that the module is ZFM-compatible.") from error
+            raise DeviceError(error.message, next_step="Check that the module is ZFM-compatible.") from error
 
     def _find_speed(self) -> None:
         """Ask at the configured speed, then at the other usual ones."""
@@ -282,8 +284,7 @@ class ZfmScanner:
         for baud in (self._baud, *(b for b in BAUDS_TRIED if b != self._baud)):
             link.set_baud(baud)
             for _ in range(2):  # the first command after noise may be lost in it
-                answer, _ = self._exchange(Instruction.READ_SYS_PARA, b"", PROBE_TIMEOUT_S)
-                if answer is not None:
+                if self._exchange(Instruction.READ_SYS_PARA, b"", PROBE_TIMEOUT_S) is not None:
                     self._baud = baud
                     return
         raise DeviceError(
@@ -295,14 +296,13 @@ class ZfmScanner:
         """Ask for a higher speed; where the module cannot be heard at it, stay at the old one."""
         factor = min(self._baud_max // BAUD_STEP, BAUD_FACTOR_MAX)
         old, new = self._baud, factor * BAUD_STEP
-        code, _ = self._command(Instruction.SET_SYS_PARA, bytes([Parameter.BAUD, factor]))
-        if code != Code.OK:
+        if self._command(Instruction.SET_SYS_PARA, bytes([Parameter.BAUD, factor])).code != Code.OK:
             return
         link = self._open()
         for baud in (new, old):
             link.set_baud(baud)
             for _ in range(COMMAND_ATTEMPTS):
-                if self._exchange(Instruction.READ_SYS_PARA, b"", PROBE_TIMEOUT_S)[0] is not None:
+                if self._exchange(Instruction.READ_SYS_PARA, b"", PROBE_TIMEOUT_S) is not None:
                     self._baud = baud
                     return
         raise DeviceError(f"The fingerprint module was lost between {old} and {new} bit/s.")

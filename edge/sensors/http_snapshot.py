@@ -6,7 +6,6 @@ authentication. What comes back is untrusted until it was decoded within limits.
 
 from __future__ import annotations
 
-import io
 import threading
 from pathlib import Path
 
@@ -15,14 +14,15 @@ import numpy as np
 from PIL import Image
 
 from contract.clock import Clock
-from contract.errors import CaptureRetry, DeviceError
+from contract.errors import CaptureRetry, DeviceError, RemoteError
+from contract.image_formats import ImageFormat, decode_image, image_format
 from edge.sensors.interface import Pixels
 
 PICTURE_BYTES_MAX = 24 * 1024 * 1024
 PIXELS_MAX = 48_000_000
 SIDE_PX_MIN = 16
 STALL_S_MAX = 2.0
-FORMATS = ("PNG", "JPEG")
+FORMATS = (ImageFormat.PNG, ImageFormat.JPEG)
 CREDENTIALS_BYTES_MAX = 1024
 
 
@@ -79,21 +79,20 @@ class SnapshotClient:
         return bytes(body), metadata
 
 
-def decode_picture(data: bytes, mode: str) -> Pixels:
-    """A PNG or JPEG as uint8 pixels. mode: "RGB" gives (H, W, 3), "L" gives (H, W). Raises DeviceError."""
+def decode_picture(data: bytes, *, colour: bool) -> Pixels:
+    """A PNG or JPEG as uint8 pixels: (H, W, 3) RGB where `colour` is set, else (H, W). Raises DeviceError."""
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-            width, height = picture.size
-            if width * height > PIXELS_MAX or min(width, height) < SIDE_PX_MIN:
-                raise DeviceError(f"The camera's picture of {width}×{height} pixels is out of range.")
-            return np.asarray(picture.convert(mode), dtype=np.uint8)
-    except DeviceError:
-        raise
-    except Exception as error:  # Pillow raises a dozen types for a damaged file
+        if image_format(data) not in FORMATS:
+            raise RemoteError("It is neither PNG nor JPEG.")
+        pixels = decode_image(data, max_pixels=PIXELS_MAX, colour=colour)
+    except RemoteError as error:
         raise DeviceError(
-            f"What the camera sent is no complete PNG or JPEG: {type(error).__name__}.",
+            f"The camera sent no complete picture: {error.message}",
             next_step="Check that url gives a snapshot and not a page or a stream.",
         ) from error
+    if min(pixels.shape[:2]) < SIDE_PX_MIN:
+        raise DeviceError(f"The camera's picture has fewer than {SIDE_PX_MIN} pixels on a side.")
+    return pixels
 
 
 def reduced(pixels: Pixels, width_px_max: int) -> Pixels:

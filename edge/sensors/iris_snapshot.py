@@ -63,5 +63,5 @@ class SnapshotIrisScanner:
                 raise DeviceError("The iris camera did not give both eyes in time.")
             data, metadata = self._client.fetch(self._urls[position], left_s, cancel)
             eye = IrisPosition(position).name
-            frames.append(Frame(pixels=decode_picture(data, "L"), metadata={**metadata, "eye": eye}))
+            frames.append(Frame(pixels=decode_picture(data, colour=False), metadata={**metadata, "eye": eye}))
         return frames

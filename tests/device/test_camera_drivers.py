@@ -249,10 +249,10 @@ def test_a_wrong_address_is_an_error(url: str) -> None:
 
 def test_every_truncation_of_a_picture_is_refused() -> None:
     for picture in (encoded(scene()), encoded(scene(), jpeg_quality=90)):
-        assert decode_picture(picture.data, "RGB").shape == scene().shape
+        assert decode_picture(picture.data, colour=True).shape == scene().shape
         for end in range(0, len(picture.data) - 16, max(1, len(picture.data) // 60)):
             with pytest.raises(DeviceError):
-                decode_picture(picture.data[:end], "RGB")
+                decode_picture(picture.data[:end], colour=True)
 
 
 def test_flipped_bytes_give_a_picture_or_an_error() -> None:
@@ -261,7 +261,7 @@ def test_flipped_bytes_give_a_picture_or_an_error() -> None:
         damaged = bytearray(data)
         damaged[place] ^= 0xFF
         try:
-            assert decode_picture(bytes(damaged), "RGB").dtype == np.uint8
+            assert decode_picture(bytes(damaged), colour=True).dtype == np.uint8
         except DeviceError:
             continue
 
