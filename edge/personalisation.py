@@ -65,6 +65,19 @@ Report = Callable[[str, PersonalisationBody], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
+class About:
+    """Whose card a job makes, for the list of jobs: the page shows the end of the NIK only."""
+
+    nik: str
+    name: str
+    card_number: str
+
+    def shown(self) -> dict[str, str]:
+        """What the page may know before the operator has entered the NIK."""
+        return {"name": self.name, "nik_end": self.nik[-4:], "card_number": self.card_number}
+
+
+@dataclass(frozen=True, slots=True)
 class StationDevices:
     """What the station works with."""
 
@@ -93,7 +106,7 @@ class PersonalisationDesk:
         self._notes = Notes()
         self._revision = 1
         self._changed = asyncio.Event()
-        self._resident_names: dict[str, tuple[str, str, str]] = {}
+        self._about: dict[str, About] = {}
         self._actions: Mapping[str, Callable[[Work, Fields], Awaitable[None]]] = {
             "put_back": self._put_back,
             "check": self._check,
@@ -154,10 +167,9 @@ class PersonalisationDesk:
     def snapshot(self) -> dict[str, Any]:
         """Everything that the page draws itself from."""
         waiting = [
-            {"job_id": work.job_id, "attempt": work.attempt, "name": name, "nik_end": nik[-4:], "card_number": number}
+            {"job_id": work.job_id, "attempt": work.attempt, **self._about[work.job_id].shown()}
             for work in self._works.values()
             if work.step is Step.WAITING
-            for nik, name, number in (self._resident_names[work.job_id],)
         ]
         view = station_snapshot(self.current, self._job, waiting, self._notes, self.actions(), busy=self.busy)
         return {"revision": self._revision, **view}
@@ -263,7 +275,7 @@ class PersonalisationDesk:
     async def _start(self, fields: Fields) -> None:
         nik = fields.get("nik", "")
         operator = await self._officers.authorise(fields.get("operator", ""), OPERATOR_ROLE, fields)
-        found = [work for work in self._works.values() if self._resident_names[work.job_id][0] == nik]
+        found = [work for work in self._works.values() if self._about[work.job_id].nik == nik]
         if not found:
             raise Refused(Refusal.INVALID, "No print job for this NIK is on this station.")
         self._job = await asyncio.to_thread(self._store.job, found[0].job_id)
@@ -368,7 +380,7 @@ class PersonalisationDesk:
         )
         if work.outcome == "released":
             await asyncio.to_thread(self._store.finish, work.job_id)
-            del self._works[work.job_id], self._resident_names[work.job_id]
+            del self._works[work.job_id], self._about[work.job_id]
         else:
             again = next_attempt(work, self._clock.wall_ms())
             await asyncio.to_thread(self._store.put, again)
@@ -404,7 +416,7 @@ class PersonalisationDesk:
 
     def _keep_in_mind(self, work: Work, job: PrintJob) -> None:
         self._works[work.job_id] = work
-        self._resident_names[work.job_id] = (job.nik, job.biodata.name, job.card_number)
+        self._about[work.job_id] = About(job.nik, job.biodata.name, job.card_number)
 
     def _show_progress(self, done: int, total: int) -> None:
         self._notes.progress = (done, total)
