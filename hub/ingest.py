@@ -164,7 +164,7 @@ class Ingest:
         if receipt is not None:
             return [self._receipt(unit, receipt)]
         if self.blob_path(pid).exists():
-            return [self._commit(unit, pid)]
+            return [self._commit_found(unit, pid)]
         try:
             part = self._parts.open(unit, pid, offer)
         except QuotaReached as quota:
@@ -214,13 +214,17 @@ class Ingest:
             log.warning("packet thrown away", unit=part.unit, **error.diagnostics())
             everything = ranges_of(range(len(part.arrived)))
             return self._need(part.unit, part.pid, Need(attempt=ATTEMPT_ANEW, chunk=part.chunk, ranges=everything))
-        return self._commit(part.unit, part.pid)
+        return self._commit(part.unit, part.pid, self.blob_path(part.pid).read_bytes())
 
-    def _commit(self, unit: str, pid: str) -> Outgoing:
+    def _commit_found(self, unit: str, pid: str) -> Outgoing:
+        """Commit a packet whose file became durable just before the hub stopped."""
         sealed = self.blob_path(pid).read_bytes()
         if pid_of(sealed) != pid:
             self.blob_path(pid).unlink()
             raise RemoteError("A stored packet was damaged; the unit is asked for it again.")
+        return self._commit(unit, pid, sealed)
+
+    def _commit(self, unit: str, pid: str, sealed: bytes) -> Outgoing:
         receipt = self.store.commit_packet(self._open(unit, pid, sealed))
         self.observe(Step.COMMITTED, pid)
         return self._receipt(unit, receipt)

@@ -201,7 +201,7 @@ def _prepare_ingest(folder: Path) -> IngestCheck:
     inbox = folder / "inbox"
     inbox.mkdir()
     for number in range(3):
-        (inbox / f"{number}").write_bytes(sealed_capture(rig, number, 18_000))
+        (inbox / f"{number}").write_bytes(sealed_capture(rig, number, 36_000))
     hub_context(rig).database.close()
     return IngestCheck(rig, inbox)
 

@@ -128,7 +128,7 @@ def ingest_work(folder: Path, rig: Rig, disk: ForgetfulDisk, mark: Marks) -> Non
             data = sealed[index * CHUNK_BYTES : (index + 1) * CHUNK_BYTES]
             if ingest.on_chunk(UNIT, pid, encode_chunk(Chunk(index, data))):
                 mark("receipted", pid)
-            elif number == 1 and index % 5 == 4:
+            elif number == 1 and index % 12 == 11:
                 clock.now_ms += 5_000
                 ingest.tick()
     ingest.close()

@@ -123,7 +123,7 @@ def payload_sizes(seed: int) -> Callable[[int], int]:
 
     def size(number: int) -> int:
         draw = random.Random(seed * 7919 + number)
-        return draw.randrange(4_000, 40_000) if draw.random() < 0.8 else draw.randrange(120_000, 200_000)
+        return draw.randrange(4_000, 40_000) if draw.random() < 0.88 else draw.randrange(290_000, 360_000)
 
     return size
 

@@ -29,7 +29,7 @@ from contract.transfer import (
     verify_receipt,
 )
 from hub.ingest import Ingest
-from hub.parts import FLUSH_AFTER_MS, Quota
+from hub.parts import FLUSH_AFTER_MS, FLUSH_CHUNKS, Quota
 from hub.schema.tables import Packet, ReceiptRow, Record, Unit
 from tests.fault.rig import OTHER_UNIT, UNIT, capture_id, make_capture, sealed_capture
 from tests.fault.rig_hub import hub_context, store_of
@@ -169,12 +169,12 @@ def test_the_same_capture_sealed_again_makes_no_second_record(hub, rig, numbers)
 
 
 def test_a_hub_that_crashed_resumes_where_the_bitmap_was_durable(hub, rig, numbers):
-    sealed = sealed_capture(rig, next(numbers), 20_000)
+    sealed = sealed_capture(rig, next(numbers), 40_000)
     hub.offer(sealed)
-    for index in range(18):
+    for index in range(35):
         hub.chunk(sealed, index)
     hub.start()
-    assert hub.offer(sealed).ranges[0][0] == 16
+    assert hub.offer(sealed).ranges[0][0] == FLUSH_CHUNKS
     assert hub.take(sealed).disposition is Disposition.STORED
 
 
