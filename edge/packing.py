@@ -99,7 +99,7 @@ class PacketKeeper:
         await asyncio.to_thread(self._store.change, before)
         try:
             kept = await self.keep(PacketKind.ENROLMENT, packet_id, body)
-        except RekamError:
+        except Exception:
             await asyncio.to_thread(self._undo, claim)
             raise
         await asyncio.to_thread(self._register.keep_claim, Claim(entry.nik, packet_id, confirmed=True))
