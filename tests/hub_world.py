@@ -42,7 +42,7 @@ from contract.packet import (
 )
 from contract.sample import ALL_FINGERS, BOTH_EYES, INDEX_FINGERS, FingerPosition, IrisPosition, Modality
 from contract.seal import RecipientKey, load_opening_key, load_recipient_key, load_signing_key, load_statement_key, seal
-from contract.transfer import Receipt
+from contract.transfer import CHUNK_BYTES_MAX, Offer, Receipt, chunk_count
 from hub.adjudication import Opinion
 from hub.central import Central, assemble
 from hub.config import HubSettings
@@ -285,9 +285,15 @@ class World:
     def arrive(self, sealed: bytes, carrier: str) -> Receipt:
         """The packet as ingest commits it, without its chunks."""
         pid = pid_of(sealed)
-        path = self.ingest.blob_path(pid)
-        path.write_bytes(sealed)
-        self.ingest._commit(carrier, pid)
+        self.ingest.blob_path(pid).write_bytes(sealed)
+        offer = Offer(
+            length=len(sealed),
+            chunk=CHUNK_BYTES_MAX,
+            count=chunk_count(len(sealed), CHUNK_BYTES_MAX),
+            key_id=carrier,
+            attempt=1,
+        )
+        self.ingest.on_offer(carrier, pid, encode_message(offer))
         found = self.central.packets.find(pid)
         assert found is not None
         return found

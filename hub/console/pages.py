@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from contract.lifecycle import RecordState
 from contract.packet import EnrolmentBody, PacketSample, RefusalBody
 from hub.central import Central
 from hub.console import pictures, views
-from hub.console.api import visitor_of
+from hub.console.api import Guard, visitor_of
 from hub.console.sessions import Sessions, Visitor
 from hub.fleet import Role
 from hub.notices import biodata_as_captured
@@ -44,6 +45,8 @@ ATTENTION = frozenset(
         RecordState.DUPLICATE_RECORD,
     }
 )
+
+Show = Callable[..., Response]
 
 
 def page_routes(central: Central, sessions: Sessions, folder: Path) -> APIRouter:
@@ -90,6 +93,14 @@ def page_routes(central: Central, sessions: Sessions, folder: Path) -> APIRouter
             found = views.record(session, central, capture_id)
         return show(request, "record.html", "records", who, r=found, way=WAY)
 
+    _add_case_pages(routes, central, visitor, show)
+    _add_ledger_pages(routes, central, visitor, show)
+    return routes
+
+
+def _add_case_pages(routes: APIRouter, central: Central, visitor: Guard, show: Show) -> None:
+    database = central.context.database
+
     @routes.get("/cases")
     def cases(request: Request, who: Visitor = Depends(visitor)) -> Response:
         """Cases to claim, to decide, and decided ones."""
@@ -108,6 +119,10 @@ def page_routes(central: Central, sessions: Sessions, folder: Path) -> APIRouter
         evidence = _evidence(central, found["capture_id"], chosen["capture_id"] if chosen else "") if may_see else None
         return show(request, "case.html", "cases", who, c=found, chosen=chosen, evidence=evidence)
 
+
+def _add_ledger_pages(routes: APIRouter, central: Central, visitor: Guard, show: Show) -> None:
+    database = central.context.database
+
     @routes.get("/actions")
     def actions(request: Request, who: Visitor = Depends(visitor)) -> Response:
         """Two-person actions and the quarantine."""
@@ -121,8 +136,6 @@ def page_routes(central: Central, sessions: Sessions, folder: Path) -> APIRouter
         with database.reading() as session:
             found, blanks = views.cards(session), views.overview(session, central)["blanks"]
         return show(request, "cards.html", "cards", who, cards=found, blanks=blanks)
-
-    return routes
 
 
 def _evidence(central: Central, capture_id: str, other_id: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from contract.errors import DeviceError, TransientError
 
-MIGRATIONS = Path(__file__).parent / "migrations"
+MIGRATIONS = Path(__file__).parent
 BUSY_TIMEOUT_MS = 30_000
 Durability = Literal["FULL", "NORMAL", "OFF"]
 
