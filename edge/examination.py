@@ -140,20 +140,21 @@ class SiteSearch:
 
     def __init__(self) -> None:
         self._galleries = {position: FingerGallery() for position in FingerPosition}
+        self._positions: dict[str, frozenset[int]] = {}
 
     def add(self, capture_id: str, templates: Mapping[int, bytes]) -> None:
         """Add or replace a capture; a template that shows no usable finger is left out."""
         self.remove(capture_id)
-        for position, octets in templates.items():
-            template = FingerTemplate.from_bytes(octets)
-            if template.usable:
-                self._galleries[FingerPosition(position)].add(capture_id, template)
+        read = {position: FingerTemplate.from_bytes(octets) for position, octets in templates.items()}
+        usable = {position: template for position, template in read.items() if template.usable}
+        for position, template in usable.items():
+            self._galleries[FingerPosition(position)].add(capture_id, template)
+        self._positions[capture_id] = frozenset(usable)
 
     def remove(self, capture_id: str) -> None:
         """Forget a capture."""
-        for gallery in self._galleries.values():
-            if capture_id in gallery:
-                gallery.remove(capture_id)
+        for position in self._positions.pop(capture_id, frozenset()):
+            self._galleries[FingerPosition(position)].remove(capture_id)
 
     def search(self, probes: Mapping[int, bytes], fmr: float) -> list[Candidate]:
         """Captures of which two fingers each reach `fmr` (see `person_value`), best first."""
@@ -165,7 +166,7 @@ class SiteSearch:
             ):
                 found.setdefault(candidate.reference_id, []).append(candidate.score.value)
         scored = [
-            Candidate(capture_id, ComparisonScore(person_value(values, len(probes))))
+            Candidate(capture_id, ComparisonScore(person_value(values, len(self._positions[capture_id] & set(probes)))))
             for capture_id, values in found.items()
         ]
         matching = [candidate for candidate in scored if candidate.score.decide(fmr) is Decision.MATCH]
@@ -173,7 +174,9 @@ class SiteSearch:
 
 
 def person_value(values: Sequence[float], fingers: int) -> float:
-    """How alike a capture is as a person: its second finger's value, its only one's where one finger was given.
+    """How alike a capture is as a person: its second finger's value, or its only one's.
+
+    values: of the fingers that look alike at all; fingers: how many both captures have.
 
     One finger that looks alike by chance must not refuse anybody: with ten fingers against thousands of captures it
     happens. A repeated person agrees on nearly all fingers, so asking for two costs nothing that matters.

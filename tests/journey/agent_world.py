@@ -210,6 +210,15 @@ settled_s = 0.2
             self._process.send_signal(signal.SIGKILL)
             self._process.wait(10)
 
+    def kill_worker(self) -> None:
+        """SIGKILL to the comparison worker, and to nothing else."""
+        assert self._process is not None
+        agent = self._process.pid
+        children = Path(f"/proc/{agent}/task/{agent}/children").read_text().split()
+        workers = [pid for pid in children if b"comparison_worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        assert len(workers) == 1
+        os.kill(int(workers[0]), signal.SIGKILL)
+
     def end(self) -> int:
         """SIGTERM; the exit code."""
         if self._process is None:

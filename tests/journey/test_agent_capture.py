@@ -53,6 +53,7 @@ def test_a_resident_is_captured_off_line_and_the_packet_survives_a_kill(world: A
     world.post("/api/session/finish")
     refused = world.begin(world.resident)
     assert refused["code"] == "CAPTURED_HERE"
+    world.kill_worker()  # the site's gallery is given to the next one
     again = world.walk(world.twin_papers, lambda found: found["state"] == "ended")
     assert again[-1]["step"] == "refused" and again[-1]["result"]["code"] == "LOCAL_DUPLICATE"
     assert again[-1]["result"]["similar_capture"] == envelope.id
