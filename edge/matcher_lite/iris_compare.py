@@ -49,14 +49,14 @@ def score_of(score: float) -> ComparisonScore:
 
 
 def log10_fmr(score: float) -> float:
-    """log10 of 1 − (1 − Q(score / σ))^M, exact in the far tail."""
+    """log10 of 1 − (1 − Q(score / σ))^M, exact in the far tail; 0 for a score that is no better than chance."""
+    if score <= 0.0:
+        return 0.0
     z = score / p.SCORE_SIGMA
     tail = 0.5 * math.erfc(z / math.sqrt(2.0))
     if tail < 1e-300:
         # Q(z) by its asymptotic series, where erfc runs out of floating point.
         return math.log10(p.SCORE_DRAWS) + (-0.5 * z * z - math.log(z * math.sqrt(2.0 * math.pi))) / math.log(10.0)
-    if tail >= 1.0:
-        return 0.0
     return math.log10(max(-math.expm1(p.SCORE_DRAWS * math.log1p(-tail)), 1e-300))
 
 

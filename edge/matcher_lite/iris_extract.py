@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,6 +38,23 @@ def extract_iris(image: NDArray[np.uint8], position: IrisPosition = IrisPosition
     if int(np.bitwise_count(mask).sum()) < p.JOINT_BITS_MIN:
         return unusable(position, quality.advice or ADVICE_OPEN)
     return IrisTemplate(position, quality.overall, True, quality.advice, code, mask, (codes, masks))
+
+
+def extract_best_iris(
+    images: Iterable[NDArray[np.uint8]], position: IrisPosition = IrisPosition.UNKNOWN, *, enough: int = 90
+) -> IrisTemplate:
+    """The best template of a burst; the rest is not looked at once one reaches the quality `enough`.
+
+    Where none is usable the last image's advice is given.
+    """
+    best = unusable(position, ADVICE_NO_EYE)
+    for image in images:
+        found = extract_iris(image, position)
+        if (found.usable, found.quality) >= (best.usable, best.quality):
+            best = found
+        if best.usable and best.quality >= enough:
+            break
+    return best
 
 
 def _checked(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -68,7 +68,7 @@ LID_COST_SIDES: Final = 8.0
 LID_COST_MAX: Final = 16.0
 LID_STIFFNESS: Final = 2.0
 LID_REACH_ROWS: Final = 6
-LID_MARGIN_ROWS: Final = 2
+LID_MARGIN_ROWS: Final = 5
 
 # --- Code: 8 rows, 2 bands, 64 columns, real and imaginary sign ---
 CODE_ROWS: Final = 8
