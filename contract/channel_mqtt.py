@@ -28,7 +28,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from contract.channel_mqtt_settings import REASONS_TOO_LARGE, Backoff, Disconnected, MqttSettings, Will, tls_context
-from contract.errors import DeviceError, RemoteError, TransientError
+from contract.errors import DeviceError, RekamError, RemoteError
 from contract.topics import Topic
 
 REASON_NO_SUBSCRIBERS = 0x10
@@ -59,7 +59,7 @@ class MqttChannel:
 
     `will` is asked anew at every connect, so that it carries the boot and sequence of that moment. Handlers run one
     after another, and a message is acknowledged when its handler is done: a slow process is not flooded, because the
-    broker sends at most RECEIVE_MAXIMUM messages ahead. A handler's RemoteError or TransientError is logged; any other
+    broker sends at most RECEIVE_MAXIMUM messages ahead. A handler's own errors (RekamError) are logged; any other
     exception ends the channel and is raised by `closed`.
     """
 
@@ -179,7 +179,7 @@ class MqttChannel:
         for handler in self._connected_handlers:
             try:
                 await handler(connection)
-            except (RemoteError, TransientError) as error:
+            except RekamError as error:
                 log.warning("connected handler failed", **error.diagnostics())
 
     async def _dispatch(self, session: _Session) -> None:
@@ -191,7 +191,7 @@ class MqttChannel:
                     continue
                 try:
                     await handler(names, bytes(message.payload))
-                except (RemoteError, TransientError) as error:
+                except RekamError as error:
                     log.warning("message refused", topic=topic.template, **error.diagnostics())
             session.acknowledge(message)
 

@@ -20,7 +20,7 @@ from typing import Protocol, TypeVar
 import structlog
 
 from contract.channel_disk import Disk, SyncSite
-from contract.channel_mqtt import Connection, Disconnected, MqttChannel, Will
+from contract.channel_mqtt import Connection, MqttChannel, Will
 from contract.clock import Clock
 from contract.dispatch import decode, encode
 from contract.errors import DeviceError, RemoteError, TransientError
@@ -298,16 +298,17 @@ class IngestService:
         """Publish the outbox and tick until cancelled; then close the parts and say that the hub is gone."""
         try:
             while True:
-                await self._in_worker(self._ingest.tick)
                 try:
+                    await self._in_worker(self._ingest.tick)
                     async with asyncio.timeout(TICK_INTERVAL_S):
                         await self._wake.wait()
                     self._wake.clear()
                     await self._publish_outbox()
                 except TimeoutError:
                     continue
-                except (Disconnected, RemoteError) as error:
+                except (TransientError, RemoteError, DeviceError) as error:
                     log.info("outbox waits", **error.diagnostics())
+                    await asyncio.sleep(TICK_INTERVAL_S)
         finally:
             await asyncio.shield(self._farewell())
 
