@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import json
 import logging
+import math
 import platform
 import subprocess
 import sys
@@ -176,7 +177,8 @@ async def measure_baseline(rig: Rig, packets: int) -> float:
 
 
 def _quantile(ascending: list[float], share: float) -> float:
-    return ascending[min(len(ascending) - 1, int(share * len(ascending)))]
+    """The nearest-rank quantile."""
+    return ascending[max(0, math.ceil(share * len(ascending)) - 1)]
 
 
 def run(packets: int, say: Callable[[str], None]) -> Figures:
@@ -204,7 +206,7 @@ def run(packets: int, say: Callable[[str], None]) -> Figures:
 def main() -> None:
     """Measure, print a table, write JSON, and fail where a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--packets", type=int, default=100)
+    parser.add_argument("--packets", type=int, default=120)
     parser.add_argument("--out", type=Path, default=Path("out/bench"))
     arguments = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))

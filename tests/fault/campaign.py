@@ -296,6 +296,8 @@ def main() -> None:
         def progress(captures: int, kills: int) -> None:
             bars.update(captured, completed=captures)
             bars.update(killed, completed=kills)
+            if not console.is_terminal and captures % 100 == 0:
+                console.print(f"{captures} captures, {kills} kills")
 
         tally, found = run_campaign(Path(folder), arguments.packets, arguments.kills, arguments.seed, progress)
         bars.update(killed, completed=tally.kill_count)
