@@ -21,6 +21,7 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
+from contract.card_keys import CardRole, role_key_file
 from contract.errors import DeviceError
 from provisioning.authority import Authority, private_pem
 from provisioning.broker_files import access_list, mosquitto_conf
@@ -146,8 +147,10 @@ def _write_unit(world: World, unit: Unit, authority: Authority, keys: HubKeys, f
         "recovery.pub": _public_pem(keys.recovery.public_key()),
         "unit.toml": _unit_toml(world, unit).encode(),
     }
-    if unit.role in CARD_ROLES:
+    if unit.role == "station":
         files["sam.key"] = keys.sam
+    elif unit.role == "handover":
+        files["sam.key"] = role_key_file(keys.sam, CardRole.READER)
     _write(folder, files)
     return {
         "id": unit.id,

@@ -12,6 +12,7 @@ import pytest
 from cryptography import x509
 from typer.testing import CliRunner
 
+from contract.card_keys import CardRole, role_key_file
 from contract.errors import DeviceError
 from provisioning.__main__ import app
 from provisioning.broker_files import access_list
@@ -73,10 +74,12 @@ def test_private_files_are_readable_by_their_owner_alone(tmp_path: Path) -> None
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
 
 
-def test_only_units_that_touch_cards_hold_the_card_master_key(tmp_path: Path) -> None:
+def test_a_handover_desk_can_read_chips_and_never_write_them(tmp_path: Path) -> None:
     set_up(load_world(write(tmp_path)), tmp_path, tmp_path / "out", NOW, lambda _: None)
+    master = (tmp_path / "out/hub/sam.key").read_bytes()
     assert not (tmp_path / "out/units/desk-a1/sam.key").exists()
-    assert (tmp_path / "out/units/handover-a1/sam.key").stat().st_size == 32
+    assert (tmp_path / "out/units/handover-a1/sam.key").read_bytes() == role_key_file(master, CardRole.READER)
+    assert master not in (tmp_path / "out/units/handover-a1/sam.key").read_bytes()
 
 
 def test_an_existing_world_is_never_written_over(tmp_path: Path) -> None:
