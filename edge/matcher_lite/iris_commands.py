@@ -13,6 +13,7 @@ from rich.table import Table
 from contract.comparison import Decision
 from contract.image_formats import decode_image
 from edge.matcher_lite.finger_file import read_octets
+from edge.matcher_lite.iris_bench import measure
 from edge.matcher_lite.iris_calibration import SEED, TEXTURES, calibrate
 from edge.matcher_lite.iris_compare import compare_iris
 from edge.matcher_lite.iris_evaluation import evaluate_irises
@@ -97,11 +98,27 @@ def calibrate_iris_command(
     console.print(f"{found.pairs} pairs; the curve is within {found.error_decades:.2f} decades of them.")
 
 
+def bench_iris_command(
+    references: Annotated[int, typer.Option(min=1000, help="Size of the random gallery.")] = 200_000,
+) -> None:
+    """Measure exact 1:N comparisons per second on one thread, beside a C loop of the same work.
+
+    Example: rekam-match bench-iris --references 200000
+    """
+    speed = measure(references)
+    console.print(f"{speed.kernel_per_s / 1e6:.2f} M exact comparisons/s of {speed.rotations} rotations each.")
+    if speed.c_per_s is not None:
+        console.print(f"The C loop: {speed.c_per_s / 1e6:.2f} M/s; ratio {speed.ratio:.2f}.")
+    else:
+        console.print("No C compiler was found to compare with.")
+
+
 def register(app: typer.Typer) -> None:
     """Add the iris commands to `app`."""
     app.command("evaluate-iris")(evaluate_iris_command)
     app.command("compare-iris")(compare_iris_command)
     app.command("trace-iris")(trace_iris_command)
+    app.command("bench-iris")(bench_iris_command)
     app.command("calibrate-iris")(calibrate_iris_command)
 
 

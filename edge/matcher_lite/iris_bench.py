@@ -1,0 +1,120 @@
+"""Comparisons per second of the 1:N kernel, beside a C loop of the same work, in one run on one thread.
+
+The C loop is the plainest one that a compiler can make fast: it exists to show what the machine could do, and is
+compiled only where a compiler is at hand.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edge.matcher_lite import iris_parameters as p
+from edge.matcher_lite.iris_kernel import Words, score_all
+
+_C_LOOP = """
+#include <stdint.h>
+#include <math.h>
+void score_all(const uint64_t *codes, const uint64_t *masks, long rotations, const uint64_t *references,
+               const uint64_t *reference_masks, long count, long words, long joint_min, float typical, float *out) {
+  for (long j = 0; j < count; j++) {
+    float best = 0;
+    for (long k = 0; k < rotations; k++) {
+      uint64_t joint = 0, differing = 0;
+      for (long w = 0; w < words; w++) {
+        uint64_t both = masks[k * words + w] & reference_masks[j * words + w];
+        joint += __builtin_popcountll(both);
+        differing += __builtin_popcountll((codes[k * words + w] ^ references[j * words + w]) & both);
+      }
+      if (joint < (uint64_t)joint_min) continue;
+      float score = 0.5f * (float)((long)joint - 2 * (long)differing) / sqrtf((float)joint * typical);
+      if (score > best) best = score;
+    }
+    out[j] = best;
+  }
+}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class KernelSpeed:
+    """Exact comparisons per second, each at all rotations. c_per_s: None where no C compiler is at hand."""
+
+    references: int
+    rotations: int
+    kernel_per_s: float
+    c_per_s: float | None
+
+    @property
+    def ratio(self) -> float | None:
+        """Kernel over C."""
+        return self.kernel_per_s / self.c_per_s if self.c_per_s else None
+
+
+def measure(references: int = 200_000, rounds: int = 3, seed: int = 1) -> KernelSpeed:
+    """Best of `rounds` runs over random codes whose masks trust two bits in three."""
+    rng = np.random.default_rng(seed)
+    rotations = 2 * p.ROTATIONS + 1
+
+    def words(rows: int) -> Words:
+        return rng.integers(0, 2**64, (rows, p.CODE_WORDS), dtype=np.uint64)
+
+    codes, masks = words(rotations), words(rotations) | words(rotations)
+    gallery, gallery_masks = words(references), words(references) | words(references)
+
+    def run_kernel() -> None:
+        score_all(codes, masks, gallery, gallery_masks, p.JOINT_BITS_MIN)
+
+    kernel = references / _best(run_kernel, rounds)
+    run_c = _c_runner(codes, masks, gallery, gallery_masks)
+    return KernelSpeed(references, rotations, kernel, references / _best(run_c, rounds) if run_c else None)
+
+
+def _best(run: Callable[[], None], rounds: int) -> float:
+    run()
+    spent = []
+    for _ in range(rounds):
+        started = time.process_time()
+        run()
+        spent.append(time.process_time() - started)
+    return max(min(spent), 1e-9)
+
+
+def _c_runner(codes: Words, masks: Words, gallery: Words, gallery_masks: Words) -> Callable[[], None] | None:
+    """The C loop over the same arrays, None without a compiler."""
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        source, library = Path(folder) / "loop.c", Path(folder) / "loop.so"
+        source.write_text(_C_LOOP, encoding="utf-8")
+        options = ["-O3", "-march=native", "-ffast-math", "-shared", "-fPIC", str(source), "-o", str(library), "-lm"]
+        if subprocess.run([compiler, *options], capture_output=True, check=False).returncode:
+            return None
+        function = ctypes.CDLL(str(library)).score_all
+    out = np.zeros(len(gallery), dtype=np.float32)
+    pointers = [ctypes.c_void_p(array.ctypes.data) for array in (codes, masks, gallery, gallery_masks, out)]
+
+    def run() -> None:
+        function(
+            pointers[0],
+            pointers[1],
+            ctypes.c_long(len(codes)),
+            pointers[2],
+            pointers[3],
+            ctypes.c_long(len(gallery)),
+            ctypes.c_long(p.CODE_WORDS),
+            ctypes.c_long(p.JOINT_BITS_MIN),
+            ctypes.c_float(p.JOINT_BITS_TYPICAL),
+            pointers[4],
+        )
+
+    return run
