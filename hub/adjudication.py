@@ -111,7 +111,7 @@ class Adjudication:
             raise RemoteError(
                 "You have judged this capture before; an appeal needs fresh eyes.", next_step="Leave it to a colleague."
             )
-        if len(seats) >= _seats_allowed(seats):
+        if len(self._taken(seats)) >= _seats_allowed(seats):
             raise RemoteError("This case has enough adjudicators.", next_step="Take another case.")
         if record is not None and record.state == RecordState.ADJUDICATE_RECORD:
             self._records.move(session, record, RecordEvent.CASE_CLAIMED, adjudicator, {"case": case.id})
@@ -163,6 +163,11 @@ class Adjudication:
     def time_of(self, record: Record) -> CaptureTime:
         """What is known about when a capture happened."""
         return CaptureTime(record.unit, record.sequence, record.earliest_ms, record.latest_ms)
+
+    def _taken(self, seats: Sequence[CaseDecision]) -> list[CaseDecision]:
+        """Seats that are decided, or whose holder may still decide."""
+        since_ms = self._context.clock.wall_ms() - int(self._context.settings.deadlines.seat_h * 3_600_000)
+        return [seat for seat in seats if seat.decided_ms is not None or seat.claimed_ms > since_ms]
 
     def _check_opinion(self, session: Session, case: Case, opinion: Opinion) -> None:
         if opinion.verdict is not Verdict.SAME:

@@ -112,15 +112,18 @@ class PolicySection(Section):
 
 
 class DeadlinesSection(Section):
-    """When waiting becomes an event (M23: a stall is an event, not a silence)."""
+    """When waiting becomes an event (M23: a stall is an event, not a silence).
+
+    seat_h: an adjudicator who has not decided by then has lost the seat to whoever claims it.
+    """
 
     search_retry_s: Annotated[float, Field(gt=0)] = 30.0
     search_h: Annotated[float, Field(gt=0)] = 24.0
     checks_h: Annotated[float, Field(gt=0)] = 1.0
     adjudication_h: Annotated[float, Field(gt=0)] = 72.0
+    seat_h: Annotated[float, Field(gt=0)] = 4.0
     printing_h: Annotated[float, Field(gt=0)] = 24.0
     handover_h: Annotated[float, Field(gt=0)] = 24.0 * 30
-    job_resend_s: Annotated[float, Field(gt=0)] = 60.0
 
 
 class HubSettings(Section):

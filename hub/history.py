@@ -33,10 +33,7 @@ def append(
     note: Note,
 ) -> None:
     """Append one link to the chain of `kind`. The head's row is locked until the transaction ends."""
-    head = session.get(ChainHead, kind.__tablename__, with_for_update=True)
-    if head is None:
-        head = ChainHead(name=kind.__tablename__, length=0, sha256=GENESIS)
-        session.add(head)
+    head = _locked_head(session, kind.__tablename__)
     link = kind(
         sequence=head.length + 1,
         subject=subject,
@@ -52,7 +49,6 @@ def append(
     link.sha256 = _digest(link)
     session.add(link)
     head.length, head.sha256 = link.sequence, link.sha256
-    session.flush()
 
 
 def way_of(session: Session, kind: type[HistoryLink], subject: str) -> list[HistoryLink]:
@@ -72,6 +68,16 @@ def verify(session: Session, kind: type[HistoryLink]) -> int:
     if (head.length, head.sha256) != (count, previous) if head else count:
         raise _broken(kind.__tablename__, count + 1)
     return count
+
+
+def _locked_head(session: Session, name: str) -> ChainHead:
+    """The chain's head with its row locked; asked of the database once a transaction."""
+    transaction = session.get_transaction()
+    locked = session.info.setdefault("locked heads", {})
+    if locked.get(name) is not transaction or transaction is None:
+        session.get_one(ChainHead, name, with_for_update=True)
+        locked[name] = session.get_transaction()
+    return session.get_one(ChainHead, name)
 
 
 def _digest(link: HistoryLink) -> bytes:

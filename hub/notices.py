@@ -49,13 +49,16 @@ class Notices:
     def __call__(self, session: Session, moved: Moved) -> None:
         """One transition was made."""
         record = moved.record
+        if moved.after in _QUIET or moved.event is RecordEvent.CASE_CLAIMED:
+            return
         resident = session.get(Resident, record.nik_digest)
         if resident is not None:
             dispatches.mark_stale(session, resident.site, resident.page)
         if moved.event in (RecordEvent.DELETION_AUTHORISED, RecordEvent.LOSS_DECLARED):
             dispatches.post_tombstone(session, self._context, record.site, record.capture_id, self._nik(record))
-        if moved.after in _QUIET or moved.event is RecordEvent.CASE_CLAIMED or session.get(Site, record.site) is None:
+        if session.get(Site, record.site) is None:
             return
+        session.flush()  # counts the record's revision up
         indonesian, english = self._texts(session, record, moved.after)
         now = self._context.clock.wall_ms()
         notice = Notice(

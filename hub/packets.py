@@ -142,6 +142,7 @@ class PacketBook:
         """Enter a capture, or let a failed one enter again; returns why it is refused, or an empty string."""
         record = session.get(Record, envelope.id, with_for_update=True)
         digest = self._context.vault.nik_digest(body.biodata.nik)
+        is_new = record is None
         if record is None:
             record = self._new_record(session, packet, envelope, body, digest)
             self._records.add(session, record)
@@ -154,7 +155,8 @@ class PacketBook:
             self._records.move(session, record, RecordEvent.REPROCESSED)
             self._records.arrive(session, record, packet.carrier)
         elif state in NOT_ARRIVED:
-            self._learn(session, record, packet, envelope, body)
+            if not is_new:
+                self._learn(session, record, packet, envelope, body)
             self._records.arrive(session, record, envelope.unit)
         return ""
 

@@ -89,7 +89,6 @@ class Records:
         )
         record.state, record.changed_ms = after, now
         self._keep_pointer(session, record, event, after)
-        session.flush()
         for observer in self._observers:
             observer(session, Moved(record, event, before, after))
         return after
@@ -115,6 +114,8 @@ class Records:
 
     def _keep_pointer(self, session: Session, record: Record, event: RecordEvent, after: RecordState) -> None:
         """Point the NIK to a capture that arrives first, and free the NIK on an authorised deletion or loss."""
+        if event is not RecordEvent.CAPTURE_COMPLETED and event not in _AUTHORISED:
+            return
         resident = session.get(Resident, record.nik_digest, with_for_update=True)
         if resident is None:
             return

@@ -40,6 +40,7 @@ class SideBySide:
     right: str
     value: float | None
     paired: int
+    extrapolated: bool = False
 
 
 def compare_sides(left: list[PacketSample], right: list[PacketSample]) -> list[SideBySide]:
@@ -70,21 +71,23 @@ def _plain(
 def _eyes(position: IrisPosition, left: list[PacketSample], right: list[PacketSample]) -> SideBySide:
     """Two pictures of one eye, with the score of their codes."""
     found = [_find(samples, Modality.IRIS, position) for samples in (left, right)]
-    value = None
+    value, extrapolated = None, False
     if found[0] is not None and found[1] is not None:
         probe, reference = (extract_iris(iris_pixels(eye.record), position) for eye in found if eye is not None)
-        value = compare_iris(probe, reference).value if probe.usable and reference.usable else None
-    return SideBySide(position.label, _drawn(found[0]), _drawn(found[1]), value, 0)
+        if probe.usable and reference.usable:
+            score = compare_iris(probe, reference)
+            value, extrapolated = score.value, score.extrapolated
+    return SideBySide(position.label, _drawn(found[0]), _drawn(found[1]), value, 0, extrapolated)
 
 
 def _fingers(position: FingerPosition, left: list[PacketSample], right: list[PacketSample]) -> SideBySide:
     """Two prints of one finger: what the comparator paired in one colour with numbers, the rest in another."""
     prints = [_finger(_find(samples, Modality.FINGER, position), position) for samples in (left, right)]
     pairs: tuple[tuple[int, int], ...] = ()
-    value = None
+    value, extrapolated = None, False
     if prints[0] is not None and prints[1] is not None:
         score = compare(prints[0][1], prints[1][1], explain=True)
-        pairs, value = score.paired, score.value
+        pairs, value, extrapolated = score.paired, score.value, score.extrapolated
     urls = []
     for side, found in enumerate(prints):
         if found is None:
@@ -92,7 +95,7 @@ def _fingers(position: FingerPosition, left: list[PacketSample], right: list[Pac
             continue
         numbers = {pair[side]: number for number, pair in enumerate(pairs, start=1)}
         urls.append(_url(_with_minutiae(found[0], found[1], numbers)))
-    return SideBySide(position.label, urls[0], urls[1], value, len(pairs))
+    return SideBySide(position.label, urls[0], urls[1], value, len(pairs), extrapolated)
 
 
 def _finger(sample: PacketSample | None, position: FingerPosition) -> tuple[Pixels, FingerTemplate] | None:

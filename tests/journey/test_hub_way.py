@@ -364,3 +364,19 @@ def test_a_capture_from_another_site_than_its_units_is_the_regions_to_repair(wor
     world.register(ANA)
     capture_id = capture(world, site=SITE_B)
     assert state_of(world, capture_id) == "ENROLL_FAILURE_AT_REGIONAL"
+
+
+def test_a_seat_that_nobody_fills_goes_to_the_next_adjudicator(world: World) -> None:
+    world.register(ANA, BUDI)
+    first = capture(world)
+    case = open_case(world, capture(world, KIOSK, 1, 2, BUDI))
+    adjudication, database = world.central.adjudication, world.central.context.database
+    with database.transaction() as session:
+        for adjudicator in ADJUDICATORS[:2]:
+            adjudication.claim(session, case.id, adjudicator)
+        with pytest.raises(ValueError, match="enough adjudicators"):
+            adjudication.claim(session, case.id, ADJUDICATORS[2])
+    world.clock.pass_ms(5 * 3_600_000)
+    for adjudicator in ADJUDICATORS[2:]:
+        judge(world, case.id, adjudicator, Opinion(Verdict.SAME, first, first))
+    assert state_of(world, case.capture_id) == "DUPLICATE_RECORD"
