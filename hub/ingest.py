@@ -11,6 +11,7 @@ is unknown or revoked, is kept and receipted as quarantined: it arrived, and goe
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from contract.channel_disk import Disk, SyncSite
 from contract.channel_mqtt import Connection, MqttChannel, Will
 from contract.clock import Clock
 from contract.dispatch import decode, encode
-from contract.errors import DeviceError, RemoteError, TransientError
+from contract.errors import DeviceError, RekamError, RemoteError, TransientError
 from contract.identifiers import checked_pid, pid_of
 from contract.packet import Envelope
 from contract.packet import decode as decode_packet
@@ -48,6 +49,7 @@ from hub.parts import Part, PartStore, Quota, QuotaReached
 
 OUTBOX_BATCH = 100
 TICK_INTERVAL_S = 1.0
+INBOX_MESSAGES_MAX = 64
 DISK_RETRY_AFTER_MS = 60_000
 
 T = TypeVar("T")
@@ -124,6 +126,16 @@ class Outgoing:
     step: Step
     pid: str
     settles: tuple[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message of a unit, and the method of Ingest that takes it."""
+
+    entrance: Callable[[str, str, bytes], list[Outgoing]]
+    unit: str
+    pid: str
+    payload: bytes
 
 
 @dataclass
@@ -278,7 +290,11 @@ def hub_will(clock: Clock) -> Will:
 
 
 class IngestService:
-    """Puts an Ingest on the channel: one worker thread, messages of a unit in order, receipts from the outbox.
+    """Puts an Ingest on the channel: one worker thread, messages in order, receipts from the outbox.
+
+    Messages wait in a bounded inbox, and the worker takes what is there at once: a thread switch per chunk would cost
+    more than the chunk. A full inbox holds the channel back, and that the broker. Nothing in it is acknowledged to the
+    unit yet; what a crash takes is offered again.
 
     The hub is announced as on-line (`hub/state`) once its subscriptions stand, and not before.
     """
@@ -289,26 +305,18 @@ class IngestService:
         self._clock = clock
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ingest")
         self._wake = asyncio.Event()
+        self._inbox: asyncio.Queue[Incoming] = asyncio.Queue(INBOX_MESSAGES_MAX)
         channel.on(UP_OFFER, self._on_offer)
         channel.on(UP_CHUNK, self._on_chunk)
         channel.on(UP_STATE, self._on_unit_state)
         channel.on_connected(self._announce)
 
     async def run(self) -> None:
-        """Publish the outbox and tick until cancelled; then close the parts and say that the hub is gone."""
+        """Work off inbox and outbox until cancelled; then close the parts and say that the hub is gone."""
         try:
-            while True:
-                try:
-                    await self._in_worker(self._ingest.tick)
-                    async with asyncio.timeout(TICK_INTERVAL_S):
-                        await self._wake.wait()
-                    self._wake.clear()
-                    await self._publish_outbox()
-                except TimeoutError:
-                    continue
-                except (TransientError, RemoteError, DeviceError) as error:
-                    log.info("outbox waits", **error.diagnostics())
-                    await asyncio.sleep(TICK_INTERVAL_S)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._work_off_inbox(), name="ingest-inbox")
+                tasks.create_task(self._work_off_outbox(), name="ingest-outbox")
         finally:
             await asyncio.shield(self._farewell())
 
@@ -317,10 +325,10 @@ class IngestService:
         self._wake.set()
 
     async def _on_offer(self, names: dict[str, str], payload: bytes) -> None:
-        await self._answer(lambda: self._ingest.on_offer(names["unit"], names["pid"], payload))
+        await self._inbox.put(Incoming(self._ingest.on_offer, names["unit"], names["pid"], payload))
 
     async def _on_chunk(self, names: dict[str, str], payload: bytes) -> None:
-        await self._answer(lambda: self._ingest.on_chunk(names["unit"], names["pid"], payload))
+        await self._inbox.put(Incoming(self._ingest.on_chunk, names["unit"], names["pid"], payload))
 
     async def _on_unit_state(self, _names: dict[str, str], payload: bytes) -> None:
         if decode(UnitState, payload, MESSAGE_BYTES_MAX).state == "online":
@@ -331,15 +339,43 @@ class IngestService:
         await self._channel.publish(HUB_STATE.template, encode(state), retain=True)
         self._wake.set()
 
-    async def _answer(self, work: Callable[[], list[Outgoing]]) -> None:
-        try:
-            messages = await self._in_worker(work)
-        except DeviceError as error:
-            # Nothing was acknowledged: the unit offers the packet again, and by then somebody may have made room.
-            log.warning("a packet could not be taken", **error.diagnostics())
-            return
-        for message in messages:
-            await self._publish(message)
+    async def _work_off_inbox(self) -> None:
+        waiting: deque[Incoming] = deque()
+        while True:
+            if not waiting:
+                waiting.append(await self._inbox.get())
+            while not self._inbox.empty():
+                waiting.append(self._inbox.get_nowait())
+            for answer in await self._in_worker(lambda: self._handle(waiting)):
+                try:
+                    await self._publish(answer)
+                except (TransientError, RemoteError) as error:
+                    log.info("answer not sent, the unit will ask again", **error.diagnostics())
+
+    def _handle(self, waiting: deque[Incoming]) -> list[Outgoing]:
+        """Take messages from the left until one has an answer. What is wrong with a message stays its own trouble."""
+        answers: list[Outgoing] = []
+        while waiting and not answers:
+            message = waiting.popleft()
+            try:
+                answers = message.entrance(message.unit, message.pid, message.payload)
+            except RekamError as error:
+                log.warning("message refused", unit=message.unit, **error.diagnostics())
+        return answers
+
+    async def _work_off_outbox(self) -> None:
+        while True:
+            try:
+                await self._in_worker(self._ingest.tick)
+                async with asyncio.timeout(TICK_INTERVAL_S):
+                    await self._wake.wait()
+                self._wake.clear()
+                await self._publish_outbox()
+            except TimeoutError:
+                continue
+            except (TransientError, RemoteError, DeviceError) as error:
+                log.info("outbox waits", **error.diagnostics())
+                await asyncio.sleep(TICK_INTERVAL_S)
 
     async def _publish_outbox(self) -> None:
         after = 0
