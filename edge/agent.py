@@ -159,6 +159,7 @@ class Agent:
                 for task in (sending, line, stopping, *self._background):
                     task.cancel()
                 server.should_exit = True
+                desk.answer_waiting()
                 await asyncio.gather(web, sending, line, stopping, *self._background, return_exceptions=True)
 
     async def _links(self, channel: MqttChannel, uplink: Uplink) -> list[dict[str, Any]]:

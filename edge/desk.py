@@ -42,6 +42,10 @@ class Station(Protocol):
         """Return when the snapshot's revision is higher than `after`."""
         ...
 
+    def touch(self) -> None:
+        """Tell everybody who waits that the snapshot has changed."""
+        ...
+
     def picture(self, name: str) -> tuple[bytes, str] | None:
         """A picture for the page and its media type: front, back, or how the blank lies."""
         ...
@@ -150,6 +154,12 @@ class Desk:
             if procedure is not None and context is not None and context.kept is not None and context.kept.pid == pid:
                 context.receipt = receipt
                 procedure.touch()
+
+    def answer_waiting(self) -> None:
+        """Let every page that waits for a change have its answer now, so that the pages can end in good order."""
+        for waited_for in (self._session, self._handover, self.station):
+            if waited_for is not None:
+                waited_for.touch()
 
     async def leave(self) -> None:
         """The agent stops: what is open is cancelled and forgotten."""

@@ -200,6 +200,15 @@ async function listResidents() {
   }));
 }
 
+async function listNotices() {
+  if (!unit.at("#notices")) return;
+  const notices = await unit.ask("/api/notices").catch(() => []);
+  unit.fill("#notices", ...(notices.length ? notices.slice(0, 30).map((notice) => unit.make("tr", {}, unit.make("td", {}, unit.when(notice.at_ms)), unit.make("td", {}, notice.nik),
+    unit.make("td", {}, unit.make("span", { class: notice.status === "DUPLICATE_RECORD" ? "tag bad" : "tag" }, notice.status)), unit.make("td", {}, notice.message_id, unit.make("br"), unit.make("small", { class: "en", lang: "en" }, notice.message_en))))
+    : [unit.make("tr", {}, unit.make("td", {}, "Belum ada kabar."))]));
+}
+
 startForm();
-setInterval(() => { if (!shown) listResidents(); }, 8000);
+listNotices();
+setInterval(() => { if (!shown) { listResidents(); listNotices(); } }, 8000);
 unit.follow("/api/session", draw);

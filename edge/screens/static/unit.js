@@ -123,7 +123,8 @@ const unit = {
   async watch() {
     for (;;) {
       const status = await unit.ask("/api/status").catch(() => null);
-      unit.lamp(Boolean(status && status.uplink.queue === "CONNECTED"), status ? (status.uplink.queue === "CONNECTED" ? "Terhubung" : "Luring · data disimpan di perangkat") : "Perangkat tidak menjawab");
+      const on = status?.uplink?.queue === "CONNECTED";
+      unit.lamp(on, status ? (on ? "Terhubung" : "Luring · data disimpan di perangkat") : "Perangkat tidak menjawab");
       await unit.pause(4000);
     }
   },
