@@ -131,7 +131,9 @@ class Scenes:
         for key in ("first", "second", "third"):
             story = self._story(key)
             await self._theatre.hub.wait_for(story.capture_id, {_S.CARD_SHIPPED})
-            self._cards[key] = await station.make_card(self._resident(key), story, ribbon_out=key == "second")
+            self._cards[key] = await station.make_card(
+                self._resident(key), story, ribbon_out=key == "second", swapped=key == "third"
+            )
             state = await self._theatre.hub.wait_for(story.capture_id, {_S.CARD_PRINTED})
             self._chronicle.check(
                 f"card of {story.title} is printed and read back", True, f"{state}, chip {self._cards[key]}"

@@ -30,8 +30,13 @@ class Station:
         self._theatre, self._chronicle = theatre, chronicle
         self._unit = theatre.units[STATION]
 
-    async def make_card(self, resident: Resident, story: ResidentStory, *, ribbon_out: bool = False) -> str:
-        """Make, print, read back and release the card of a resident; returns the chip's UID."""
+    async def make_card(
+        self, resident: Resident, story: ResidentStory, *, ribbon_out: bool = False, swapped: bool = False
+    ) -> str:
+        """Make, print, read back and release the card of a resident; returns the chip's UID.
+
+        ribbon_out: the printer's ribbon ends meanwhile; swapped: another card is laid for the read-back first.
+        """
         await self._wait_for_job(resident)
         slot = self._theatre.slots[STATION]
         uid = slot.insert()
@@ -42,6 +47,12 @@ class Station:
                 snapshot = await self._settled(snapshot)
                 if snapshot["step"] == "waiting":
                     break
+                if snapshot["step"] == "preview":
+                    slot.remove()  # from the reader into the printer
+                if snapshot["step"] == "read_back":
+                    if swapped:
+                        await self._lay_the_wrong_card()
+                    slot.insert(uid)
                 snapshot = await self._next(snapshot, ribbon_out=ribbon_out)
             else:
                 raise stuck(STATION, snapshot)
@@ -64,6 +75,15 @@ class Station:
         if step not in action or snapshot.get("problem"):
             raise stuck(STATION, snapshot)
         return await self._do(action[step])
+
+    async def _lay_the_wrong_card(self) -> None:
+        """Two cards are mixed up between printer and reader: the swap guard sees it, nothing moves on."""
+        slot = self._theatre.slots[STATION]
+        slot.insert()
+        snapshot = await self._settled(await self._do("read_back"))
+        slot.remove()
+        said = snapshot.get("advice_en") or (snapshot.get("problem") or {}).get("message", "nothing")
+        self._chronicle.check("a swapped card is noticed at the read-back", snapshot["step"] == "read_back", said)
 
     async def _print_without_ribbon(self) -> Snapshot:
         """The ribbon is out: the page says so, the job waits, and goes on when there is a new one."""

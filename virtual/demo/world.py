@@ -94,7 +94,12 @@ def unit_devices(unit: str, wire: Path, ports: Ports, width_px: int, card: Mappi
     if unit != STATION:
         tables["signature"] = {"driver": "isdv4", "port": f"{wire}/{unit}-pen", "baud": 38400, "settled_s": 0.6}
     if unit in CAPTURE_UNITS:
-        tables["camera"] = {"driver": "snapshot", "url": f"http://127.0.0.1:{ports.cameras[unit]}/face.png"}
+        camera = f"http://127.0.0.1:{ports.cameras[unit]}"
+        tables["camera"] = {
+            "driver": "snapshot",
+            "url": f"{camera}/face.png",
+            "preview_url": f"{camera}/face-small.jpg",
+        }
         eyes = f"http://127.0.0.1:{ports.irises[unit]}"
         tables["iris"] = {"driver": "snapshot", "url_right": f"{eyes}/right.png", "url_left": f"{eyes}/left.png"}
     if card:
