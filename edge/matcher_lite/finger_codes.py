@@ -42,6 +42,29 @@ def _disc() -> NDArray[np.int32]:
     return index
 
 
+def _layer_shares() -> Plane:
+    """Area of a Gaussian around each direction difference that falls on each layer: (steps of a turn, layers)."""
+    difference = np.arange(_TURN_STEPS) * (2 * np.pi / _TURN_STEPS)
+    width = 2 * np.pi / p.CYLINDER_LAYERS
+    centre = -np.pi + (np.arange(p.CYLINDER_LAYERS) + 0.5) * width
+    gap = np.mod(centre[None, :] - difference[:, None] + np.pi, 2 * np.pi) - np.pi
+    scale = 1.0 / (p.CYLINDER_SIGMA_DIRECTION * math.sqrt(2.0))
+    area = [[math.erf((g + width / 2) * scale) - math.erf((g - width / 2) * scale) for g in row] for row in gap]
+    return (0.5 * np.array(area)).astype(np.float32)
+
+
+def _softened() -> Plane:
+    """Sigmoid of a cell's value less that of an empty cell, over 0.._CELL_TOP."""
+    value = np.linspace(0.0, _CELL_TOP, _CELL_STEPS)
+    sigmoid = 1.0 / (1.0 + np.exp(-p.CELL_STEEPNESS * (value - p.CELL_MIDDLE)))
+    return np.asarray(sigmoid - sigmoid[0], np.float32)
+
+
+_TURN_STEPS = 1024
+_CELL_STEPS = 2048
+_CELL_TOP = p.CELL_MIDDLE + 10.0 / p.CELL_STEEPNESS  # the sigmoid is 1 beyond
+_LAYER_SHARES = _layer_shares()
+_SOFTENED = _softened()
 _DISC = _disc()
 CELLS = int(_DISC.max() + 1) * p.CYLINDER_LAYERS
 
@@ -79,50 +102,33 @@ def cells(geometry: Plane) -> Plane:
     return _cells(
         geometry,
         _DISC,
-        p.CYLINDER_LAYERS,
+        _LAYER_SHARES,
+        _SOFTENED,
         p.CYLINDER_RADIUS,
         p.CYLINDER_SIGMA,
-        p.CYLINDER_SIGMA_DIRECTION,
         p.CYLINDER_REACH * p.CYLINDER_SIGMA,
-        p.CELL_STEEPNESS,
-        p.CELL_MIDDLE,
+        _CELL_TOP,
     )
-
-
-@njit(cache=True, nogil=True)
-def _layers(difference: float, sigma: float, share: Plane) -> None:
-    """Area of a Gaussian around `difference` (rad) that falls on each layer; written into `share`."""
-    layers = share.shape[0]
-    width = 2.0 * math.pi / layers
-    scale = 1.0 / (sigma * math.sqrt(2.0))
-    for layer in range(layers):
-        centre = -math.pi + (layer + 0.5) * width
-        gap = centre - difference
-        if gap > math.pi:
-            gap -= 2.0 * math.pi
-        elif gap < -math.pi:
-            gap += 2.0 * math.pi
-        share[layer] = 0.5 * (math.erf((gap + 0.5 * width) * scale) - math.erf((gap - 0.5 * width) * scale))
 
 
 @njit(cache=True, nogil=True)
 def _cells(
     geometry: Plane,
     disc: NDArray[np.int32],
-    layers: int,
+    shares: Plane,
+    softened: Plane,
     radius: float,
     sigma: float,
-    sigma_direction: float,
     reach: float,
-    steepness: float,
-    middle: float,
+    top: float,
 ) -> Plane:
     """See `cells`."""
     count = geometry.shape[1]
+    layers = shares.shape[1]
+    per_radian = shares.shape[0] / (2.0 * math.pi)
     side = disc.shape[0]
     result = np.zeros((count, (disc.max() + 1) * layers), np.float32)
     pitch = 2.0 * radius / side
-    share = np.zeros(layers, np.float32)
     falloff = -0.5 / (sigma * sigma)
     height = 1.0 / (sigma * math.sqrt(2.0 * math.pi))
     span = int(reach / pitch)
@@ -137,7 +143,7 @@ def _cells(
             u = (c * rx + s * ry) / pitch + 0.5 * (side - 1)
             v = (c * ry - s * rx) / pitch + 0.5 * (side - 1)
             turn = math.atan2(c * geometry[3, j] - s * geometry[2, j], c * geometry[2, j] + s * geometry[3, j])
-            _layers(turn, sigma_direction, share)
+            share = shares[int(turn * per_radian + shares.shape[0] + 0.5) % shares.shape[0]]
             left = max(math.ceil(u) - 1 - span, 0)
             right = min(math.floor(u) + 2 + span, side)
             for column in range(left, right):
@@ -150,19 +156,18 @@ def _cells(
                         first = disc[row, column] * layers
                         for layer in range(layers):
                             result[i, first + layer] += weight * share[layer]
-        _soften(result[i], steepness, middle)
+        _soften(result[i], softened, top)
     return result
 
 
 @njit(cache=True, nogil=True)
-def _soften(row: Plane, steepness: float, middle: float) -> None:
-    """Sigmoid of each cell less that of an empty one, in place."""
-    empty = 1.0 / (1.0 + math.exp(steepness * middle))
+def _soften(row: Plane, softened: Plane, top: float) -> None:
+    """Each cell through the table of the sigmoid, in place."""
+    scale = np.float32((softened.shape[0] - 1) / top)
+    last = softened.shape[0] - 1
     for cell in range(row.shape[0]):
-        if row[cell] < 1e-5:
-            row[cell] = 0.0
-        else:
-            row[cell] = 1.0 / (1.0 + math.exp(-steepness * (row[cell] - middle))) - empty
+        if row[cell] > 0.0:
+            row[cell] = softened[min(int(row[cell] * scale + np.float32(0.5)), last)]
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"})

@@ -30,17 +30,21 @@ def raw_similarity(probe: FingerTemplate, reference: FingerTemplate) -> tuple[fl
 
     The kernel breaks ties by order, so the two go in by an order of their own: swapping the arguments changes nothing.
     """
-    swapped = _order(probe) > _order(reference)
+    swapped = _comes_after(probe, reference)
     first, second = (reference, probe) if swapped else (probe, reference)
     met = np.empty((2, first.geometry.shape[1]), np.int32)
     raw, count = raw_score(first.geometry, first.codes, second.geometry, second.codes, met)
     return raw, met[::-1, :count] if swapped else met[:, :count]
 
 
-def _order(template: FingerTemplate) -> tuple[int, int, float]:
-    """Fewer minutiae first; among equals, any difference will do."""
-    count = template.geometry.shape[1]
-    return (count, int(template.codes[0, 0]), float(template.geometry[0, 0])) if count else (0, 0, 0.0)
+def _comes_after(probe: FingerTemplate, reference: FingerTemplate) -> bool:
+    """Whether the probe has more minutiae; among equals any difference will do."""
+    here, there = probe.geometry.shape[1], reference.geometry.shape[1]
+    if here != there or here == 0:
+        return bool(here > there)
+    mine: bytes = probe.codes.tobytes()
+    theirs: bytes = reference.codes.tobytes()
+    return mine > theirs
 
 
 def _check_makers(probe: FingerTemplate, reference: FingerTemplate) -> None:
