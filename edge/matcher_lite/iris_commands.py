@@ -107,6 +107,7 @@ def bench_iris_command(
     """
     speed = measure(references)
     console.print(f"{speed.kernel_per_s / 1e6:.2f} M exact comparisons/s of {speed.rotations} rotations each.")
+    console.print(f"{speed.prefiltered_per_s / 1e6:.2f} M prefiltered comparisons/s of random codes.")
     if speed.c_per_s is not None:
         console.print(f"The C loop: {speed.c_per_s / 1e6:.2f} M/s; ratio {speed.ratio:.2f}.")
     else:

@@ -48,14 +48,14 @@ _SUPPORTS = tuple(_support(wavelength) for wavelength in p.WAVELENGTHS)
 
 
 def fine_bits(texture: FloatImage, valid: Bits) -> tuple[Bits, Bits]:
-    """Signs and trust at all fine positions, both of shape (CODE_ROWS, bands, FINE_COLUMNS, 2).
+    """Signs and trust at all fine positions, both of shape (bands, CODE_ROWS, FINE_COLUMNS, 2).
 
     texture: (TEXTURE_ROWS, TEXTURE_COLUMNS); valid: the same shape.
     """
     weight = valid.astype(np.float64)
     level = float((texture * weight).sum() / max(weight.sum(), 1.0))
     centred = (texture - level) * weight
-    shape = (p.CODE_ROWS, len(p.WAVELENGTHS), p.FINE_COLUMNS, 2)
+    shape = (len(p.WAVELENGTHS), p.CODE_ROWS, p.FINE_COLUMNS, 2)
     bits, trust = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
     stride = p.TEXTURE_COLUMNS // p.FINE_COLUMNS
     for band, rows in enumerate(_ROW_WEIGHTS):
@@ -68,11 +68,11 @@ def fine_bits(texture: FloatImage, valid: Bits) -> tuple[Bits, Bits]:
         covered = np.fft.ifft(np.fft.fft(share, axis=1) * _SUPPORTS[band], axis=1).real[:, ::stride]
         parts = np.stack([response.real, response.imag], axis=-1)
         seen = covered >= p.VALID_SHARE_MIN
-        bits[:, band] = parts > 0.0
+        bits[band] = parts > 0.0
         for part in (0, 1):
             strength = np.abs(parts[:, :, part])
             floor = np.quantile(strength[seen], p.FRAGILE_SHARE) if seen.any() else 0.0
-            trust[:, band, :, part] = seen & (strength > floor)
+            trust[band, :, :, part] = seen & (strength > floor)
     return bits, trust
 
 
@@ -81,7 +81,7 @@ def rotated_words(bits: Bits) -> Words:
     step = p.FINE_COLUMNS // p.CODE_COLUMNS
     shifts = np.arange(-p.ROTATIONS, p.ROTATIONS + 1)
     columns = (np.arange(p.CODE_COLUMNS)[None, :] * step + shifts[:, None]) % p.FINE_COLUMNS
-    # (rows, bands, rotations, columns, parts) with the rotation brought to the front
+    # (bands, rows, rotations, columns, parts) with the rotation brought to the front
     taken = np.moveaxis(bits[:, :, columns, :], 2, 0)
     packed = np.packbits(np.ascontiguousarray(taken).reshape(len(shifts), p.CODE_BITS), axis=1, bitorder="little")
     return packed.view(np.uint64)

@@ -11,7 +11,7 @@ from contract.comparison import Candidate
 from contract.errors import RekamError
 from edge.matcher_lite import iris_parameters as p
 from edge.matcher_lite.iris_compare import score_of
-from edge.matcher_lite.iris_kernel import Words, score_all
+from edge.matcher_lite.iris_kernel import Words, score_all, score_likely
 from edge.matcher_lite.iris_template import IrisTemplate, probe_rotations
 
 _GROWTH = 1.5
@@ -61,20 +61,29 @@ class IrisGallery:
             self._masks[row] = self._masks[last]
         self._ids.pop()
 
-    def scores(self, probe: IrisTemplate) -> NDArray[np.float32]:
-        """Normalised scores of the probe against all references, in the order of `reference_ids`."""
+    def scores(self, probe: IrisTemplate, *, exact: bool = True) -> NDArray[np.float32]:
+        """Normalised scores of the probe against all references, in the order of `reference_ids`.
+
+        Without `exact` a coarse look at every fourth rotation comes first, about three times as fast; references that
+        it finds unlikely score 0. The room's README says what that loses.
+        """
         codes, masks = probe_rotations(probe)
         count = len(self._ids)
-        return score_all(codes, masks, self._codes[:count], self._masks[:count], p.JOINT_BITS_MIN)
+        references, reference_masks = self._codes[:count], self._masks[:count]
+        if exact:
+            return score_all(codes, masks, references, reference_masks, p.JOINT_BITS_MIN)
+        return score_likely(codes, masks, references, reference_masks, p.JOINT_BITS_MIN, p.PREFILTER_Z)
 
     @property
     def reference_ids(self) -> Sequence[str]:
         """Ids in the order of `scores`."""
         return tuple(self._ids)
 
-    def search(self, probe: IrisTemplate, *, count_max: int = 20, value_min: float = 0.0) -> list[Candidate]:
+    def search(
+        self, probe: IrisTemplate, *, count_max: int = 20, value_min: float = 0.0, exact: bool = True
+    ) -> list[Candidate]:
         """The most alike references, best first: at most `count_max`, none below the score value `value_min`."""
-        scores = self.scores(probe)
+        scores = self.scores(probe, exact=exact)
         take = min(count_max, len(scores))
         if take <= 0:
             return []

@@ -24,21 +24,24 @@ _LANES = 8
 _SHIFT = 1 << 20  # joint bits and differing bits travel in one integer
 
 
-def _typed_joint_and_differing(
-    typing_context: Any, codes_a: Any, masks_a: Any, i: Any, codes_b: Any, masks_b: Any, j: Any
-) -> Any:
-    """joint·2^20 + differing of row i of (codes_a, masks_a) and row j of (codes_b, masks_b), all C-contiguous."""
-    signature = types.int64(codes_a, masks_a, i, codes_b, masks_b, j)
+def _counter() -> Any:
+    """An intrinsic (codes_a, masks_a, i, codes_b, masks_b, j) → joint·2^20 + differing bits.
+
+    Rows i and j of C-contiguous arrays (rows, CODE_WORDS) are compared.
+    """
+
+    def typed(typing_context: Any, codes_a: Any, masks_a: Any, i: Any, codes_b: Any, masks_b: Any, j: Any) -> Any:
+        return types.int64(codes_a, masks_a, i, codes_b, masks_b, j), build
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         word = ir.IntType(64)
         lanes = ir.VectorType(word, _LANES)
         count = _declare(builder.module, ir.FunctionType(lanes, (lanes,)), f"llvm.ctpop.v{_LANES}i64")
+        total = _declare(builder.module, ir.FunctionType(word, (lanes,)), f"llvm.vector.reduce.add.v{_LANES}i64")
 
         def row(array_type: Any, value: Any, index: Any) -> Any:
             data = context.make_array(array_type)(context, builder, value).data
-            offset = builder.mul(index, ir.Constant(word, p.CODE_WORDS))
-            return builder.gep(data, [offset])
+            return builder.gep(data, [builder.mul(index, ir.Constant(word, p.CODE_WORDS))])
 
         def vector(pointer: Any, at: int) -> Any:
             place = builder.bitcast(builder.gep(pointer, [ir.Constant(word, at)]), lanes.as_pointer())
@@ -53,13 +56,12 @@ def _typed_joint_and_differing(
             unlike = builder.and_(builder.xor(code_a, code_b), both)
             differing = builder.add(differing, builder.call(count, [unlike]))
         packed = builder.add(builder.mul(joint, ir.Constant(lanes, [_SHIFT] * _LANES)), differing)
-        total = _declare(builder.module, ir.FunctionType(word, (lanes,)), f"llvm.vector.reduce.add.v{_LANES}i64")
         return builder.call(total, [packed])
 
-    return signature, build
+    return intrinsic(typed)
 
 
-_joint_and_differing: Any = intrinsic(_typed_joint_and_differing)
+_joint_and_differing: Any = _counter()
 
 
 @numba.njit(cache=True, nogil=True)
@@ -95,4 +97,33 @@ def score_all(
         agreement, joint, _ = best_rotation(codes, masks, references, reference_masks, j, joint_min)
         if joint > 0:
             out[j] = 0.5 * agreement / np.sqrt(joint * p.JOINT_BITS_TYPICAL)
+    return out
+
+
+@numba.njit(cache=True, nogil=True)
+def score_likely(
+    codes: Words, masks: Words, references: Words, reference_masks: Words, joint_min: int, z_min: float
+) -> NDArray[np.float32]:
+    """As `score_all`, but only for references that a coarse look finds likely; the others score 0.
+
+    The look takes every PREFILTER_STEP-th rotation, and asks for an agreement of `z_min` times the root of the joint
+    bits, which neighbouring rotations of a mate have too.
+    """
+    out = np.zeros(len(references), dtype=np.float32)
+    rotations = codes.shape[0]
+    first = (rotations // 2) % p.PREFILTER_STEP if rotations > 2 * p.PREFILTER_STEP else 0
+    step = p.PREFILTER_STEP if rotations > 2 * p.PREFILTER_STEP else 1
+    for j in range(len(references)):
+        likely = False
+        for k in range(first, rotations, step):
+            packed: int = _joint_and_differing(codes, masks, k, references, reference_masks, j)
+            joint = packed >> 20
+            agreement = joint - 2 * (packed & (_SHIFT - 1))
+            if agreement > 0 and agreement * agreement >= z_min * z_min * joint:
+                likely = True
+                break
+        if likely:
+            agreement, joint, _ = best_rotation(codes, masks, references, reference_masks, j, joint_min)
+            if joint > 0:
+                out[j] = 0.5 * agreement / np.sqrt(joint * p.JOINT_BITS_TYPICAL)
     return out

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 EXTRACTOR: Final = "rekam-iris"
-VERSION: Final = 1
+VERSION: Final = 2
 
 # --- Images that are accepted ---
 SIDE_MIN_PX: Final = 64
@@ -74,9 +74,9 @@ LID_MARGIN_ROWS: Final = 5
 CODE_ROWS: Final = 8
 CODE_COLUMNS: Final = 64
 FINE_COLUMNS: Final = 256  # positions of 1.4 degrees, from which rotated codes are taken
-WAVELENGTHS: Final = (24.0, 48.0)  # texture columns
+WAVELENGTHS: Final = (48.0, 24.0)  # texture columns
 BAND_SIGMA: Final = 0.55  # log-Gabor bandwidth ratio
-ROW_SIGMAS: Final = (3.0, 4.5)  # texture rows
+ROW_SIGMAS: Final = (4.5, 3.0)  # texture rows
 CODE_BITS: Final = CODE_ROWS * len(WAVELENGTHS) * CODE_COLUMNS * 2
 CODE_WORDS: Final = CODE_BITS // 64
 VALID_SHARE_MIN: Final = 0.65  # of a filter's support
@@ -85,6 +85,8 @@ FRAGILE_SHARE: Final = 0.20
 # --- Comparison ---
 ROTATIONS: Final = 20  # steps of 1.4 degrees to each side
 JOINT_BITS_MIN: Final = 320
+PREFILTER_STEP: Final = 4  # the coarse look turns by 5.6 degrees at a time
+PREFILTER_Z: Final = 5.0  # agreement / √joint that it asks for: one in seven non-mated pairs has it
 JOINT_BITS_TYPICAL: Final = 911.0
 
 # --- Score to false match rate, fitted by `rekam-match calibrate-iris` ---

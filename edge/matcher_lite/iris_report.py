@@ -105,5 +105,5 @@ def _code(bits: NDArray[np.bool_], trust: NDArray[np.bool_]) -> Picture:
     """The upright code, four pixels a bit; real and imaginary parts side by side in each column."""
     step = p.FINE_COLUMNS // p.CODE_COLUMNS
     shown = np.where(trust, np.where(bits, 255, 0), 128)[:, :, ::step].astype(np.uint8)
-    plane = np.moveaxis(shown, 1, 0).reshape(p.CODE_ROWS * len(p.WAVELENGTHS), -1)
+    plane = shown.reshape(p.CODE_ROWS * len(p.WAVELENGTHS), -1)
     return np.kron(plane, np.ones((6, 6), dtype=np.uint8))

@@ -106,7 +106,7 @@ def probe_rotations(template: IrisTemplate) -> tuple[Words, Words]:
 
 def _turned(words: Words, columns: int) -> Words:
     """`words` turned by −columns … +columns whole code columns."""
-    shape = (p.CODE_ROWS, len(p.WAVELENGTHS), p.CODE_COLUMNS, 2)
+    shape = (len(p.WAVELENGTHS), p.CODE_ROWS, p.CODE_COLUMNS, 2)
     bits = np.unpackbits(words.view(np.uint8), bitorder="little").reshape(shape)
     turned = [np.roll(bits, -shift, axis=2).reshape(-1) for shift in range(-columns, columns + 1)]
     return np.packbits(np.stack(turned), axis=1, bitorder="little").view(np.uint64)

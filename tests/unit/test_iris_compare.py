@@ -128,6 +128,17 @@ def test_a_gallery_finds_the_same_scores_as_one_by_one() -> None:
     assert gallery.search(probe, value_min=threshold_at(1e-6))[1:] == []
 
 
+def test_the_prefiltered_search_finds_what_the_exact_one_finds() -> None:
+    gallery = IrisGallery()
+    for seed in range(60):
+        gallery.add(f"eye-{seed}", template(seed))
+    for seed in range(0, 60, 6):
+        probe = template(seed, turned=seed - 30, noise=12.0)
+        exact = gallery.search(probe, value_min=threshold_at(1e-4))
+        assert gallery.search(probe, value_min=threshold_at(1e-4), exact=False) == exact
+        assert exact[0].reference_id == f"eye-{seed}"
+
+
 def test_a_gallery_grows_replaces_and_forgets() -> None:
     gallery = IrisGallery()
     assert gallery.search(template(0)) == []
