@@ -38,6 +38,8 @@ SOLE_IMPORTERS = {
 }
 # virtual simulates the other side of a wire, so it may share a codec and the Protocols, never a driver.
 VIRTUAL_CODECS = re.compile(r"^edge\.sensors\.([a-z0-9_]+_frames|interface)$")
+# A WSQ decoder in C may crash on hostile bytes, so it runs in a child that has nothing but a pipe.
+ISOLATED = {("contract.image_formats", "subprocess")}
 # The command line starts where a module has no importer; these are such starts.
 STARTS = {"__main__", "__init__", "env"}
 
@@ -147,7 +149,7 @@ def test_contract_does_no_input_or_output() -> None:
         for path in modules()
         if dotted(path).startswith("contract") and dotted(path) not in CHANNELS
         for name in imports(path)
-        if name.split(".")[0] in forbidden
+        if name.split(".")[0] in forbidden and (dotted(path), name) not in ISOLATED
     ]
     assert not found, "\n".join(found)
 
