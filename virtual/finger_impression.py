@@ -93,12 +93,12 @@ def _spoil(rng: np.random.Generator, touch: Touch) -> Touch:
     """A touch gone wrong: only the tip or a side, hardly any contact, or a wet finger that slides."""
     kind = int(rng.integers(3))
     if kind == 0:
-        share = float(rng.uniform(0.40, 0.60))
+        share = float(rng.uniform(0.55, 0.75))
         angle = float(rng.uniform(0, 2 * np.pi))
         off_x, off_y = 0.8 * (1 - share) * np.cos(angle), 0.8 * (1 - share) * np.sin(angle)
         half_x, half_y = touch.half_axes
         place = (touch.skin[0] + float(off_x) * half_x, touch.skin[1] + float(off_y) * half_y)
-        return replace(touch, skin=place, half_axes=(half_x * max(share, 0.55), half_y * share))
+        return replace(touch, skin=place, half_axes=(max(half_x * share, 68.0), max(half_y * share, 75.0)))
     if kind == 1:
         return replace(touch, pressure=float(rng.uniform(-1.0, -0.7)), moisture=float(rng.uniform(-2.0, -1.2)))
     smear = float(rng.uniform(9.0, 22.0))

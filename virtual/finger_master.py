@@ -25,11 +25,11 @@ from virtual.finger_pattern import (
 )
 
 GROWTH_STEP_PX: Final = 2
-GROWTH_PASSES: Final = 22
+GROWTH_PASSES: Final = 18
 _DIRECTIONS: Final = 48
 _RADIUS: Final = 6
 _PERIODS_PX: Final = np.arange(2.9, 7.3, 0.2, dtype=np.float32)
-_ALONG: Final = 0.62
+_ALONG: Final = 0.55
 _ACROSS: Final = 0.42
 
 

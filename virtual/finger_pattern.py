@@ -104,7 +104,7 @@ def draw_class(rng: np.random.Generator, position: FingerPosition) -> PatternCla
 
 def _point(rng: np.random.Generator, x: float, y: float, spread_px: float) -> SingularPoint:
     dx, dy = rng.normal(0.0, spread_px, 2)
-    bend = rng.normal(0.0, 0.10, 3)
+    bend = rng.normal(0.0, 0.13, 3)
     return SingularPoint(
         MASTER_CENTRE_PX[0] + x + float(dx),
         MASTER_CENTRE_PX[1] + y + float(dy),
@@ -155,7 +155,7 @@ def draw_pattern(rng: np.random.Generator, position: FingerPosition, *, mean_per
         pattern=pattern,
         cores=cores,
         deltas=deltas,
-        dome_rad=float(rng.uniform(0.55, 0.85)),
+        dome_rad=float(rng.uniform(0.45, 0.95)),
         arch_steepness=float(rng.uniform(0.7, 1.5)),
         arch_peak_y=MASTER_CENTRE_PX[1] + float(rng.uniform(-10.0, 50.0)),
         period_px=float(np.clip(mean_period_px * width * rng.normal(1.0, 0.03), 7.4, 11.5)),
@@ -198,7 +198,7 @@ def ridge_direction(pattern: FingerPattern, step_px: int) -> NDArray[np.float32]
         tip = 1.0 / (1.0 + np.exp((y - pattern.arch_peak_y) / 45.0))
         flank = np.sin(np.clip(across * 1.35, -1.0, 1.0) * np.pi)
         rise = pattern.arch_steepness * hump * flank * 0.8 + tip * 1.25 * across
-        return np.asarray(np.arctan(-rise) + 0.09 * drift, dtype=np.float32)
+        return np.asarray(np.arctan(-rise) + 0.13 * drift, dtype=np.float32)
     theta = np.zeros((height, width), np.float32)
     for core in pattern.cores:
         theta += 0.5 * _bent_angle(core, x, y)
@@ -207,7 +207,7 @@ def ridge_direction(pattern: FingerPattern, step_px: int) -> NDArray[np.float32]
     top = min(core.y for core in pattern.cores)
     above = 1.0 / (1.0 + np.exp((y - top - 20.0) / 50.0))
     theta -= pattern.dome_rad * np.tanh(across * 1.9) * above
-    return np.asarray(theta + 0.09 * drift, dtype=np.float32)
+    return np.asarray(theta + 0.13 * drift, dtype=np.float32)
 
 
 def ridge_period(pattern: FingerPattern, step_px: int) -> NDArray[np.float32]:
@@ -219,4 +219,4 @@ def ridge_period(pattern: FingerPattern, step_px: int) -> NDArray[np.float32]:
     from_centre = np.hypot(x - MASTER_CENTRE_PX[0], y - MASTER_CENTRE_PX[1])
     core = -0.06 * np.exp(-0.5 * (from_centre / 70.0) ** 2)
     base = 0.13 / (1.0 + np.exp(-(y - MASTER_CENTRE_PX[1] - 150.0) / 30.0))
-    return np.asarray(pattern.period_px * np.clip(1.0 + core + base + 0.055 * drift, 0.8, 1.35), dtype=np.float32)
+    return np.asarray(pattern.period_px * np.clip(1.0 + core + base + 0.07 * drift, 0.8, 1.35), dtype=np.float32)

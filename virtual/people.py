@@ -85,7 +85,7 @@ def _body(seed: int, index: int) -> Body:
     return Body(
         sex=sex,
         birth_date=born,
-        ridge_period_px=float(rng.normal(8.9 if sex is Sex.FEMALE else 9.3, 0.4)),
+        ridge_period_px=float(rng.normal(8.9 if sex is Sex.FEMALE else 9.3, 0.55)),
         moisture=float(rng.normal(0.15 - 0.7 * max(0.0, age - 0.4), 0.5)),
         roughness=float(np.clip(rng.beta(1.5, 5.0) + 0.35 * max(0.0, age - 0.4), 0.0, 1.0)),
         fingertip_size=float(rng.normal(0.95 if sex is Sex.FEMALE else 1.04, 0.05)),
