@@ -8,7 +8,7 @@ from contract.dispatch import JobAnswer, decode
 from contract.errors import RemoteError
 from contract.lifecycle import advance
 from contract.seal import open_sealed
-from hub import dispatches, register
+from hub import card_face, dispatches, register
 from hub.adjudication import Adjudication
 from hub.context import HubContext
 from hub.fleet import Fleet, Register
@@ -17,7 +17,7 @@ from hub.issuance import Issuance
 from hub.ledger import Ledger
 from hub.notices import Notices
 from hub.packets import PacketBook, UnitKeys
-from hub.personalisation import Personalisation
+from hub.personalisation import Personalisation, Renderer
 from hub.print_orders import PrintOrders
 from hub.proposals import Proposals
 from hub.records import Records
@@ -69,8 +69,8 @@ class Central:
         return len(packets) + len(captures) + self.personalisation.order_due()
 
 
-def assemble(context: HubContext) -> Central:
-    """Every part of the hub, on these surroundings."""
+def assemble(context: HubContext, render: Renderer = card_face.render) -> Central:
+    """Every part of the hub, on these surroundings. render: draws the faces of cards."""
     records = Records(context.clock, advance)
     packets = PacketBook(context, records)
     ledger = Ledger(context)
@@ -89,6 +89,6 @@ def assemble(context: HubContext) -> Central:
         adjudication=adjudication,
         intake=Intake(context, records, packets, issuance, adjudication),
         dedup=Dedup(context, records, adjudication),
-        personalisation=Personalisation(context, orders),
+        personalisation=Personalisation(context, orders, render),
         proposals=Proposals(context, records, packets),
     )

@@ -7,8 +7,12 @@ sent. Data come from the register as it stands, pictures and fingers from the ca
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
+import numpy as np
 import structlog
+from numpy.typing import NDArray
+from PIL import Image
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -23,6 +27,7 @@ from contract.packet import Biodata, EnrolmentBody
 from contract.sample import INDEX_FINGERS, FingerPosition, Modality
 from edge.matcher_lite import FingerTemplate, extract
 from hub import card_face, chip_pictures, register
+from hub.card_face import CardFaces
 from hub.context import HubContext
 from hub.packets import open_capture
 from hub.print_orders import OrderState, PrintOrders, desk_for, orders_of, station_for
@@ -46,12 +51,30 @@ class Recipe:
     serves_here: bool
 
 
+class Renderer(Protocol):
+    """Draws both faces of a card (hub.card_face.render)."""
+
+    def __call__(
+        self,
+        biodata: Biodata,
+        photo: NDArray[np.uint8],
+        signature: Image.Image,
+        *,
+        card_number: str,
+        issued_on: str,
+        capture_id: str,
+    ) -> CardFaces:
+        """Both faces as PNG."""
+        ...
+
+
 class Personalisation:
     """Makes orders for records that are ready. Blocking; one thread calls it."""
 
-    def __init__(self, context: HubContext, orders: PrintOrders) -> None:
+    def __init__(self, context: HubContext, orders: PrintOrders, render: Renderer = card_face.render) -> None:
         self._context = context
         self._orders = orders
+        self._render = render
 
     def order_due(self) -> int:
         """Make an order for every record that is PRINT_READY and has none; returns how many were made."""
@@ -117,7 +140,7 @@ class Personalisation:
         signed = sign_chip(
             chip, context.keys.issuer, card_number=card_number, capture_id=recipe.capture_id, issued_on=issued_on
         )
-        faces = card_face.render(
+        faces = self._render(
             recipe.biodata,
             photo,
             chip_pictures.signature(signature),

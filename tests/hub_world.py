@@ -44,11 +44,13 @@ from contract.sample import ALL_FINGERS, BOTH_EYES, INDEX_FINGERS, FingerPositio
 from contract.seal import RecipientKey, load_opening_key, load_recipient_key, load_signing_key, load_statement_key, seal
 from contract.transfer import CHUNK_BYTES_MAX, Offer, Receipt, chunk_count
 from hub.adjudication import Opinion
+from hub.card_face import CardFaces
 from hub.central import Central, assemble
 from hub.config import HubSettings
 from hub.context import HUB_KEY_ID, ISSUER_KEY_ID, HubContext, HubKeys
 from hub.fleet import Fleet, Register
 from hub.ingest import Ingest
+from hub.personalisation import Renderer
 from hub.schema.database import Database
 from hub.schema.tables import Case, PrintOrder, Record
 from hub.vault import Vault
@@ -321,7 +323,12 @@ def _migrated_sqlite() -> bytes:
         return path.read_bytes()
 
 
-def build_world(folder: Path, database: str) -> Iterator[World]:
+def plain_faces(*_args: object, **_names: object) -> CardFaces:
+    """Faces that show nothing, for tests that do not look at them."""
+    return CardFaces(b"front", b"back")
+
+
+def build_world(folder: Path, database: str, render: Renderer = plain_faces) -> Iterator[World]:
     """A hub on an empty database of this kind; closed when the generator ends."""
     clock = SetClock()
     if database == "postgresql":
@@ -333,7 +340,7 @@ def build_world(folder: Path, database: str) -> Iterator[World]:
     store = Database(url, durability="OFF")
     keys = hub_keys()
     context = HubContext(settings, store, Vault(keys.blob), keys, clock, random.Random(11).randbytes)
-    central = assemble(context)
+    central = assemble(context, render)
     ingest = Ingest(context.blob_dir, central.packets, central.units, keys.packet, keys.statement, clock)
     yield World(central, clock, ingest)
     store.close()

@@ -16,18 +16,22 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from contract import topics
+from contract.attestation import open_attestation
 from contract.checkpoint import verify_checkpoint
+from contract.chip_file import verify_chip
+from contract.chip_layout import chip_files
 from contract.dispatch import ConsignedCard, GalleryEntry, Notice, PrintJob, RegisterPage, Roster, SiteKey, decode
 from contract.dispatch import encode as encode_transfer
 from contract.errors import DeviceError, RemoteError
+from contract.image_formats import decode_image
 from contract.lifecycle import RecordEvent, RecordState
 from contract.seal import load_opening_key, load_public_key, load_statement_public_key, open_sealed, unlock
 from contract.transfer import Disposition, UnitState
-from hub import checkpoints, dispatches, outbox, presence
+from hub import card_face, checkpoints, dispatches, outbox, presence
 from hub.config import load_settings
 from hub.fleet import load_fleet, load_register
 from hub.packets import blob_path
-from hub.schema.tables import Outbox, Packet, Record, Template
+from hub.schema.tables import Outbox, Packet, PrintOrder, Record, Template
 from hub.search.dedup import Dedup
 from tests.hub_world import (
     DATABASES,
@@ -43,6 +47,7 @@ from tests.hub_world import (
     enrolment,
     handover,
     index_fingers,
+    job_of,
     make_card,
     private_key,
     private_pem,
@@ -121,6 +126,24 @@ def test_the_station_gets_one_job_at_a_time_and_the_desk_the_card_with_its_attes
     assert (card.nik, card.withdrawn, bool(card.attestation)) == (ANA.nik, False, True)
     world.send(HANDOVER, handover(UID, first, ANA.nik))
     assert decode(ConsignedCard, opened_by(HANDOVER, posted(world)[topic])).withdrawn
+
+
+def test_a_print_job_holds_both_faces_and_a_chip_that_the_issuer_signed(tmp_path: Path) -> None:
+    for world in build_world(tmp_path, "sqlite", card_face.render):
+        world.register(ANA)
+        capture_id = world.send(DESK, enrolment(ANA, index_fingers(1)))
+        job = job_of(world, capture_id)
+        for face in (job.front, job.back):
+            assert decode_image(face).shape == (card_face.HEIGHT_PX, card_face.WIDTH_PX)
+        chip = verify_chip(chip_files(job.chip_files), load_public_key(public_bytes("issuer", Encoding.PEM), "issuer"))
+        assert (chip.biodata, chip.card_number, chip.capture_id) == (ANA, job.card_number, capture_id)
+        assert [int(finger.position) for finger in chip.fingers] == [2, 7]
+        with world.central.context.database.reading() as session:
+            sealed = world.central.orders.attestation(session.get_one(PrintOrder, job.job_id))
+        page = open_attestation(sealed, chip.attestation_key, job.card_number)
+        assert page.biodata == ANA
+        with pytest.raises(RemoteError):
+            open_attestation(sealed, bytes(32), job.card_number)
 
 
 def test_a_tombstone_is_said_before_the_page_that_frees_the_nik(world: World) -> None:
