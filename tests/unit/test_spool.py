@@ -7,7 +7,6 @@ import sqlite3
 
 import pytest
 
-from contract import lifecycle
 from contract.channel_disk import Disk, SyncSite
 from contract.errors import DeviceError, RemoteError
 from contract.identifiers import pid_of
@@ -93,18 +92,18 @@ def test_nothing_is_deleted_before_a_receipt_that_frees(tmp_path, spool):
     assert not list((tmp_path / "spool" / "packets").iterdir())
 
 
-def test_the_spool_obeys_the_packet_s_lifecycle_and_nothing_more_lenient(spool, monkeypatch):
+def test_the_spool_obeys_the_packet_s_lifecycle(spool):
     pid = put(spool)
     with pytest.raises(IllegalTransition):
         spool.mark_asked_again(pid)
     spool.mark_sent(pid)
     assert spool.mark_asked_again(pid).state is PacketState.QUEUED
-    table = dict(lifecycle.PACKET)
-    del table[PacketState.QUEUED, lifecycle.PacketEvent.RECEIPT_FREES]
-    monkeypatch.setitem(lifecycle._TABLE_OF, PacketState, table)
-    with pytest.raises(IllegalTransition):
-        spool.accept_receipt(receipt(b"sealed"))
-    assert spool.find(pid).state is PacketState.QUEUED
+    spool.mark_sent(pid)
+    spool.accept_receipt(receipt(b"sealed", Disposition.STORED))
+    for event in (spool.mark_sent, spool.mark_asked_again):
+        with pytest.raises(IllegalTransition):
+            event(pid)
+    assert spool.find(pid).state is PacketState.RECEIPTED
 
 
 def test_a_quarantined_packet_frees_the_unit_because_the_hub_kept_the_bytes(spool):
