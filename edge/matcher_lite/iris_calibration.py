@@ -42,7 +42,7 @@ def calibrate(count: int = TEXTURES, seed: int = SEED) -> IrisCalibration:
     rng = np.random.default_rng(seed)
     probes, codes, masks = [], [], []
     for _ in range(count):
-        bits, trust = fine_bits(_texture(rng), _seen(rng))
+        bits, trust = fine_bits(random_texture(rng), random_lids(rng))
         turned, trusted = rotated_words(bits), rotated_words(trust)
         probes.append((turned, trusted))
         codes.append(turned[p.ROTATIONS])
@@ -72,7 +72,8 @@ def fit(scores: NDArray[np.float64]) -> IrisCalibration:
     return IrisCalibration(float(sigma), float(draws), len(scores), float(np.abs(found.fun).max()))
 
 
-def _texture(rng: np.random.Generator) -> FloatImage:
+def random_texture(rng: np.random.Generator) -> FloatImage:
+    """A texture (TEXTURE_ROWS, TEXTURE_COLUMNS) of fibres and grain."""
     shape = (p.TEXTURE_ROWS, p.TEXTURE_COLUMNS)
     fibres = cv2.GaussianBlur(rng.normal(size=shape).astype(np.float32), (0, 0), sigmaX=2.0, sigmaY=6.0)
     grain = cv2.GaussianBlur(rng.normal(size=shape).astype(np.float32), (0, 0), sigmaX=3.0, sigmaY=3.0)
@@ -80,7 +81,7 @@ def _texture(rng: np.random.Generator) -> FloatImage:
     return np.asarray(120.0 + 15.0 * mixed, dtype=np.float32)
 
 
-def _seen(rng: np.random.Generator) -> NDArray[np.bool_]:
+def random_lids(rng: np.random.Generator) -> NDArray[np.bool_]:
     """What two lids leave: an upper one around column 384 (twelve o'clock), a lower one around 128."""
     columns = np.arange(p.TEXTURE_COLUMNS)
     seen = np.ones((p.TEXTURE_ROWS, p.TEXTURE_COLUMNS), dtype=bool)

@@ -71,20 +71,23 @@ def best_rotation(
     """(agreement, joint bits, rotation) of the rotation of `codes` most like row `j` of the references.
 
     agreement: agreeing minus differing bits. Likeness is agreement·|agreement| / joint, which orders rotations as the
-    score does; products of integers decide, so that no rotation pays for a division. Rotations of fewer than
-    `joint_min` joint bits do not count; joint is 0 where none is left.
+    score does; products of integers decide, so that no rotation pays for a division, and without a branch, so that
+    the processor never waits for a guess. Rotations of fewer than `joint_min` joint bits do not count; joint is 0
+    where none is left.
     """
-    best_square, best_joint, best_agreement, best_k = 0, 0, 0, 0
+    best_square, best_joint, best_packed, best_k = -(1 << 40), 1, 0, 0
     for k in range(codes.shape[0]):
         packed: int = _joint_and_differing(codes, masks, k, references, reference_masks, j)
         joint = packed >> 20
-        if joint < joint_min:
-            continue
         agreement = joint - 2 * (packed & (_SHIFT - 1))
         square = agreement * abs(agreement)
-        if best_joint == 0 or square * best_joint > best_square * joint:
-            best_square, best_joint, best_agreement, best_k = square, joint, agreement, k
-    return best_agreement, best_joint, best_k
+        better = (square * best_joint > best_square * joint) & (joint >= joint_min)
+        best_square = square if better else best_square
+        best_joint = joint if better else best_joint
+        best_packed = packed if better else best_packed
+        best_k = k if better else best_k
+    joint = best_packed >> 20
+    return joint - 2 * (best_packed & (_SHIFT - 1)), joint, best_k
 
 
 @numba.njit(cache=True, nogil=True)
@@ -111,19 +114,25 @@ def score_likely(
     """
     out = np.zeros(len(references), dtype=np.float32)
     rotations = codes.shape[0]
-    first = (rotations // 2) % p.PREFILTER_STEP if rotations > 2 * p.PREFILTER_STEP else 0
     step = p.PREFILTER_STEP if rotations > 2 * p.PREFILTER_STEP else 1
+    first = (rotations // 2) % step
+    coarse_codes, coarse_masks = codes[first::step].copy(), masks[first::step].copy()
+    z_square = int(z_min * z_min)
     for j in range(len(references)):
-        likely = False
-        for k in range(first, rotations, step):
-            packed: int = _joint_and_differing(codes, masks, k, references, reference_masks, j)
-            joint = packed >> 20
-            agreement = joint - 2 * (packed & (_SHIFT - 1))
-            if agreement > 0 and agreement * agreement >= z_min * z_min * joint:
-                likely = True
-                break
-        if likely:
+        if _is_likely(coarse_codes, coarse_masks, references, reference_masks, j, z_square):
             agreement, joint, _ = best_rotation(codes, masks, references, reference_masks, j, joint_min)
             if joint > 0:
                 out[j] = 0.5 * agreement / np.sqrt(joint * p.JOINT_BITS_TYPICAL)
     return out
+
+
+@numba.njit(cache=True, nogil=True)
+def _is_likely(codes: Words, masks: Words, references: Words, reference_masks: Words, j: int, z_square: int) -> bool:
+    """Whether any rotation agrees with row `j` by √z_square roots of the joint bits; all are looked at, branch-free."""
+    likely = 0
+    for k in range(codes.shape[0]):
+        packed: int = _joint_and_differing(codes, masks, k, references, reference_masks, j)
+        joint = packed >> 20
+        agreement = max(joint - 2 * (packed & (_SHIFT - 1)), 0)
+        likely |= int(agreement * agreement > z_square * joint)
+    return likely > 0
