@@ -20,6 +20,7 @@ from edge.capture_state import Capture, Services
 from edge.eligibility import OPERATOR_ROLE, Refusal, check_eligibility, check_operator
 from edge.officer import identify_officer, sign_off
 from edge.procedure import Action, Fields, Procedure, Refused, Row
+from edge.prompts import RETRY_EYES, RETRY_FINGER, RETRY_PEN, RETRY_PHOTO
 
 Enrolment = Procedure[Capture]
 LAST_BEFORE_SEAL = "sign_off"
@@ -66,7 +67,11 @@ def refusal_body(capture: Capture, *, appealed: bool) -> RefusalBody:
 
 async def operator_signs_off(capture: Capture, fields: Fields) -> str:
     """The operator's finger, then the operator's signature over the digest of everything captured."""
-    match = await identify_officer(capture.services, capture.operator, fields)
+    services = capture.services
+    officer = check_operator(services.register, capture.operator.operator, OPERATOR_ROLE, services.clock.wall_ms())
+    if isinstance(officer, Refusal):
+        raise Refused(officer)  # revoked, or the lease ran out, since the session began (M67)
+    match = await identify_officer(services, officer, fields)
     body = capture.completed_body()
     signed = sign_off(match, body.digest())
     capture.body = body.model_copy(update={"signoff": signed})
@@ -110,8 +115,9 @@ ENROLMENT: Mapping[str, Row[Capture]] = {
         "Foto",
         "Photo",
         {"capture": Action(steps.take_photo), "force": Action(steps.force_photo, lambda c: c.may_force)},
+        retry_id=RETRY_PHOTO,
     ),
-    "signature": Row("Tanda tangan", "Signature", {"capture": Action(steps.take_signature)}),
+    "signature": Row("Tanda tangan", "Signature", {"capture": Action(steps.take_signature)}, retry_id=RETRY_PEN),
     "fingers": Row(
         "Sidik jari",
         "Fingerprints",
@@ -120,18 +126,21 @@ ENROLMENT: Mapping[str, Row[Capture]] = {
             "force": Action(steps.force_finger, lambda c: c.may_force),
             "except": Action(steps.except_finger, _has_exceptable_finger),
         },
+        retry_id=RETRY_FINGER,
     ),
     "exception_photo": Row(
         "Foto pengecualian",
         "Photo of the exception",
         {"capture": Action(steps.take_exception_photo), "withdraw": Action(steps.withdraw_exception)},
         shown=False,
+        retry_id=RETRY_PHOTO,
     ),
     "second_officer": Row(
         "Petugas kedua",
         "Second officer",
         {"capture": Action(steps.confirm_exception), "withdraw": Action(steps.withdraw_exception)},
         shown=False,
+        retry_id=RETRY_FINGER,
     ),
     "irises": Row(
         "Iris mata",
@@ -141,6 +150,7 @@ ENROLMENT: Mapping[str, Row[Capture]] = {
             "force": Action(steps.force_iris, lambda c: c.may_force),
             "except": Action(steps.except_iris),
         },
+        retry_id=RETRY_EYES,
     ),
     "search": Row(
         "Pemeriksaan", "Check", {"retry": Action(search_site)}, on_arrival=search_site, shown=False, critical=True
@@ -152,9 +162,10 @@ ENROLMENT: Mapping[str, Row[Capture]] = {
             "capture": Action(steps.check_finger),
             "recapture": Action(steps.recapture_finger, lambda c: c.retries_used),
         },
+        retry_id=RETRY_FINGER,
     ),
-    "attest": Row("Pernyataan", "Statement", {"agree": Action(steps.agree)}),
-    "sign_off": Row("Pengesahan", "Sign-off", {"capture": Action(operator_signs_off)}),
+    "attest": Row("Pernyataan", "Statement", {"agree": Action(steps.agree)}, retry_id=RETRY_PEN),
+    "sign_off": Row("Pengesahan", "Sign-off", {"capture": Action(operator_signs_off)}, retry_id=RETRY_FINGER),
     "seal": Row(
         "Penyimpanan",
         "Saving",

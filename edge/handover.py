@@ -24,7 +24,7 @@ from edge.eligibility import OPERATOR_ROLE, Refusal, check_operator
 from edge.officer import identify_officer
 from edge.ports import ChipContent, ChipDesk, Kept
 from edge.procedure import Action, Fields, Procedure, Refused, Retry, Row
-from edge.prompts import NOT_THE_SAME, OTHER_CARD
+from edge.prompts import NOT_THE_SAME, OTHER_CARD, RETRY_CARD, RETRY_FINGER, RETRY_PEN
 from edge.register import CardOutcome
 
 SECTION_HEAD_ROLE = "section-head"
@@ -57,6 +57,11 @@ class Handover:
     receipt: Receipt | None = None
 
     @property
+    def policy(self) -> Literal["either", "both"]:
+        """One index or both: the stricter of what the card and what this desk asks for (M43)."""
+        return "both" if "both" in (self.card.policy, self.services.policy.handover_policy) else "either"
+
+    @property
     def indexes(self) -> tuple[FingerPosition, ...]:
         """The index fingers that the chip holds, right first (M43)."""
         templates = self.chip.templates if self.chip else {}
@@ -77,7 +82,7 @@ class Handover:
     @property
     def is_verified(self) -> bool:
         """Whether the policy is met. A chip with one usable finger cannot be asked for two."""
-        if self.card.policy == "both" and self.fallback == "none":
+        if self.policy == "both" and self.fallback == "none":
             return bool(self.matched) and set(self.matched) >= set(self.indexes)
         return bool(self.matched)
 
@@ -105,7 +110,7 @@ class Handover:
             nik=self.card.nik,
             card_uid=self.card.card_uid,
             berhasil=berhasil,
-            policy=self.card.policy,
+            policy=self.policy,
             verification=tuple(self.verification),
             fallback=self.fallback,
             dispute=self.dispute,
@@ -176,7 +181,7 @@ async def match_finger(handover: Handover, _fields: Fields) -> str:
         raise Retry(NOT_THE_SAME)
     handover.given_up.append(finger)
     handover.attempts = 0
-    both_needed = handover.card.policy == "both" and handover.fallback == "none"
+    both_needed = handover.policy == "both" and handover.fallback == "none"
     if both_needed or handover.asked is None:
         return "result_gagal"
     raise Retry(NOT_THE_SAME)
@@ -242,7 +247,7 @@ async def finish(_handover: Handover, _fields: Fields) -> str:
 
 HANDOVER: Mapping[str, Row[Handover]] = {
     "old_card": Row("KTP lama", "Old card", {"old_card": Action(record_old_card)}),
-    "card": Row("Kartu baru", "New card", {"read": Action(read_card)}),
+    "card": Row("Kartu baru", "New card", {"read": Action(read_card)}, retry_id=RETRY_CARD),
     "data": Row("Periksa data", "Check the data", {"confirm": Action(confirm_data), "dispute": Action(dispute_data)}),
     "verify": Row(
         "Cocokkan jari",
@@ -253,8 +258,9 @@ HANDOVER: Mapping[str, Row[Handover]] = {
             "section_head": Action(section_head_decides, lambda h: h.has_no_finger),
             "give_up": Action(give_up),
         },
+        retry_id=RETRY_FINGER,
     ),
-    "receipt": Row("Tanda terima", "Receipt", {"sign": Action(sign_receipt)}),
+    "receipt": Row("Tanda terima", "Receipt", {"sign": Action(sign_receipt)}, retry_id=RETRY_PEN),
     "result_berhasil": Row(
         "Simpan", "Save", {"retry": Action(keep_berhasil)}, on_arrival=keep_berhasil, critical=True, shown=False
     ),

@@ -50,7 +50,8 @@ class Row(Generic[C]):
     """One step: its title on the screen, its actions, and what runs by itself on arrival.
 
     ends: the outcome stands, only closing follows; critical: while it is busy there is no way back;
-    shown: whether the step stands in the progress line.
+    shown: whether the step stands in the progress line; retry_id: what a person reads in Indonesian when a device
+    asks for another try (its own words are English).
     """
 
     title_id: str
@@ -60,6 +61,7 @@ class Row(Generic[C]):
     ends: bool = False
     critical: bool = False
     shown: bool = True
+    retry_id: str = "Silakan coba sekali lagi."
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +189,7 @@ class Procedure(Generic[C]):
         except Retry as retry:
             self.advice = retry.advice
         except CaptureRetry as retry:
-            self.advice = Advice(retry.next_step, retry.message)
+            self.advice = Advice(self.table[self.step].retry_id, str(retry))
         except RekamError as error:
             self.problem = error.diagnostics()
             log.warning("step failed", step=self.step, error=type(error).__name__, message=error.message)

@@ -48,6 +48,12 @@ OTHER_CARD = Advice(
     "The card on the reader is not this resident's. Place the right card.",
 )
 
+RETRY_FINGER = "Jari belum terbaca. Letakkan jari yang diminta di tengah kaca dan tahan."
+RETRY_PHOTO = "Foto belum terambil. Lihat ke kamera dan coba lagi."
+RETRY_PEN = "Tanda tangan belum terbaca. Tanda tangani pada papan sampai selesai."
+RETRY_EYES = "Mata belum terbaca. Buka mata lebar-lebar dan lihat ke lampu."
+RETRY_CARD = "Kartu belum terbaca. Letakkan kartu pada pembaca dan biarkan sampai selesai."
+
 # step: (Indonesian, English); {finger}, {eye} and {who} are filled in.
 PROMPTS: dict[str, tuple[str, str]] = {
     "biodata": (

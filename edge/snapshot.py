@@ -162,7 +162,7 @@ def handover_snapshot(procedure: Procedure[Handover]) -> Snapshot:
             "card_uid": handover.card.card_uid,
             "card_number": handover.card.card_number,
             "old_card_due": handover.card.old_card_due,
-            "policy": handover.card.policy,
+            "policy": handover.policy,
             "chip_fingers": [int(finger) for finger in chip.templates] if chip else [],
             "portrait": "/api/handover/portrait.jpg" if chip else "",
             "attested": handover.attested.model_dump() if handover.attested else None,

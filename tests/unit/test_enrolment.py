@@ -10,6 +10,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from contract.dispatch import Roster
 from contract.errors import DeviceError, TransientError
 from contract.lifecycle import RecordState
 from contract.packet import EnrolmentBody, PacketKind, RefusalBody
@@ -231,6 +232,7 @@ async def test_a_missing_finger_needs_a_reason_a_photo_and_a_second_officer(benc
     bench.sensors.missing.add(FingerPosition.RIGHT_THUMB)
     await do(session, "capture")
     assert session.advice is not None and session.context.gate.attempts == 0
+    assert session.advice.text_id.startswith("Jari belum terbaca") and "No finger came" in session.advice.text_en
     await do(session, "except", reason=" ")
     assert session.problem is not None and session.step == "fingers"
     assert await do(session, "except", reason="amputated") == "exception_photo"
@@ -294,6 +296,15 @@ async def test_only_the_operators_own_finger_signs_off(bench: Bench) -> None:
         assert bench.keeper.kept == []
     bench.sensors.person = OPERATOR
     assert await do(session, "capture", position="7") == "saved"
+
+
+async def test_an_operator_revoked_during_the_session_cannot_sign_off(bench: Bench) -> None:
+    session = await begin(bench)
+    await walk(bench, session, until="sign_off")
+    bench.register.take_roster(Roster(version=2, operators=()))
+    bench.sensors.person = OPERATOR
+    assert await do(session, "capture") == "sign_off"
+    assert session.problem is not None and bench.keeper.kept == []
 
 
 async def test_an_empty_pad_is_no_signature(bench: Bench) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 
 from contract.errors import CaptureRetry, DeviceError, RemoteError
 from contract.packet import HandoverBody, PacketKind
+from edge.config import PolicyTable
 from edge.eligibility import Refusal
 from edge.enrolment import ENROLMENT
 from edge.handover import HANDOVER, Handover, start_handover
@@ -145,6 +147,15 @@ async def test_policy_both_needs_both(bench: Bench, desk: FakeDesk) -> None:
     for _ in range(2):
         assert await do(handover, "capture") == "verify"
     assert await do(handover, "capture") == "gagal"
+
+
+async def test_the_desk_may_ask_for_both_where_the_card_does_not(bench: Bench, desk: FakeDesk) -> None:
+    bench.services = replace(bench.services, policy=PolicyTable(handover_policy="both"))
+    handover = await at_verify(bench, desk)
+    assert await do(handover, "capture") == "verify"
+    assert await do(handover, "capture") == "receipt"
+    await do(handover, "sign")
+    assert result(bench).policy == "both"
 
 
 async def test_without_index_on_the_chip_another_finger_of_the_chip_serves(bench: Bench) -> None:
