@@ -5,14 +5,15 @@ Units time their own steps; what the centre does is read from the record's histo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from contract.lifecycle import RecordState
-from contract.packet import StepClock
+from contract.packet import PacketKind, StepClock
 from hub import history
 from hub.config import DeadlinesSection
 from hub.schema.tables import ClockStep, Record, RecordHistory
@@ -22,51 +23,72 @@ MINUTE_MS = 60_000
 _R = RecordState
 
 
+class Part(StrEnum):
+    """Which report a step's clock came in with."""
+
+    ENROLMENT = "enrolment"
+    STATION = "station"
+    HANDOVER = "handover"
+
+
 @dataclass(frozen=True, slots=True)
-class Standard:
-    """One line of the standards: from the first entry into one of `start` to the first into `end`."""
+class DeskStandard:
+    """A line of the standards that people at a unit can keep: the time of these steps of one kind of report."""
 
     name: str
-    label_id: str
+    kind: PacketKind
+    steps: frozenset[str]
+    limit_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class CentreStandard:
+    """A line of the standards between two states: from the first entry into `start` to the first into `end`."""
+
+    name: str
     start: RecordState
     end: RecordState
     limit_ms: int
 
 
-STANDARDS = (
-    Standard(
-        "search-and-notice",
-        "Pencarian 1:N dan pemberitahuan",
-        _R.RECEIVED_AT_CENTRAL,
-        _R.PRINT_READY_RECORD,
-        24 * HOUR_MS,
+DESK_STANDARDS = (
+    DeskStandard("papers", PacketKind.ENROLMENT, frozenset({"biodata"}), 2 * MINUTE_MS),
+    DeskStandard(
+        "capture to sent",
+        PacketKind.ENROLMENT,
+        frozenset(
+            {"photo", "signature", "fingers", "irises", "search", "verify", "attest", "sign_off", "seal"}
+            | {"exception_photo", "second_officer"}
+        ),
+        4 * MINUTE_MS,
     ),
-    Standard("print", "Pencetakan kartu", _R.CARD_SHIPPED, _R.CARD_PRINTED, 24 * HOUR_MS),
-    Standard("whole", "Seluruhnya", _R.BIO_CAPTURED, _R.CARD_ISSUED, 24 * HOUR_MS),
+    DeskStandard(
+        "encode and print",
+        PacketKind.PERSONALISATION,
+        frozenset({"encode", "preview", "printing", "turn"}),
+        4 * MINUTE_MS,
+    ),
+    DeskStandard("verification", PacketKind.HANDOVER, frozenset({"card", "data", "verify"}), 2 * MINUTE_MS),
+    DeskStandard(
+        "archive and handover",
+        PacketKind.HANDOVER,
+        frozenset({"old_card", "receipt", "result_berhasil", "result_gagal"}),
+        1 * MINUTE_MS,
+    ),
 )
-STEP_LIMITS_MS = {
-    "papers": 2 * MINUTE_MS,
-    "capture": 4 * MINUTE_MS,
-    "encode": 4 * MINUTE_MS,
-    "print": 4 * MINUTE_MS,
-    "verify": 2 * MINUTE_MS,
-    "handover": 1 * MINUTE_MS,
-}
+CENTRE_STANDARDS = (
+    CentreStandard("1:N and notice", _R.RECEIVED_AT_CENTRAL, _R.PRINT_READY_RECORD, 24 * HOUR_MS),
+    CentreStandard("the whole", _R.BIO_CAPTURED, _R.CARD_ISSUED, 24 * HOUR_MS),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Lap:
-    """A measured clock. limit_ms: 0 where the standards name none."""
+    """A clock as measured. name: of the standard, or of a step that no standard names (limit_ms 0 then)."""
 
     name: str
-    started_ms: int
-    ended_ms: int
+    duration_ms: int
     limit_ms: int
-
-    @property
-    def duration_ms(self) -> int:
-        """How long it took."""
-        return max(0, self.ended_ms - self.started_ms)
 
     @property
     def within(self) -> bool:
@@ -84,7 +106,7 @@ class Stall:
     limit_ms: int
 
 
-def keep(session: Session, source: str, capture_id: str, steps: Sequence[StepClock]) -> None:
+def keep(session: Session, source: str, kind: PacketKind, capture_id: str, steps: Sequence[StepClock]) -> None:
     """Keep a report's timed steps; the same report twice changes nothing."""
     for step in steps:
         session.merge(
@@ -93,6 +115,7 @@ def keep(session: Session, source: str, capture_id: str, steps: Sequence[StepClo
                 step=step.step,
                 started_ms=step.started_ms,
                 ended_ms=step.ended_ms,
+                kind=kind,
                 capture_id=capture_id,
             )
         )
@@ -100,22 +123,30 @@ def keep(session: Session, source: str, capture_id: str, steps: Sequence[StepClo
 
 
 def laps_of(session: Session, capture_id: str) -> list[Lap]:
-    """A capture's clocks: the units' steps in order, then the centre's lines that have both ends."""
-    query = select(ClockStep).where(ClockStep.capture_id == capture_id).order_by(ClockStep.started_ms)
-    laps = [
-        Lap(row.step, row.started_ms, row.ended_ms, STEP_LIMITS_MS.get(row.step, 0)) for row in session.scalars(query)
-    ]
+    """A capture's clocks in the procedure's order: desk lines, centre lines, then steps that no line names."""
+    rows = list(
+        session.scalars(select(ClockStep).where(ClockStep.capture_id == capture_id).order_by(ClockStep.started_ms))
+    )
+    laps, named = [], set()
+    for line in DESK_STANDARDS:
+        found = [row for row in rows if row.kind == line.kind and row.step in line.steps]
+        named.update(found)
+        if found:
+            laps.append(Lap(line.name, sum(_duration_ms(row) for row in found), line.limit_ms))
     first: dict[str, int] = {}
     for link in history.way_of(session, RecordHistory, capture_id):
         first.setdefault(link.to_state, link.at_ms)
-    if laps and _R.BIO_CAPTURED in first:
-        first[_R.BIO_CAPTURED] = min(first[_R.BIO_CAPTURED], laps[0].started_ms)
-    laps += [
-        Lap(line.name, first[line.start], first[line.end], line.limit_ms)
-        for line in STANDARDS
-        if line.start in first and line.end in first
-    ]
-    return laps
+    # The hub hears of a capture when it arrives; the unit's own first step says when it began.
+    if rows and _R.BIO_CAPTURED in first:
+        first[_R.BIO_CAPTURED] = min(first[_R.BIO_CAPTURED], rows[0].started_ms)
+    for span in CENTRE_STANDARDS:
+        if span.start in first and span.end in first:
+            laps.append(Lap(span.name, max(0, first[span.end] - first[span.start]), span.limit_ms))
+    return laps + [Lap(f"{row.kind}: {row.step}", _duration_ms(row), 0) for row in rows if row not in named]
+
+
+def _duration_ms(row: ClockStep) -> int:
+    return max(0, row.ended_ms - row.started_ms)
 
 
 def stalls(session: Session, deadlines: DeadlinesSection, now_ms: int) -> list[Stall]:

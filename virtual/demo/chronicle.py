@@ -42,7 +42,7 @@ class Picture:
 
 @dataclass(slots=True)
 class ResidentStory:
-    """One resident's way. history: the hub's rows (state, event, time); clocks: {step: seconds} as measured."""
+    """One resident's way. history: the hub's rows (state, event, time); clocks: the hub's laps (hub.clocks.Lap)."""
 
     key: str
     title: str
@@ -52,7 +52,7 @@ class ResidentStory:
     capture_id: str = ""
     outcome: str = ""
     history: list[Mapping[str, Any]] = field(default_factory=list)
-    clocks: dict[str, float] = field(default_factory=dict)
+    clocks: list[Mapping[str, Any]] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
     faces: list[Picture] = field(default_factory=list)
     packet_bytes: int = 0

@@ -28,7 +28,7 @@ async def gather_pictures(theatre: Theatre, chronicle: Chronicle) -> None:
         record = await theatre.hub.record(story.capture_id)
         if record is not None:
             story.history += _way(record)
-            story.clocks |= {lap["name"]: lap["duration_ms"] / 1000 for lap in record["clocks"] if lap["duration_ms"]}
+            story.clocks += record["clocks"]
 
 
 def _way(record: dict[str, Any]) -> list[dict[str, Any]]:

@@ -15,16 +15,6 @@ from edge.matcher_lite import FingerTemplate
 from virtual.demo.chronicle import Chronicle, Pixels
 from virtual.demo.state_picture import Way, svg
 
-# Mutu baku of the procedure (M65), in seconds, by the step's name in the report.
-CLOCK_LIMITS_S = {
-    "papers": 120.0,
-    "capture to sent": 240.0,
-    "1:N and notice": 86400.0,
-    "encode and print": 240.0,
-    "verification": 120.0,
-    "archive and handover": 60.0,
-}
-
 
 def write_report(chronicle: Chronicle, path: Path, *, seconds: float, fingers: str) -> None:
     """Write the report to `path`. fingers: where the index fingers came from, in words."""
@@ -43,7 +33,6 @@ def write_report(chronicle: Chronicle, path: Path, *, seconds: float, fingers: s
         fingers=fingers,
         diagram=svg(ways),
         ways=ways,
-        limits=CLOCK_LIMITS_S,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")

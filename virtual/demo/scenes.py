@@ -196,7 +196,6 @@ class Scenes:
         story.outcome = "Somebody else came for this card: gagal. The card is retained, the record stays CARD_PRINTED."
 
     async def _capture(self, resident: Resident) -> Snapshot:
-        started = monotonic()
         snapshot = await self._player(resident).run()
         if snapshot["step"] != "saved":
             self._chronicle.check(
@@ -204,7 +203,6 @@ class Scenes:
             )
         story = self._story(resident.key)
         story.capture_id = str(snapshot["result"]["capture_id"])
-        story.clocks["capture to sent"] = monotonic() - started
         self._chronicle.tell(
             resident.unit, f"{resident.title} captured, verified, signed, signed off: {story.capture_id}"
         )
@@ -220,7 +218,6 @@ class Scenes:
         story = self._story(resident.key)
         story.packet_bytes = story.packet_bytes or int(row["length"])
         story.sealed_to_receipt_s = max(0, int(row["receipted_ms"]) - int(row["kept_ms"])) / 1000
-        story.clocks["capture to sent"] += monotonic() - started
         self._chronicle.check(
             f"{resident.title}: the hub's signed receipt frees the unit",
             row["state"] in FREED,
@@ -230,11 +227,9 @@ class Scenes:
         self._theatre.stage.leave(resident.unit)
 
     async def _come(self, comer: Resident, nik: str, card_uid: str, old_card: str) -> Snapshot:
-        started = monotonic()
         operator = self._theatre.cast.staff["op-handover"]
         unit = self._theatre.units[HANDOVER]
         snapshot = await Handover(unit, self._theatre.stage, comer, nik, operator).run(card_uid, old_card)
-        self._story(comer.key).clocks["archive and handover"] = monotonic() - started
         self._chronicle.tell(HANDOVER, f"{comer.title} comes for card {card_uid}: {snapshot['step']}")
         return snapshot
 

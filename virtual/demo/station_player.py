@@ -40,7 +40,7 @@ class Station:
         await self._wait_for_job(resident)
         slot = self._theatre.slots[STATION]
         uid = slot.insert()
-        started, printed_before = monotonic(), len(self._theatre.printer.printed())
+        printed_before = len(self._theatre.printer.printed())
         try:
             snapshot = await self._do("start", "op-station", nik=resident.nik)
             for _ in range(STEPS_MAX):
@@ -58,7 +58,6 @@ class Station:
                 raise stuck(STATION, snapshot)
         finally:
             slot.remove()
-        story.clocks["encode and print"] = monotonic() - started
         for side, path in zip(("front", "back"), self._theatre.printer.printed()[printed_before:], strict=False):
             pixels = np.asarray(cv2.imread(str(path), cv2.IMREAD_COLOR), np.uint8)
             story.faces.append(Picture(side, encode_png(np.ascontiguousarray(pixels[:, :, ::-1]))))
