@@ -32,6 +32,7 @@ from edge.comparison_worker import ComparisonWorker
 from edge.config import UnitConfig
 from edge.desk import Desk, Reports
 from edge.device_bench import DeviceBench
+from edge.diary import Diary
 from edge.downlink import Downlink
 from edge.keys import UnitKeys, load_keys
 from edge.links import check_links
@@ -134,6 +135,7 @@ class Agent:
             Reports(status.snapshot, lambda: self._links(channel, uplink), lambda name: status.capture(name, keeper)),
             chip_desk=_chip_desk(config, keys, bench),
             station=station,
+            diary=Diary(store, clock),
         )
         parts.push_async_callback(desk.leave)
         await self._serve(desk, channel, uplink, presence)

@@ -10,17 +10,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import structlog
+
 from contract.errors import RekamError
 from contract.sample import Modality
 from contract.transfer import Receipt
 from edge.capture_state import Capture, Services
 from edge.config import UnitTable
+from edge.diary import Diary
 from edge.eligibility import Eligibility, Refusal, check_eligibility
 from edge.enrolment import start_enrolment
 from edge.handover import Handover, start_handover
 from edge.ports import ChipDesk
 from edge.procedure import Fields, Procedure, Refused
 from edge.snapshot import Snapshot, handover_snapshot, session_snapshot
+
+log = structlog.get_logger("edge.desk")
 
 CAPTURE_ROLES = frozenset({"kiosk", "desk", "mobile"})
 HANDOVER_ROLES = frozenset({"handover", "desk", "mobile"})
@@ -71,12 +76,16 @@ class Desk:
         *,
         chip_desk: ChipDesk | None = None,
         station: Station | None = None,
+        diary: Diary | None = None,
     ) -> None:
         self.unit = unit
         self.services = services
         self.reports = reports
         self.chip_desk = chip_desk
         self.station = station
+        self.diary = diary
+        self._writing: set[asyncio.Task[None]] = set()
+        self._diary_turn = asyncio.Lock()
         self._session: Procedure[Capture] | None = None
         self._handover: Procedure[Handover] | None = None
         self._starting = asyncio.Lock()
@@ -104,8 +113,14 @@ class Desk:
             raise Refused(Refusal.NOT_THIS_ROLE)
         async with self._starting:
             self._free()
-            self._session = await start_enrolment(self.services, nik, operator, papers)
-        return session_snapshot(self._session)
+            try:
+                procedure = await start_enrolment(self.services, nik, operator, papers)
+            except Refused as refused:
+                self._note("enrolment", refused.refusal.value, nik, operator)
+                raise
+            self._follow(procedure, "enrolment", nik, operator, procedure.context.capture_id)
+            self._session = procedure
+        return session_snapshot(procedure)
 
     def session(self) -> Procedure[Capture]:
         """The open capture. Raises Refused."""
@@ -126,8 +141,14 @@ class Desk:
             raise Refused(Refusal.NOT_THIS_ROLE)
         async with self._starting:
             self._free()
-            self._handover = start_handover(self.services, self.chip_desk, operator, nik=nik, card_uid=card_uid)
-        return handover_snapshot(self._handover)
+            try:
+                procedure = start_handover(self.services, self.chip_desk, operator, nik=nik, card_uid=card_uid)
+            except Refused as refused:
+                self._note("handover", refused.refusal.value, nik, operator)
+                raise
+            self._follow(procedure, "handover", procedure.context.card.nik, operator, procedure.context.handover_id)
+            self._handover = procedure
+        return handover_snapshot(procedure)
 
     def handover(self) -> Procedure[Handover]:
         """The open handover. Raises Refused."""
@@ -171,6 +192,25 @@ class Desk:
                     continue
             if procedure is not None:
                 procedure.context.forget()
+        await asyncio.gather(*self._writing)
+
+    def _follow(self, procedure: Procedure[Any], work: str, nik: str, operator: str, session_id: str) -> None:
+        """Write the start and every further step of this work into the diary (M10)."""
+        procedure.on_step = lambda step: self._note(work, step, nik, operator, session_id)
+        self._note(work, procedure.step, nik, operator, session_id)
+
+    def _note(self, work: str, step: str, nik: str, operator: str, session_id: str = "") -> None:
+        if self.diary is not None:
+            task = asyncio.create_task(self._write(self.diary, work, step, nik, operator, session_id))
+            self._writing.add(task)
+            task.add_done_callback(self._writing.discard)
+
+    async def _write(self, diary: Diary, *fields: str) -> None:
+        try:
+            async with self._diary_turn:
+                await asyncio.to_thread(diary.note, *fields)
+        except RekamError as error:
+            log.warning("diary line not written", **error.diagnostics())
 
     def _free(self) -> None:
         """Make room for new work. Raises Refused while a person is being served."""

@@ -100,6 +100,7 @@ class Procedure(Generic[C]):
         self.advice: Advice | None = None
         self.problem: dict[str, str] | None = None
         self.clocks: list[StepClock] = []
+        self.on_step: Callable[[str], None] = lambda _step: None
         self._clock = clock
         self._cancel_devices = cancel_devices
         self._forget = forget
@@ -214,6 +215,7 @@ class Procedure(Generic[C]):
         self._entered_wall_ms, self._entered_ms = self._clock.wall_ms(), self._clock.monotonic_ms()
         self.advice, self.problem = None, None
         self.touch()
+        self.on_step(following)
         return self.table[following].on_arrival
 
     def _reading(self) -> StepClock:

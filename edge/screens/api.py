@@ -80,6 +80,12 @@ def _add_reports(api: APIRouter, desk: Desk) -> None:
     async def links() -> Any:
         return await desk.reports.links()
 
+    @api.get("/diary")
+    async def diary(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> list[dict[str, Any]]:
+        if desk.diary is None:
+            return []
+        return [entry.model_dump() for entry in await asyncio.to_thread(desk.diary.latest, limit)]
+
     @api.get("/captures/{capture_id}")
     async def capture(capture_id: str) -> Mapping[str, Any]:
         found = await asyncio.to_thread(desk.reports.capture, capture_id)

@@ -13,6 +13,7 @@ import pytest
 
 from edge.config import UnitTable
 from edge.desk import Desk, Reports
+from edge.diary import Diary
 from edge.screens.app import PAPERS, make_app
 from edge.screens.guard import COOKIE, make_token
 from edge.screens.hands import hands
@@ -156,6 +157,22 @@ async def test_a_handover_can_be_driven_by_a_program(client: httpx.AsyncClient) 
         found = (await client.post(f"/api/handover/{action}?wait_s=5", json=fields)).json()
     assert found["step"] == "berhasil" and found["result"]["outcome"] == "berhasil"
     assert (await client.get("/api/consignments")).json() == []
+
+
+async def test_the_diary_has_every_application_and_step_and_no_sample(bench: Bench) -> None:
+    desk = make_desk(bench)
+    desk.diary = Diary(bench.store, bench.clock)
+    async with client_of(desk) as program:
+        program.headers.update(HEADERS)
+        await program.post("/api/session", json=SESSION | {"papers": []})
+        await program.post("/api/session", json=SESSION)
+        await program.post("/api/session/confirm?wait_s=5")
+        await program.post("/api/session/cancel")
+        await desk.leave()
+        lines = (await program.get("/api/diary")).json()
+    assert [line["step"] for line in reversed(lines)] == ["PAPERS_MISSING", "biodata", "photo", "cancelled"]
+    assert {(line["nik"], line["operator"], line["work"]) for line in lines} == {(NIK, OPERATOR, "enrolment")}
+    assert Diary(bench.store, bench.clock).latest(1)[0].step == "cancelled"
 
 
 async def test_a_role_does_only_its_own_work(bench: Bench) -> None:
