@@ -5,9 +5,8 @@ Units time their own steps; what the centre does is read from the record's histo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -23,19 +22,12 @@ MINUTE_MS = 60_000
 _R = RecordState
 
 
-class Part(StrEnum):
-    """Which report a step's clock came in with."""
-
-    ENROLMENT = "enrolment"
-    STATION = "station"
-    HANDOVER = "handover"
-
-
 @dataclass(frozen=True, slots=True)
 class DeskStandard:
     """A line of the standards that people at a unit can keep: the time of these steps of one kind of report."""
 
     name: str
+    label_id: str
     kind: PacketKind
     steps: frozenset[str]
     limit_ms: int
@@ -46,15 +38,17 @@ class CentreStandard:
     """A line of the standards between two states: from the first entry into `start` to the first into `end`."""
 
     name: str
+    label_id: str
     start: RecordState
     end: RecordState
     limit_ms: int
 
 
 DESK_STANDARDS = (
-    DeskStandard("papers", PacketKind.ENROLMENT, frozenset({"biodata"}), 2 * MINUTE_MS),
+    DeskStandard("papers", "Pemeriksaan berkas", PacketKind.ENROLMENT, frozenset({"biodata"}), 2 * MINUTE_MS),
     DeskStandard(
         "capture to sent",
+        "Perekaman sampai terkirim",
         PacketKind.ENROLMENT,
         frozenset(
             {"photo", "signature", "fingers", "irises", "search", "verify", "attest", "sign_off", "seal"}
@@ -64,29 +58,36 @@ DESK_STANDARDS = (
     ),
     DeskStandard(
         "encode and print",
+        "Encode dan cetak",
         PacketKind.PERSONALISATION,
         frozenset({"encode", "preview", "printing", "turn"}),
         4 * MINUTE_MS,
     ),
-    DeskStandard("verification", PacketKind.HANDOVER, frozenset({"card", "data", "verify"}), 2 * MINUTE_MS),
+    DeskStandard(
+        "verification", "Verifikasi", PacketKind.HANDOVER, frozenset({"card", "data", "verify"}), 2 * MINUTE_MS
+    ),
     DeskStandard(
         "archive and handover",
+        "Arsip dan penyerahan",
         PacketKind.HANDOVER,
         frozenset({"old_card", "receipt", "result_berhasil", "result_gagal"}),
         1 * MINUTE_MS,
     ),
 )
 CENTRE_STANDARDS = (
-    CentreStandard("1:N and notice", _R.RECEIVED_AT_CENTRAL, _R.PRINT_READY_RECORD, 24 * HOUR_MS),
-    CentreStandard("the whole", _R.BIO_CAPTURED, _R.CARD_ISSUED, 24 * HOUR_MS),
+    CentreStandard(
+        "1:N and notice", "Pencarian 1:N dan pemberitahuan", _R.RECEIVED_AT_CENTRAL, _R.PRINT_READY_RECORD, 24 * HOUR_MS
+    ),
+    CentreStandard("the whole", "Seluruhnya", _R.BIO_CAPTURED, _R.CARD_ISSUED, 24 * HOUR_MS),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Lap:
-    """A clock as measured. name: of the standard, or of a step that no standard names (limit_ms 0 then)."""
+    """A clock as measured. name, label_id: of the standard, or a step that no standard names (limit_ms 0 then)."""
 
     name: str
+    label_id: str
     duration_ms: int
     limit_ms: int
 
@@ -132,7 +133,7 @@ def laps_of(session: Session, capture_id: str) -> list[Lap]:
         found = [row for row in rows if row.kind == line.kind and row.step in line.steps]
         named.update(found)
         if found:
-            laps.append(Lap(line.name, sum(_duration_ms(row) for row in found), line.limit_ms))
+            laps.append(Lap(line.name, line.label_id, sum(_duration_ms(row) for row in found), line.limit_ms))
     first: dict[str, int] = {}
     for link in history.way_of(session, RecordHistory, capture_id):
         first.setdefault(link.to_state, link.at_ms)
@@ -141,8 +142,9 @@ def laps_of(session: Session, capture_id: str) -> list[Lap]:
         first[_R.BIO_CAPTURED] = min(first[_R.BIO_CAPTURED], rows[0].started_ms)
     for span in CENTRE_STANDARDS:
         if span.start in first and span.end in first:
-            laps.append(Lap(span.name, max(0, first[span.end] - first[span.start]), span.limit_ms))
-    return laps + [Lap(f"{row.kind}: {row.step}", _duration_ms(row), 0) for row in rows if row not in named]
+            took_ms = max(0, first[span.end] - first[span.start])
+            laps.append(Lap(span.name, span.label_id, took_ms, span.limit_ms))
+    return laps + [Lap(f"{row.kind}: {row.step}", "", _duration_ms(row), 0) for row in rows if row not in named]
 
 
 def _duration_ms(row: ClockStep) -> int:

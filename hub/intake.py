@@ -81,13 +81,13 @@ class Intake:
         if self._is_told_before(session, packet, envelope):
             return ""
         if isinstance(body, EnrolmentBody):
-            clocks.keep(session, envelope.id, envelope.id, body.steps)
+            clocks.keep(session, envelope.id, envelope.kind, envelope.id, body.steps)
             return self._enrol(session, packet, envelope, body, finding)
         if isinstance(body, PersonalisationBody):
-            clocks.keep(session, envelope.id, body.capture_id, body.steps)
+            clocks.keep(session, envelope.id, envelope.kind, body.capture_id, body.steps)
             return self._issuance.personalised(session, envelope, body)
         if isinstance(body, HandoverBody):
-            clocks.keep(session, envelope.id, body.capture_id, body.steps)
+            clocks.keep(session, envelope.id, envelope.kind, body.capture_id, body.steps)
             return self._issuance.handed_over(session, envelope, body)
         return self._refuse(session, envelope, body)
 

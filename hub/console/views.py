@@ -91,10 +91,7 @@ def record(session: Session, central: Central, capture_id: str) -> Fields:
         "earliest_ms": found.earliest_ms,
         "latest_ms": found.latest_ms,
         "history": [_link(link) for link in history.way_of(session, RecordHistory, capture_id)],
-        "clocks": [
-            {**asdict(lap), "duration_ms": lap.duration_ms, "within": lap.within}
-            for lap in clocks.laps_of(session, capture_id)
-        ],
+        "clocks": [{**asdict(lap), "within": lap.within} for lap in clocks.laps_of(session, capture_id)],
         "cards": [_card(session, card) for card in cards],
         "orders": [
             {"job_id": o.job_id, "card_number": o.card_number, "station": o.station, "desk": o.desk, "state": o.state}

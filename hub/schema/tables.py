@@ -328,13 +328,14 @@ class BlankMovement(Base):
 
 
 class ClockStep(Base):
-    """One timed step of a capture, a personalisation or a handover (M65). source: the envelope's id."""
+    """One timed step of a capture, a personalisation or a handover (M65). source, kind: of the envelope."""
 
     __tablename__ = "clock_step"
     source: Mapped[str] = mapped_column(primary_key=True)
     step: Mapped[str] = mapped_column(primary_key=True)
     started_ms: Mapped[int] = mapped_column(primary_key=True)
     ended_ms: Mapped[int]
+    kind: Mapped[str]
     capture_id: Mapped[str] = mapped_column(index=True)
 
 

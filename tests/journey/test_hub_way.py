@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import select
 
 from contract.lifecycle import CardState, IllegalTransition, RecordEvent
-from contract.packet import RefusalBody
+from contract.packet import RefusalBody, StepClock
 from contract.transfer import Disposition
-from hub import checkpoints, history, ledger
+from hub import checkpoints, clocks, history, ledger
 from hub.adjudication import Opinion, Verdict
 from hub.records import standing_record
 from hub.schema.tables import Card, CardHistory, Case, Packet, Record, RecordHistory, Resident, Unit
@@ -39,6 +39,7 @@ from tests.hub_world import (
     make_card,
     open_case,
     personalisation,
+    signed_off,
     state_of,
 )
 
@@ -380,3 +381,38 @@ def test_a_seat_that_nobody_fills_goes_to_the_next_adjudicator(world: World) -> 
     for adjudicator in ADJUDICATORS[2:]:
         judge(world, case.id, adjudicator, Opinion(Verdict.SAME, first, first))
     assert state_of(world, case.capture_id) == "DUPLICATE_RECORD"
+
+
+def test_the_clocks_of_a_capture_are_measured_against_the_standards(world: World) -> None:
+    world.register(ANA)
+    start = world.clock.wall_ms() - 300_000
+
+    def step(name: str, start_s: int, end_s: int) -> StepClock:
+        return StepClock(step=name, started_ms=start + start_s * 1000, ended_ms=start + end_s * 1000)
+
+    steps = (step("biodata", 0, 60), step("fingers", 60, 200), step("seal", 200, 310), step("queue", 310, 311))
+    body = signed_off(enrolment(ANA, index_fingers(1)).model_copy(update={"steps": steps}))
+    capture_id = world.send(DESK, body)
+    make_card(world, capture_id, UID)
+    world.clock.pass_ms(3_600_000)
+    done = handover(UID, capture_id, ANA.nik, steps=(step("verify", 4000, 4030), step("receipt", 4030, 4100)))
+    world.send(HANDOVER, done)
+    with world.central.context.database.reading() as session:
+        laps = {lap.name: (lap.duration_ms // 1000, lap.within) for lap in clocks.laps_of(session, capture_id)}
+        assert laps["papers"] == (60, True)
+        assert laps["capture to sent"] == (250, False)
+        assert laps["verification"] == (30, True)
+        assert laps["archive and handover"] == (70, False)
+        assert laps["the whole"] == (3900, True)
+        assert laps["enrolment: queue"] == (1, True)
+        stalled = clocks.stalls(session, world.central.context.settings.deadlines, world.clock.wall_ms())
+    assert stalled == []
+
+
+def test_a_record_that_sits_still_is_reported(world: World) -> None:
+    world.register(ANA)
+    capture_id = capture(world)
+    world.clock.pass_ms(25 * 3_600_000)
+    with world.central.context.database.reading() as session:
+        (stall,) = clocks.stalls(session, world.central.context.settings.deadlines, world.clock.wall_ms())
+    assert (stall.capture_id, stall.state) == (capture_id, "SENT_FOR_CARD_PRINTING")

@@ -56,6 +56,7 @@ def _create_clock_step() -> None:
         sa.Column("step", sa.String(length=200), nullable=False),
         sa.Column("started_ms", sa.BigInteger(), nullable=False),
         sa.Column("ended_ms", sa.BigInteger(), nullable=False),
+        sa.Column("kind", sa.String(length=200), nullable=False),
         sa.Column("capture_id", sa.String(length=200), nullable=False),
         sa.PrimaryKeyConstraint("source", "step", "started_ms"),
     )
