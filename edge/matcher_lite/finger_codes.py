@@ -171,20 +171,34 @@ def _soften(row: Plane, softened: Plane, top: float) -> None:
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
-def _pack(values: Plane, axes: Plane, offset: Plane) -> Codes:
-    """Signs of values @ axes − offset as words: (bits / 64, n) uint64. Empty cells cost nothing."""
+def _project(values: Plane, axes: Plane, offset: Plane) -> Plane:
+    """values @ axes − offset: (n, bits). Pairs of axes are read once for all minutiae; empty cells cost nothing."""
     bits = axes.shape[1]
-    codes = np.zeros((bits // 64, values.shape[0]), np.uint64)
-    total = np.empty(bits, np.float32)
+    total = np.empty((values.shape[0], bits), np.float32)
     for i in range(values.shape[0]):
-        for b in range(bits):
-            total[b] = -offset[b]
-        for cell in range(axes.shape[0]):
-            value = values[i, cell]
-            if value != 0.0:
+        total[i] = -offset
+    for cell in range(0, axes.shape[0] - 1, 2):
+        first = axes[cell]
+        second = axes[cell + 1]
+        for i in range(values.shape[0]):
+            v = values[i, cell]
+            w = values[i, cell + 1]
+            if v != 0.0 or w != 0.0:
+                row = total[i]
                 for b in range(bits):
-                    total[b] += value * axes[cell, b]
-        for b in range(bits):
-            if total[b] > 0.0:
-                codes[b // 64, i] |= np.uint64(1) << np.uint64(b % 64)
+                    row[b] += v * first[b] + w * second[b]
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _pack(values: Plane, axes: Plane, offset: Plane) -> Codes:
+    """Signs of values @ axes − offset as words: (bits / 64, n) uint64."""
+    total = _project(values, axes, offset)
+    codes = np.zeros((axes.shape[1] // 64, values.shape[0]), np.uint64)
+    for i in range(values.shape[0]):
+        for word in range(codes.shape[0]):
+            bits = np.uint64(0)
+            for b in range(64):
+                bits |= np.uint64(total[i, word * 64 + b] > 0.0) << np.uint64(b)
+            codes[word, i] = bits
     return codes

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from contract.comparison import Decision, threshold_at
 from contract.errors import RekamError
+from edge.matcher_lite.finger_bench import bench
 from edge.matcher_lite.finger_calibration import calibrate, shipped_calibration, store_calibration
 from edge.matcher_lite.finger_codes import store_projection
 from edge.matcher_lite.finger_compare import compare
@@ -190,6 +191,21 @@ def calibrate_command(
     console.print(table)
 
 
+def bench_command(
+    folder: Annotated[Path, typer.Argument(help="Folder of prints named FINGER_IMPRESSION.tif.")],
+    ppi: Ppi = None,
+    gallery: Annotated[int, typer.Option(min=100, help="References in the searched gallery.")] = 100_000,
+) -> None:
+    """Measure extraction, 1:1 and 1:N on one thread, and what the search's first stage loses.
+
+    Example: rekam-match bench prints/FVC2002_DB1_B --gallery 100000
+    """
+    table = Table(title=folder.name, show_header=False)
+    for name, value in bench(folder, ppi, gallery).items():
+        table.add_row(name, f"{value:.6g}")
+    console.print(table)
+
+
 def register(app: typer.Typer) -> None:
     """Adds the finger commands to `app`."""
     app.command("evaluate")(evaluate_command)
@@ -198,6 +214,7 @@ def register(app: typer.Typer) -> None:
     app.command("identify")(identify_command)
     app.command("trace")(trace_command)
     app.command("warm")(warm_command)
+    app.command("bench")(bench_command)
     app.command("learn")(learn_command)
     app.command("calibrate")(calibrate_command)
 

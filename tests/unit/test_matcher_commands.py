@@ -89,5 +89,12 @@ def test_trace_shows_every_stage(prints: Path, tmp_path: Path) -> None:
 
 
 def test_every_command_teaches_with_an_example() -> None:
-    for name in ("evaluate", "extract", "compare", "identify", "trace", "warm", "learn", "calibrate"):
+    for name in ("evaluate", "extract", "compare", "identify", "trace", "warm", "bench", "learn", "calibrate"):
         assert "Example" in runner.invoke(app, [name, "--help"]).output
+
+
+def test_bench_measures_the_users_own_prints(prints: Path) -> None:
+    result = runner.invoke(app, ["bench", str(prints), "--gallery", "200"])
+    assert result.exit_code == 0, result.output
+    assert "searched_per_s" in result.output
+    assert "rank1_exhaustive" in result.output
