@@ -75,7 +75,7 @@ class UnitStatus:
             "pid": entry.pid,
             "kept_ms": entry.kept_ms,
             "state": packet.state.value if packet else "purged",
-            "length": packet.length if packet else 0,
+            "length": packet.length if packet else receipt.length if receipt else 0,
             "disposition": receipt.disposition.value if receipt else "",
             "hub_sequence": receipt.hub_sequence if receipt else 0,
             "receipted_ms": receipt.time_ms if receipt else 0,
