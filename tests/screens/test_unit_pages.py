@@ -87,6 +87,9 @@ async def test_without_the_token_nothing_is_told_or_done(bench: Bench) -> None:
     [
         {"Origin": "http://evil.example"},
         {"Origin": "null"},
+        {"Origin": "http://["},
+        {"Origin": "https://127.0.0.1:8101"},
+        {"Host": "["},
         {"Origin": "http://127.0.0.1:9999"},
         {"Sec-Fetch-Site": "cross-site"},
         {"Host": "evil.example"},
