@@ -28,12 +28,14 @@ from contract.lifecycle import RecordEvent, RecordState
 from contract.seal import load_opening_key, load_public_key, load_statement_public_key, open_sealed, unlock
 from contract.transfer import Disposition, UnitState
 from hub import card_face, checkpoints, dispatches, outbox, presence
+from hub.adjudication import Opinion, Verdict
 from hub.config import load_settings
 from hub.fleet import load_fleet, load_register
 from hub.packets import blob_path
 from hub.schema.tables import Outbox, Packet, PrintOrder, Record, Template
 from hub.search.dedup import Dedup
 from tests.hub_world import (
+    ADJUDICATORS,
     DATABASES,
     DESK,
     HANDOVER,
@@ -48,7 +50,9 @@ from tests.hub_world import (
     handover,
     index_fingers,
     job_of,
+    judge,
     make_card,
+    open_case,
     private_key,
     private_pem,
     public_bytes,
@@ -108,6 +112,23 @@ def test_a_site_hears_of_its_capture_and_the_register_page_follows(world: World)
     topic = topics.SITE_REGISTER.at(site=SITE_A, page="p0000")
     page = decode(RegisterPage, site_message(world, topic, messages[topic]))
     assert page.entries[0].status is RecordState.SENT_FOR_CARD_PRINTING
+
+
+def test_a_duplicate_is_told_the_place_of_the_first_after_the_verdict_and_not_before(world: World) -> None:
+    other = biodata(2, name="BUDI MISALNYA")
+    world.register(ANA, other)
+    first = world.send(DESK, enrolment(ANA, index_fingers(1)))
+    second = world.send(DESK, enrolment(other, index_fingers(1, 2)))
+    topic = topics.SITE_NOTICE.at(site=SITE_A, capture=second)
+    before = decode(Notice, site_message(world, topic, posted(world)[topic]))
+    assert "Kecamatan" not in before.message_id
+    case = open_case(world, second)
+    for adjudicator in ADJUDICATORS[:2]:
+        judge(world, case.id, adjudicator, Opinion(Verdict.SAME, first))
+    after = decode(Notice, site_message(world, topic, posted(world)[topic]))
+    assert after.status is RecordState.DUPLICATE_RECORD
+    assert "Kecamatan Contoh (9901)" in after.message_id
+    assert after.version > before.version
 
 
 def test_the_station_gets_one_job_at_a_time_and_the_desk_the_card_with_its_attestation(world: World) -> None:
