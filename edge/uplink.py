@@ -170,6 +170,8 @@ class Uplink:
         if now_s >= self._next_release_check_s:
             self._next_release_check_s = now_s + self._settings.release_check_s
             for packet in await asyncio.to_thread(self._spool.awaiting_release):
+                if self._work.is_set() or not self._hub_online.is_set():
+                    break  # a fresh packet goes first
                 await self._ask_for_release(packet)
         return None, wait_s
 
