@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import httpx
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from contract.errors import DeviceError, RekamError
@@ -87,11 +88,12 @@ def status(
     for packet in found["waiting"]:
         out.print(
             f"  {packet['kind']:16} {packet['state']:10} {packet['age_s']:>7} s  {packet['length']:>9} bytes  "
-            f"{packet['pid'][:16]}  {packet['held_reason']}"
+            f"{packet['pid'][:16]}  {escape(packet['held_reason'])}",
+            soft_wrap=True,
         )
     for hop in hops:
         seen = f"{hop['round_trip_ms']:.1f} ms" if hop["reachable"] else f"not reached: {hop['problem']}"
-        out.print(f"  {hop['name']:16} {hop['address']:24} {seen}")
+        out.print(escape(f"  {hop['name']:16} {hop['address']:24} {seen}"), soft_wrap=True)
 
 
 @app.command()
@@ -103,7 +105,7 @@ def devices(config: ConfigPath = DEFAULT_CONFIG) -> None:
     table = Table("device", "driver", "settings", title=f"Devices of {loaded.unit.id}")
     for kind, settings in loaded.devices.items():
         shown = ", ".join(f"{key}={value}" for key, value in settings.items() if key != "driver")
-        table.add_row(kind, str(settings.get("driver", "")), shown)
+        table.add_row(kind, escape(str(settings.get("driver", ""))), escape(shown))
     out.print(table)
     for kind, names in DRIVERS.items():
         out.print(f"  {kind}: {', '.join(sorted(names))}")
@@ -129,8 +131,9 @@ def selftest(
     else:
         table = Table("device", "driver", "result", "who", "ms", "what to do", title=f"Selftest of {loaded.unit.id}")
         for row in rows:
-            table.add_row(row.kind, row.driver, row.outcome.value, row.model, str(row.time_ms), row.next_step)
-        table.add_row("comparison", "worker process", "failed" if worker else "ok", "", "", worker)
+            cells = (row.kind, row.driver, row.outcome.value, row.model, str(row.time_ms), row.next_step)
+            table.add_row(*map(escape, cells))
+        table.add_row("comparison", "worker process", "failed" if worker else "ok", "", "", escape(worker))
         out.print(table)
     raise typer.Exit(1 if failed else 0)
 
@@ -185,7 +188,7 @@ def main() -> None:
     try:
         app()
     except RekamError as error:
-        err.print(f"[bold red]{error.message}[/]\n{error.next_step}", highlight=False)
+        err.print(f"[bold red]{escape(error.message)}[/]\n{escape(error.next_step)}", highlight=False, soft_wrap=True)
         raise SystemExit(2) from None
 
 
