@@ -87,7 +87,7 @@ class SearchSection(Section):
     candidate_fmr: a person is a candidate where fingers and irises fused reach it; finger_fmr, iris_fmr: or where a
     single finger or eye does. finger_margin, iris_margin: what is taken off each value (−10·log10 of its FMR) before,
     because a calibration made on some people may flatter others, and ten flattered fingers would add up.
-    candidates_max: how many go to a case; threads: of the search itself.
+    candidates_max: how many go to a case.
     """
 
     candidate_fmr: Rate = 1e-6
@@ -96,7 +96,6 @@ class SearchSection(Section):
     finger_margin: Annotated[float, Field(ge=0, le=100)] = 25.0
     iris_margin: Annotated[float, Field(ge=0, le=100)] = 10.0
     candidates_max: Annotated[int, Field(ge=1, le=100)] = 10
-    threads: Annotated[int, Field(ge=1, le=64)] = 1
 
 
 class PolicySection(Section):

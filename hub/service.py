@@ -22,7 +22,7 @@ import uvicorn
 
 from contract.channel_mqtt import Connection, Disconnected, MqttChannel, MqttSettings
 from contract.clock import Clock, SystemClock
-from contract.errors import DeviceError, TransientError
+from contract.errors import DeviceError, RekamError, RemoteError
 from contract.topics import UP_JOB, UP_STATE, UP_STATUS
 from hub import checkpoints, dispatches, outbox, presence
 from hub.central import Central, assemble
@@ -53,7 +53,7 @@ class HubService:
         self._context = context
         self._central = assemble(context)
         self._office = ThreadPoolExecutor(1, thread_name_prefix="office")
-        self._search = ThreadPoolExecutor(settings.search.threads, thread_name_prefix="search")
+        self._search = ThreadPoolExecutor(1, thread_name_prefix="search")
         self._channel = MqttChannel(_mqtt_settings(settings), lambda: hub_will(clock))
         self._ingest: IngestService | None = None
 
@@ -111,7 +111,7 @@ class HubService:
                 await asyncio.sleep(interval_s)
             except Disconnected:
                 await asyncio.sleep(BACKOFF_S)
-            except (TransientError, DeviceError) as error:
+            except RekamError as error:
                 log.warning("work waits", **error.diagnostics())
                 await asyncio.sleep(BACKOFF_S)
 
@@ -149,8 +149,15 @@ class HubService:
 
         while messages := await self._in_office(collect):
             for message in messages:
-                await self._channel.publish(message.topic, message.payload, qos=message.qos, retain=message.retain)
+                await self._publish(message)
             await self._in_office(lambda: self._mark_published(messages))
+
+    async def _publish(self, message: outbox.Message) -> None:
+        """Publish one message; what the broker refuses for good must not stop what waits behind it."""
+        try:
+            await self._channel.publish(message.topic, message.payload, qos=message.qos, retain=message.retain)
+        except RemoteError as error:
+            log.warning("message refused by the broker", topic=message.topic, **error.diagnostics())
 
     def _mark_published(self, messages: list[outbox.Message]) -> None:
         with self._context.database.transaction() as session:

@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from contract.errors import RekamError
+from contract.errors import RekamError, RemoteError
 from contract.lifecycle import RecordEvent, RecordState
 from contract.sample import Modality
 from hub import history, register
@@ -71,11 +71,15 @@ class Dedup:
         except Exception as error:  # noqa: BLE001 - whatever the search stumbles over is this state, and is logged
             log.warning("search failed", capture_id=capture_id, error=type(error).__name__)
             return self._fail(capture_id, error)
-        with self._context.database.transaction() as session:
-            record = known(session, capture_id)
-            if is_new:
-                self._store(session, capture_id, features)
-            state = self._conclude(session, record, features, matches)
+        try:
+            with self._context.database.transaction() as session:
+                record = known(session, capture_id)
+                if is_new:
+                    self._store(session, capture_id, features)
+                state = self._conclude(session, record, features, matches)
+        except RemoteError as error:
+            log.warning("search cannot be concluded", capture_id=capture_id, **error.diagnostics())
+            return self._fail(capture_id, error)
         self.gallery.add(capture_id, features)
         return state
 
