@@ -25,6 +25,7 @@ from edge.matcher_lite.finger_learn import learn_projection
 from edge.matcher_lite.finger_report import page
 from edge.matcher_lite.finger_trace import trace
 from edge.matcher_lite.finger_warm import warm_fingers
+from edge.matcher_lite.iris_warm import warm_irises
 
 console = Console()
 
@@ -151,7 +152,8 @@ def warm_command() -> None:
     """
     started = time.perf_counter()
     warm_fingers()
-    console.print(f"Finger code is compiled ({time.perf_counter() - started:.1f} s).")
+    warm_irises()
+    console.print(f"Finger and iris code is compiled ({time.perf_counter() - started:.1f} s).")
 
 
 def learn_command(

@@ -20,7 +20,7 @@ from edge.matcher_lite.finger_minutiae import Residues, locate, prune
 from edge.matcher_lite.finger_orientation import orient
 from edge.matcher_lite.finger_quality import FingerQuality, darkness, judge
 from edge.matcher_lite.finger_ridges import draw
-from edge.matcher_lite.finger_segment import normalise, segment
+from edge.matcher_lite.finger_segment import Region, crop, normalise, segment
 from edge.matcher_lite.finger_spectrum import enhance
 from edge.matcher_lite.finger_template import FingerTemplate, build
 
@@ -41,20 +41,18 @@ def extract(
     """
     see = observe or _nothing
     see("grey", grey := resample(as_grey(image), checked_ppi(ppi)))
-    see("normalised", planes := normalise(grey))
-    plane, deviation = planes
-    see("segment", masks := segment(deviation))
-    finger, interior = masks
-    see("spectrum", enhanced := enhance(plane, finger))
+    see("normalised", normalised := normalise(grey))
+    see("segment", masks := segment(normalised[1]))
+    see("crop", region := crop(grey, normalised[0], *masks))
+    see("spectrum", enhanced := enhance(region.plane, region.finger))
     see("orientation", rough := orient(enhanced))
-    see("ridges", ridges := draw(enhanced, rough[0], finger))
+    see("ridges", ridges := draw(enhanced, rough[0], region.finger))
     see("direction", field := orient(ridges))
-    theta, coherence = field
-    see("trust", trust := fidelity(plane, ridges, coherence))
-    see("residues", found := locate(ridges, theta, interior, trust))
+    see("trust", trust := fidelity(region.plane, ridges, field[1]))
+    see("residues", found := locate(ridges, field[0], region.interior, trust))
     see("minutiae", kept := prune(found))
-    see("quality", quality := judge(interior, trust, kept.score, darkness(grey, plane, finger)))
-    return _template(kept, quality, (grey.shape[1], grey.shape[0]), position)
+    see("quality", quality := judge(region.interior, trust, kept.score, darkness(*region[:3])))
+    return _template(kept, quality, region, (grey.shape[1], grey.shape[0]), position)
 
 
 def _nothing(_name: str, _value: Any) -> None:
@@ -62,7 +60,7 @@ def _nothing(_name: str, _value: Any) -> None:
 
 
 def _template(
-    kept: Residues, quality: FingerQuality, size: tuple[int, int], position: FingerPosition
+    kept: Residues, quality: FingerQuality, region: Region, size: tuple[int, int], position: FingerPosition
 ) -> FingerTemplate:
     """Minutiae in template units; none where the quality says that there is no finger."""
     scale = p.TEMPLATE_PPI / p.WORKING_PPI
@@ -70,8 +68,8 @@ def _template(
     kind = np.where(kept.ending > 0, int(MinutiaKind.ENDING), int(MinutiaKind.BIFURCATION)).astype(np.uint8)
     score = np.clip(np.round(kept.score * 100), 1, 100).astype(np.uint8)
     return build(
-        (kept.x[rows] + 0.5) * scale - 0.5,
-        (kept.y[rows] + 0.5) * scale - 0.5,
+        (kept.x[rows] + region.left + 0.5) * scale - 0.5,
+        (kept.y[rows] + region.top + 0.5) * scale - 0.5,
         np.arctan2(-kept.dy[rows], kept.dx[rows]),
         kind[rows],
         score[rows],

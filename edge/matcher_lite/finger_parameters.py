@@ -29,6 +29,7 @@ CONTRAST_SHARE: Final = 0.5  # of the median standard deviation
 MASK_CLOSE: Final = 7  # sides of the structuring discs, pixels at half resolution
 MASK_OPEN: Final = 9
 MASK_ERODE: Final = 7
+CROP_MARGIN: Final = 12  # kept around the finger's box
 IMAGE_MARGIN: Final = 3  # the image's own edge costs less than the finger's: ridges go on behind it
 
 # Block spectrum.

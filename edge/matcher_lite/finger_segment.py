@@ -6,6 +6,8 @@ without that, every border of the print is amplified noise.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 from numba import njit
@@ -83,6 +85,27 @@ def segment(deviation: Plane) -> tuple[Mask, Mask]:
     edge = slice(p.IMAGE_MARGIN, -p.IMAGE_MARGIN)
     interior[edge, edge] = _double(np.asarray(eroded, np.uint8), height, width)[edge, edge]
     return finger, interior
+
+
+class Region(NamedTuple):
+    """The part of the image that holds the finger; left, top: its corner in the working image, pixels."""
+
+    grey: Grey
+    plane: Plane
+    finger: Mask
+    interior: Mask
+    left: int
+    top: int
+
+
+def crop(grey: Grey, plane: Plane, finger: Mask, interior: Mask) -> Region:
+    """What lies within the finger's box and a margin, so that later stages do not work on empty glass."""
+    left, top, width, height = cv2.boundingRect(finger)
+    left = max(left - p.CROP_MARGIN, 0) // 2 * 2  # even, so that cells of two pixels stay the same cells
+    top = max(top - p.CROP_MARGIN, 0) // 2 * 2
+    box = (slice(top, top + height + 2 * p.CROP_MARGIN), slice(left, left + width + 2 * p.CROP_MARGIN))
+    parts = [np.ascontiguousarray(part[box]) for part in (grey, finger, interior)]
+    return Region(parts[0], np.ascontiguousarray(plane[box]), parts[1], parts[2], left, top)
 
 
 def _double(mask: Mask, height: int, width: int) -> Mask:

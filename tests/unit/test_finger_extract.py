@@ -33,7 +33,9 @@ def test_a_ridge_that_starts_is_found_within_two_pixels_and_points_along_itself(
     stages: dict[str, object] = {}
     extract(one_dislocation(x0, y0, sign), observe=stages.__setitem__)
     kept = stages["minutiae"]
-    x, y = (np.asarray(getattr(kept, axis)) * 1.5 + 0.25 for axis in "xy")
+    region = stages["crop"]
+    x = (np.asarray(getattr(kept, "x")) + getattr(region, "left")) * 1.5 + 0.25  # noqa: B009
+    y = (np.asarray(getattr(kept, "y")) + getattr(region, "top")) * 1.5 + 0.25  # noqa: B009
     nearest = int(np.argmin(np.hypot(x - x0, y - y0)))
     assert np.hypot(x[nearest] - x0, y[nearest] - y0) < 2.0
     assert np.sign(getattr(kept, "dx")[nearest]) == sign  # noqa: B009 - the stage's tuple is untyped here
