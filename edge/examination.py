@@ -24,6 +24,7 @@ from edge.matcher_lite.finger_gallery import FingerGallery
 from edge.matcher_lite.finger_parameters import EXTRACTOR, EXTRACTOR_VERSION
 from edge.matcher_lite.finger_warm import warm_fingers
 from edge.matcher_lite.iris_segment import segment
+from edge.matcher_lite.iris_warm import warm_irises
 from edge.ports import Examined
 from edge.procedure import Advice
 from edge.screens.pictures import jpeg
@@ -132,6 +133,7 @@ def read_template(octets: bytes) -> FingerTemplate:
 def warm() -> None:
     """Compile, or load from the cache, everything that the first citizen would otherwise wait for."""
     warm_fingers()
+    warm_irises()
     segment(np.full((240, 320), 128, np.uint8))
 
 
