@@ -102,6 +102,8 @@ class FingerGallery:
     @classmethod
     def from_bytes(cls, octets: bytes) -> FingerGallery:
         """A gallery from a snapshot; RemoteError where it is none."""
+        if len(octets) > p.GALLERY_BYTES_MAX:
+            raise RemoteError(f"{len(octets)} bytes are too many for a finger gallery.")
         try:
             return cls._from_fields(cbor2.loads(octets))
         except RemoteError:

@@ -91,6 +91,7 @@ MEETING_FREE: Final = 4.0  # likeness granted before any minutia meets: a failed
 USABLE_AREA_MM2_MIN: Final = 12.0
 USABLE_MINUTIAE_MIN: Final = 4
 USABLE_TRUST_MIN: Final = 0.35
+USABLE_QUALITY_MIN: Final = 12  # below, even drawn noise gets: no real print of any set did
 SOUND_TRUST: Final = 0.6
 GOOD_AREA_MM2: Final = 120.0
 GOOD_EVIDENCE: Final = 15.0
@@ -107,6 +108,7 @@ COORDINATE_STEPS: Final = 16  # stored coordinates are sixteenths of a pixel at 
 ANGLE_STEPS: Final = 65536  # stored angles are this many parts of a turn
 TEMPLATE_MINUTIAE_MAX: Final = 255
 TEMPLATE_BYTES_MAX: Final = 16384
+GALLERY_BYTES_MAX: Final = 1 << 30
 
 # Search of one finger among many.
 SHORT_MINUTIAE: Final = 32

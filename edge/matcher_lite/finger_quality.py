@@ -88,7 +88,9 @@ def judge(interior: Mask, trust: Plane, scores: Plane, darkness: float) -> Finge
         min(belief / p.GOOD_TRUST, 1.0),
     )
     value = round(100.0 * float(np.prod(parts)) ** (1.0 / 3.0))
-    return FingerQuality(max(value, 1), _advise(value, area_mm2, belief, scores.shape[0], darkness))
+    if value < p.USABLE_QUALITY_MIN:
+        return FingerQuality(0, (FingerAdvice.NO_FINGER,))
+    return FingerQuality(value, _advise(value, area_mm2, belief, scores.shape[0], darkness))
 
 
 def _advise(value: int, area_mm2: float, belief: float, minutiae: int, darkness: float) -> tuple[FingerAdvice, ...]:

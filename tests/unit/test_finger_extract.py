@@ -91,6 +91,7 @@ def test_other_sample_types_and_colour_are_read() -> None:
         np.random.default_rng(1).integers(0, 256, (374, 388)).astype(np.uint8),
         np.random.default_rng(2).integers(0, 256, (7, 9)).astype(np.uint8),
         ((np.indices((300, 300)).sum(0) // 5 % 2) * 255).astype(np.uint8),
+        cv2.GaussianBlur(np.random.default_rng(3).integers(0, 256, (374, 388)).astype(np.uint8), (0, 0), 1.0),
     ],
 )  # fmt: skip
 def test_a_picture_without_a_finger_says_so(image: NDArray[np.generic]) -> None:
