@@ -107,20 +107,20 @@ def _c_runner(codes: Words, masks: Words, gallery: Words, gallery_masks: Words) 
             return None
         function = ctypes.CDLL(str(library)).score_all
     out = np.zeros(len(gallery), dtype=np.float32)
-    pointers = [ctypes.c_void_p(array.ctypes.data) for array in (codes, masks, gallery, gallery_masks, out)]
 
     def run() -> None:
+        # The arrays themselves stay in this closure: a bare pointer would not keep them alive.
         function(
-            pointers[0],
-            pointers[1],
+            ctypes.c_void_p(codes.ctypes.data),
+            ctypes.c_void_p(masks.ctypes.data),
             ctypes.c_long(len(codes)),
-            pointers[2],
-            pointers[3],
+            ctypes.c_void_p(gallery.ctypes.data),
+            ctypes.c_void_p(gallery_masks.ctypes.data),
             ctypes.c_long(len(gallery)),
             ctypes.c_long(p.CODE_WORDS),
             ctypes.c_long(p.JOINT_BITS_MIN),
             ctypes.c_float(p.JOINT_BITS_TYPICAL),
-            pointers[4],
+            ctypes.c_void_p(out.ctypes.data),
         )
 
     return run
