@@ -30,6 +30,7 @@ max_queued_messages 0
 max_queued_bytes 0
 max_inflight_messages 64
 max_packet_size {PACKET_BYTES_MAX}
+use_username_as_clientid true
 set_tcp_nodelay true
 
 listener {world.broker.port} {world.broker.host}

@@ -12,3 +12,5 @@ trap 'rm -f "$build"' EXIT
 awk '/^[a-z]/ {keep = /^(setuptools|wheel|packaging)==/} keep' "$lock" >"$build"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$build"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes --no-build-isolation -r "$lock"
+# The project itself, so that rekam-edge, rekam-hub, rekam-provision and rekam-match stand on the environment's path.
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .

@@ -20,6 +20,7 @@ from contract.sample import ALL_FINGERS, INDEX_FINGERS, FingerPosition, IrisPosi
 from edge.matcher_lite import extract
 from virtual.demo.chronicle import Pixels
 from virtual.demo.report import encode_png
+from virtual.finger_presets import GUIDED
 from virtual.people import Person, duplicate, person
 
 CAPTURED, CHECKED, HANDED_OVER = 1, 2, 3
@@ -77,7 +78,7 @@ class Cast:
             pixels = decode_image(source.read_bytes())
             return self._keep(f"print-{real}-{impression}", np.asarray(pixels, np.uint8))
         name = f"{_body_name(who.person)}-finger-{int(position)}-{impression}"
-        return self._known(name) or self._keep(name, who.person.finger(position, impression))
+        return self._known(name) or self._keep(name, who.person.finger(position, impression, preset=GUIDED))
 
     def eye(self, who: Resident, position: IrisPosition, impression: int) -> Path:
         """The picture of an eye."""

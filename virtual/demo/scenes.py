@@ -20,6 +20,7 @@ TRANSFER_TIMEOUT_S = 90.0
 FREED = frozenset({"purgeable", "purged"})
 DEEP = 0.25, 0.6
 _S = RecordState
+FOUND_UNIQUE = {_S.PRINT_READY_RECORD, _S.SENT_FOR_CARD_PRINTING, _S.CARD_SHIPPED}
 
 
 class Scenes:
@@ -39,10 +40,8 @@ class Scenes:
             resident = self._resident(key)
             result = await self._capture(resident)
             await self._receipt(resident, result)
-            state = await self._theatre.hub.wait_for(
-                self._story(key).capture_id, {_S.PRINT_READY_RECORD, _S.SENT_FOR_CARD_PRINTING, _S.CARD_SHIPPED}
-            )
-            self._chronicle.check(f"{resident.title} is found to be nobody else", True, f"{state} by the hub")
+            state = await self._theatre.hub.wait_for(self._story(key).capture_id, FOUND_UNIQUE)
+            self._chronicle.check(f"{resident.title} is found to be nobody else", state in FOUND_UNIQUE, state)
 
     async def transfer_under_fire(self) -> None:
         """Scene 4, played while B is sent from the kiosk: the line is slow, cut, and the hub is killed."""
@@ -86,9 +85,8 @@ class Scenes:
             ("more than the packet itself", f"{100 * (carried - size) / size:.1f} %"),
             ("from the first step to the signed receipt", f"{monotonic() - started:.1f} s"),
         ]
-        await self._theatre.hub.wait_for(
-            story.capture_id, {_S.PRINT_READY_RECORD, _S.CARD_SHIPPED, _S.SENT_FOR_CARD_PRINTING}
-        )
+        state = await self._theatre.hub.wait_for(story.capture_id, FOUND_UNIQUE)
+        self._chronicle.check("B is found to be nobody else", state in FOUND_UNIQUE, state)
 
     async def tries_again(self) -> None:
         """Scene 2: A tries again at the same site, and under another NIK elsewhere."""
@@ -101,18 +99,13 @@ class Scenes:
         )
         await capture.finish()
         self._story(here.key).outcome = "Refused at the desk by the site's own 1:N: LOCAL_DUPLICATE. No new record."
-        try:
-            fields = {"nik": self._resident("first").nik, "operator": "op-desk", "papers": list(PAPERS)}
-            await self._theatre.units[DESK].post("/api/session", fields)
-            self._chronicle.check("the same NIK cannot even begin again", False, "a session began")
-        except Refused as refusal:
-            self._chronicle.check("the same NIK cannot even begin again", True, refusal.code)
+        await self._cannot_begin("the same NIK cannot even begin again", DESK, self._resident("first"), "CAPTURED_HERE")
         there = self._resident("repeat-there")
         result = await self._capture(there)
         await self._receipt(there, result)
         story = self._story(there.key)
-        await self._theatre.hub.wait_for(story.capture_id, {_S.ADJUDICATE_RECORD})
-        self._chronicle.check("at site B the hub finds the repeat", True, "ADJUDICATE_RECORD")
+        found = await self._theatre.hub.wait_for(story.capture_id, {_S.ADJUDICATE_RECORD, *FOUND_UNIQUE})
+        self._chronicle.check("at site B the hub finds the repeat", found is _S.ADJUDICATE_RECORD, found)
         for officer in ("adj-1", "adj-2"):
             await self._theatre.hub.judge_same(officer, story.capture_id)
             self._chronicle.tell(officer, "decides: the same person, without seeing the other decision")
@@ -136,7 +129,9 @@ class Scenes:
             )
             state = await self._theatre.hub.wait_for(story.capture_id, {_S.CARD_PRINTED})
             self._chronicle.check(
-                f"card of {story.title} is printed and read back", True, f"{state}, chip {self._cards[key]}"
+                f"card of {story.title} is printed and read back",
+                state is _S.CARD_PRINTED,
+                f"{state}, chip {self._cards[key]}",
             )
 
     async def handed_over(self) -> None:
@@ -176,12 +171,8 @@ class Scenes:
         self._chronicle.check(
             "the old card goes back", bool(result.get("old_card_returned")), str(result.get("old_card_returned"))
         )
-        try:
-            fields = {"nik": third.nik, "operator": "op-desk", "papers": list(PAPERS)}
-            await self._theatre.units[DESK].post("/api/session", fields)
-            self._chronicle.check("no path leads to a new capture", False, "a session began")
-        except Refused as refusal:
-            self._chronicle.check("no path leads to a new capture", True, refusal.code)
+        await self._cannot_begin("gagal opens no new capture where C was captured", DESK, third, "CAPTURED_HERE")
+        await self._cannot_begin("nor at the desk that said gagal", HANDOVER, third, "NOT_THIS_ROLE")
         self._story("impostor").outcome = "gagal: nothing handed over, old card back, card retained, no new capture."
 
     async def _impostor_at_the_hub(self) -> None:
@@ -194,6 +185,16 @@ class Scenes:
         card = await self._theatre.hub.card_state(self._cards["third"])
         self._chronicle.check("the card is retained and counted", card == "retained", card)
         story.outcome = "Somebody else came for this card: gagal. The card is retained, the record stays CARD_PRINTED."
+
+    async def _cannot_begin(self, claim: str, unit: str, resident: Resident, code: str) -> None:
+        """Try to begin a capture that must be refused with this code."""
+        fields = {"nik": resident.nik, "operator": "op-desk", "papers": list(PAPERS)}
+        try:
+            await self._theatre.units[unit].post("/api/session", fields)
+            seen = "a session began"
+        except Refused as refusal:
+            seen = refusal.code
+        self._chronicle.check(claim, seen == code, seen)
 
     async def _capture(self, resident: Resident) -> Snapshot:
         snapshot = await self._player(resident).run()
