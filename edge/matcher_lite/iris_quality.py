@@ -30,8 +30,8 @@ class IrisQuality:
 
     greyscale_utilisation: entropy of the image in bits (recommended ≥ 6). iris_sclera_contrast (> 5),
     iris_pupil_contrast (≥ 30): 0 to 100. pupil_iris_ratio: percent (20 to 70). concentricity: 0 to 100 (≥ 90).
-    margin_adequacy: 0 to 100 (> 80). usable_area: percent of the iris that is seen. iris_radius: pixels.
-    sharpness: 0 to 100. overall: 0 to 100.
+    margin_adequacy: 0 to 100 (> 80). usable_area: percent of the iris that is seen. glare: percent of the iris under
+    glints. iris_radius: pixels. sharpness: 0 to 100. overall: 0 to 100.
     """
 
     greyscale_utilisation: float
@@ -41,6 +41,7 @@ class IrisQuality:
     concentricity: float
     margin_adequacy: float
     usable_area: float
+    glare: float
     iris_radius: float
     sharpness: float
     overall: int
@@ -61,6 +62,7 @@ def judge(image: NDArray[np.uint8], found: Segmentation, texture: FloatImage, va
     concentricity = 100.0 * max(0.0, 1.0 - offset / max(limbus.radius, 1e-6))
     radius = limbus.radius / found.scale
     sharpness = _sharpness(texture, valid)
+    glare = _glare(found)
     overall = _overall(usable, sclera_contrast, sharpness, radius, pupil.support, limbus.support)
     return IrisQuality(
         greyscale_utilisation=_entropy(image),
@@ -70,10 +72,11 @@ def judge(image: NDArray[np.uint8], found: Segmentation, texture: FloatImage, va
         concentricity=concentricity,
         margin_adequacy=_margin(found),
         usable_area=usable,
+        glare=glare,
         iris_radius=radius,
         sharpness=sharpness,
         overall=overall,
-        advice=_advice(usable, radius, sharpness, concentricity, _margin(found)),
+        advice=_advice(usable, radius, sharpness, glare, min(concentricity, 70.0 + _margin(found))),
     )
 
 
@@ -117,12 +120,26 @@ def _overall(
     return round(100.0 * math.prod(parts))
 
 
-def _advice(usable: float, radius: float, sharpness: float, concentricity: float, margin: float) -> str:
+def _glare(found: Segmentation) -> float:
+    """Percent of the ring between pupil and limbus that lies under glints."""
+    height, width = found.glints.shape
+    x, y, r = found.limbus.x, found.limbus.y, found.limbus.radius
+    left, right = max(int(x - r), 0), min(int(x + r) + 1, width)
+    top, bottom = max(int(y - r), 0), min(int(y + r) + 1, height)
+    rows, columns = np.mgrid[top:bottom, left:right]
+    ring = np.hypot(columns - x, rows - y) < r
+    ring &= np.hypot(columns - found.pupil.x, rows - found.pupil.y) > found.pupil.radius
+    return 100.0 * float(found.glints[top:bottom, left:right][ring].mean()) if ring.any() else 0.0
+
+
+def _advice(usable: float, radius: float, sharpness: float, glare: float, centring: float) -> str:
     if radius < 45.0:
         return ADVICE_CLOSER
     if usable < 45.0:
         return ADVICE_OPEN
-    if margin < 5.0 or concentricity < 75.0:
+    if glare > 8.0:
+        return ADVICE_LIGHT
+    if centring < 75.0:
         return ADVICE_CENTRE
     if sharpness < 35.0:
         return ADVICE_STILL

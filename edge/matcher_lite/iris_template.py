@@ -25,7 +25,7 @@ TEMPLATE_BYTES: Final = HEADER_BYTES + 2 * CODE_BYTES
 _USABLE = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class IrisTemplate:
     """One eye's code.
 

@@ -15,6 +15,7 @@ from contract.comparison import threshold_at
 from contract.errors import RemoteError
 from contract.sample import IrisPosition
 from edge.matcher_lite import compare_iris, extract_iris
+from edge.matcher_lite.iris_quality import ADVICE_LIGHT
 from edge.matcher_lite.iris_segment import segment
 
 
@@ -68,6 +69,15 @@ def test_a_covered_eye_loses_area_and_is_told_to_open() -> None:
     whole, half = extract_iris(eye(4)), extract_iris(eye(4, lid=0.75))
     assert half.trusted_bits < whole.trusted_bits
     assert half.quality < whole.quality
+
+
+def test_a_lamp_mirrored_in_the_iris_is_named() -> None:
+    image = eye(6)
+    for x, y in ((95, 141), (230, 141), (162, 215), (120, 200), (205, 195), (100, 110)):
+        cv2.circle(image, (x, y), 7, 255, -1)
+    template = extract_iris(image)
+    assert template.advice == ADVICE_LIGHT
+    assert compare_iris(template, extract_iris(eye(6))).value > threshold_at(1e-6)
 
 
 def strange_images() -> dict[str, NDArray[np.uint8]]:
