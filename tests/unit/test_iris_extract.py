@@ -73,8 +73,8 @@ def test_a_covered_eye_loses_area_and_is_told_to_open() -> None:
 
 def test_a_lamp_mirrored_in_the_iris_is_named() -> None:
     image = eye(6)
-    for x, y in ((95, 141), (230, 141), (162, 215), (120, 200), (205, 195), (100, 110)):
-        cv2.circle(image, (x, y), 7, 255, -1)
+    for angle in np.linspace(0.0, 2.0 * np.pi, 14, endpoint=False):
+        cv2.circle(image, (int(162 + 70 * np.cos(angle)), int(141 + 70 * np.sin(angle))), 6, 255, -1)
     template = extract_iris(image)
     assert template.advice == ADVICE_LIGHT
     assert compare_iris(template, extract_iris(eye(6))).value > threshold_at(1e-6)
