@@ -16,6 +16,8 @@ from contract.errors import RemoteError
 from contract.finger_minutiae import MinutiaKind
 from contract.sample import FingerPosition
 from edge.matcher_lite import FingerAdvice, extract
+from edge.matcher_lite.finger_minutiae import Residues
+from edge.matcher_lite.finger_segment import Region
 from edge.matcher_lite.finger_warm import ridge_pattern
 
 
@@ -32,14 +34,15 @@ def test_a_ridge_that_starts_is_found_within_two_pixels_and_points_along_itself(
 ) -> None:
     stages: dict[str, object] = {}
     extract(one_dislocation(x0, y0, sign), observe=stages.__setitem__)
-    kept = stages["minutiae"]
-    region = stages["crop"]
-    x = (np.asarray(getattr(kept, "x")) + getattr(region, "left")) * 1.5 + 0.25  # noqa: B009
-    y = (np.asarray(getattr(kept, "y")) + getattr(region, "top")) * 1.5 + 0.25  # noqa: B009
+    kept, region = stages["minutiae"], stages["crop"]
+    assert isinstance(kept, Residues)
+    assert isinstance(region, Region)
+    x = (kept.x + region.left) * 1.5 + 0.25
+    y = (kept.y + region.top) * 1.5 + 0.25
     nearest = int(np.argmin(np.hypot(x - x0, y - y0)))
     assert np.hypot(x[nearest] - x0, y[nearest] - y0) < 2.0
-    assert np.sign(getattr(kept, "dx")[nearest]) == sign  # noqa: B009 - the stage's tuple is untyped here
-    assert abs(getattr(kept, "dy")[nearest]) < 0.2  # noqa: B009
+    assert np.sign(kept.dx[nearest]) == sign
+    assert abs(kept.dy[nearest]) < 0.2
 
 
 def test_an_inverted_image_gives_the_same_minutiae_with_endings_and_forks_exchanged() -> None:
