@@ -1,1 +1,1 @@
-""""""
+"""MicroPython for the controller board."""
