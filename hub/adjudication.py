@@ -19,25 +19,18 @@ from sqlalchemy.orm import Session
 from contract.errors import RemoteError
 from contract.lifecycle import RecordEvent, RecordState, is_allowed
 from contract.sample import Modality
-from hub import register
-from hub.capture_order import CaptureTime, Order, order_of
+from hub import register, verdicts
+from hub.capture_order import Order, order_of
 from hub.context import HubContext
 from hub.fleet import Role
 from hub.records import HUB, Records, known
 from hub.schema.tables import Case, CaseCandidate, CaseDecision, Record
 from hub.search.fusion import PersonMatch
+from hub.verdicts import Verdict
 
 DECISIONS_NEEDED = 2
 DECISIONS_MAX = 3
 REASON_CHARACTERS_MAX = 1000
-
-
-class Verdict(StrEnum):
-    """What an adjudicator may say."""
-
-    DIFFERENT = "different"
-    SAME = "same"
-    VALIDATION = "validation"
 
 
 class Cause(StrEnum):
@@ -87,15 +80,11 @@ class Adjudication:
         session.add(case)
         session.flush()
         for match in matches:
-            session.add(
-                CaseCandidate(
-                    case_id=case.id,
-                    capture_id=match.capture_id,
-                    value=match.value,
-                    detail=json.dumps(match.labelled),
-                )
-            )
-        session.flush()
+            _add_candidate(session, case, match)
+        record = session.get(Record, capture_id)
+        if record is not None:
+            for winner in verdicts.barred_by(session, record):
+                _add_candidate(session, case, _match_of_pair(session, capture_id, winner))
         return case
 
     def claim(self, session: Session, case_id: str, adjudicator: str) -> CaseDecision:
@@ -155,14 +144,15 @@ class Adjudication:
         ):
             raise RemoteError(f"'{event}' is no answer of a region.")
         record = known(session, capture_id)
+        if event is not RecordEvent.REGION_SAYS_ADJUDICATE and verdicts.barred_by(session, record):
+            raise RemoteError(
+                "Adjudicators judged this a later capture of the same person (M27).",
+                next_step="Only adjudicators can change that: answer 'adjudicate'.",
+            )
         self._records.move(session, record, event, operator)
         if event is RecordEvent.REGION_SAYS_ADJUDICATE:
             before = session.scalars(select(Case).where(Case.capture_id == capture_id).order_by(Case.opened_ms)).all()
             self.open(session, capture_id, Cause.REGION_ASKS, _matches_of(session, before[-1]) if before else [])
-
-    def time_of(self, record: Record) -> CaptureTime:
-        """What is known about when a capture happened."""
-        return CaptureTime(record.unit, record.sequence, record.earliest_ms, record.latest_ms)
 
     def _taken(self, seats: Sequence[CaseDecision]) -> list[CaseDecision]:
         """Seats that are decided, or whose holder may still decide."""
@@ -189,7 +179,7 @@ class Adjudication:
     def order_is_open(self, session: Session, capture_id: str, other_id: str) -> bool:
         """Whether the bounds of two captures overlap, so that a person has to say which was first."""
         one, other = known(session, capture_id), known(session, other_id)
-        return order_of(self.time_of(one), self.time_of(other)) is Order.UNKNOWN
+        return order_of(verdicts.time_of(one), verdicts.time_of(other)) is Order.UNKNOWN
 
     def _conclude(self, session: Session, case: Case, outcome: Opinion) -> None:
         case.verdict, case.same_as, case.first = outcome.verdict, outcome.same_as, outcome.first
@@ -203,31 +193,62 @@ class Adjudication:
             self._records.move(session, record, RecordEvent.VALIDATION_ASKED, HUB, note)
         elif outcome.verdict is Verdict.DIFFERENT:
             # Two persons under one NIK: whoever does not stand for it cannot be printed; the region has to look.
-            stands = self._records.stands(session, record)
-            event = RecordEvent.JUDGED_DIFFERENT if stands else RecordEvent.VALIDATION_ASKED
+            event = RecordEvent.JUDGED_DIFFERENT if self._printable(session, record) else RecordEvent.VALIDATION_ASKED
             self._records.move(session, record, event, HUB, note)
         else:
             self._conclude_same(session, case, record, known(session, outcome.same_as or ""), outcome)
 
     def _conclude_same(self, session: Session, case: Case, record: Record, other: Record, outcome: Opinion) -> None:
-        """The first capture stands (M27); a later one that got ahead of it is called back (M28)."""
-        order = order_of(self.time_of(record), self.time_of(other))
-        is_first = outcome.first == record.capture_id if order is Order.UNKNOWN else order is Order.FIRST
-        if not is_first:
-            self._records.move(session, record, RecordEvent.JUDGED_SAME, HUB, {"case": case.id})
+        """The first capture stands (M27); a later one that got ahead of it is called back (M28).
+
+        Where the earlier one stands no more, and nothing else of the person does, the later one stands in its place:
+        a deletion frees a person, it does not shut them out (M23). Of a deactivated one the region knows more.
+        """
+        note = {"case": case.id}
+        if not verdicts.is_first(record, other, outcome.first):
+            event = RecordEvent.JUDGED_SAME
+            if not verdicts.person_stands(session, other.capture_id, record):
+                is_free = other.state != RecordState.INACTIVE and self._printable(session, record)
+                event = RecordEvent.JUDGED_FIRST if is_free else RecordEvent.VALIDATION_ASKED
+            self._records.move(session, record, event, HUB, note)
             return
         if record.nik_digest == other.nik_digest and self._records.stands(session, other):
             self._records.yield_place(session, other, record)
-        if self._records.stands(session, record):
-            self._records.move(session, record, RecordEvent.JUDGED_FIRST, HUB, {"case": case.id})
-        else:
-            self._records.move(session, record, RecordEvent.VALIDATION_ASKED, HUB, {"case": case.id})
+        event = RecordEvent.JUDGED_FIRST if self._printable(session, record) else RecordEvent.VALIDATION_ASKED
+        self._records.move(session, record, event, HUB, note)
+        self._call_back(session, record, other, note)
+
+    def _call_back(self, session: Session, record: Record, other: Record, note: dict[str, str]) -> None:
+        """`other` came after `record`: its way to a card ends before adjudicators, wherever it had got to (M28)."""
+        turned = _match_of_pair(session, other.capture_id, record.capture_id)
         if is_allowed(RecordState(other.state), RecordEvent.EARLIER_CAPTURE_ARRIVED):
-            self._records.move(session, other, RecordEvent.EARLIER_CAPTURE_ARRIVED, HUB, {"case": case.id})
-            match = next(match for match in _matches_of(session, case) if match.capture_id == other.capture_id)
-            turned = PersonMatch(record.capture_id, match.value, match.single)
+            self._records.move(session, other, RecordEvent.EARLIER_CAPTURE_ARRIVED, HUB, note)
             self.open(session, other.capture_id, Cause.EARLIER_ARRIVED, [turned])
             self._recall(session, other, "an earlier capture stands")
+            return
+        query = select(Case).where(Case.capture_id == other.capture_id, Case.decided_ms.is_(None))
+        for under_way in session.scalars(query).all():
+            _add_candidate(session, under_way, turned)
+
+    def _printable(self, session: Session, record: Record) -> bool:
+        """Whether a verdict may lead this capture to PRINT_READY_RECORD: it stands, and no earlier one bars it."""
+        return self._records.stands(session, record) and not verdicts.barred_by(session, record)
+
+
+def _add_candidate(session: Session, case: Case, match: PersonMatch) -> None:
+    """Show one more capture in a case, unless it is shown there already."""
+    if session.get(CaseCandidate, (case.id, match.capture_id)) is None:
+        detail = json.dumps(match.labelled)
+        session.add(CaseCandidate(case_id=case.id, capture_id=match.capture_id, value=match.value, detail=detail))
+        session.flush()
+
+
+def _match_of_pair(session: Session, capture_id: str, other_id: str) -> PersonMatch:
+    """How alike two captures were found, as the case that judged them shows it, with `other_id` as the candidate."""
+    case = verdicts.verdicts_on(session, capture_id)[other_id]
+    shown = other_id if case.capture_id == capture_id else capture_id
+    match = next(match for match in _matches_of(session, case) if match.capture_id == shown)
+    return PersonMatch(other_id, match.value, match.single)
 
 
 def _open_case(session: Session, case_id: str) -> Case:

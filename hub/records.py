@@ -17,7 +17,7 @@ from contract import lifecycle
 from contract.clock import Clock
 from contract.errors import RemoteError
 from contract.lifecycle import IllegalTransition, RecordEvent, RecordState
-from hub import history
+from hub import history, verdicts
 from hub.history import Note
 from hub.schema.tables import Case, Proposal, Record, RecordHistory, Resident
 
@@ -132,6 +132,8 @@ def guard_record(session: Session, record: Record, event: RecordEvent) -> None:
             raise _refused(record, event, "another capture stands for this NIK, or none may (M14)")
         if _open_cases(session, record):
             raise _refused(record, event, "adjudicators have not decided yet (M26)")
+        if verdicts.barred_by(session, record):
+            raise _refused(record, event, "it was judged a later capture of the same person (M27)")
     if event in _PRINT_EVENTS and not _cleared(session, record):
         raise _refused(record, event, "the record did not pass PRINT_READY_RECORD (M32)")
     if event in _AUTHORISED and not _two_persons(session, record, _AUTHORISED[event]):

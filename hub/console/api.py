@@ -11,13 +11,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from contract.lifecycle import RecordEvent
 from contract.packet import Name, Nik, UuidText
 from hub import register
-from hub.adjudication import Opinion, Verdict
+from hub.adjudication import Opinion
 from hub.central import Central
 from hub.console import views
 from hub.console.sessions import COOKIE, SECRET_CHARACTERS_MAX, NotLoggedIn, Sessions, Visitor
 from hub.fleet import Role
 from hub.records import LOSS
 from hub.schema.tables import Operator
+from hub.verdicts import Verdict
 
 Reason = Annotated[str, Field(min_length=1, max_length=1000)]
 REGION_ROLES = (Role.ADB, Role.SECTION_HEAD, Role.DC_OFFICER)

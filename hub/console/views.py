@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from contract.errors import RemoteError
 from contract.lifecycle import CardState, RecordState
-from hub import clocks, history, ledger, outbox
+from hub import clocks, history, ledger, outbox, verdicts
 from hub.capture_order import Order, order_of
 from hub.central import Central
 from hub.enrolment_checks import ADVICE, Failure
@@ -252,7 +252,7 @@ def _candidate(session: Session, central: Central, case: Case, row: CaseCandidat
     site = session.get(Site, other.site)
     first = ""
     if probe is not None:
-        order = order_of(central.adjudication.time_of(probe), central.adjudication.time_of(other))
+        order = order_of(verdicts.time_of(probe), verdicts.time_of(other))
         first = {Order.FIRST: probe.capture_id, Order.SECOND: other.capture_id, Order.UNKNOWN: ""}[order]
     return {
         "capture_id": row.capture_id,

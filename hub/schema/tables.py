@@ -234,7 +234,7 @@ class CaseCandidate(Base):
 
     __tablename__ = "case_candidate"
     case_id: Mapped[str] = mapped_column(ForeignKey("adjudication_case.id"), primary_key=True)
-    capture_id: Mapped[str] = mapped_column(primary_key=True)
+    capture_id: Mapped[str] = mapped_column(primary_key=True, index=True)
     value: Mapped[float]
     detail: Mapped[str] = mapped_column(Text)
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from contract.errors import RekamError, RemoteError
 from contract.lifecycle import RecordEvent, RecordState
 from contract.sample import Modality
-from hub import history, register
+from hub import history, register, verdicts
 from hub.adjudication import Adjudication, Cause
 from hub.context import HubContext
 from hub.notices import biodata_as_captured
@@ -126,7 +126,8 @@ class Dedup:
             return Cause.TURNED_UP, set()
         if record.appeal_of:
             return Cause.REFUSAL_APPEALED, set()
-        return None, set()
+        earlier = set(verdicts.barred_by(session, record))
+        return (Cause.EARLIER_ARRIVED if earlier else None), earlier
 
     def _differs_from_register(self, session: Session, record: Record) -> bool:
         resident = session.get_one(Resident, record.nik_digest)

@@ -12,9 +12,10 @@ from contract.lifecycle import CardState, IllegalTransition, RecordEvent
 from contract.packet import RefusalBody, StepClock
 from contract.transfer import Disposition
 from hub import checkpoints, clocks, history, ledger
-from hub.adjudication import Opinion, Verdict
+from hub.adjudication import Opinion
 from hub.records import standing_record
 from hub.schema.tables import Card, CardHistory, Case, Packet, Record, RecordHistory, Resident, Unit
+from hub.verdicts import Verdict
 from tests.hub_world import (
     ADJUDICATORS,
     DATABASES,

@@ -28,12 +28,13 @@ from contract.lifecycle import RecordEvent, RecordState
 from contract.seal import load_opening_key, load_public_key, load_statement_public_key, open_sealed, unlock
 from contract.transfer import Disposition, UnitState
 from hub import card_face, checkpoints, dispatches, outbox, presence
-from hub.adjudication import Opinion, Verdict
+from hub.adjudication import Opinion
 from hub.config import load_settings
 from hub.fleet import load_fleet, load_register
 from hub.packets import blob_path
 from hub.schema.tables import Outbox, Packet, PrintOrder, Record, Template
 from hub.search.dedup import Dedup
+from hub.verdicts import Verdict
 from tests.hub_world import (
     ADJUDICATORS,
     DATABASES,
