@@ -30,7 +30,6 @@ max_queued_messages 0
 max_queued_bytes 0
 max_inflight_messages 64
 max_packet_size {PACKET_BYTES_MAX}
-use_username_as_clientid true
 set_tcp_nodelay true
 
 listener {world.broker.port} {world.broker.host}
@@ -40,6 +39,8 @@ keyfile {folder}/tls.key
 tls_version tlsv1.2
 require_certificate true
 use_identity_as_username true
+# Nobody takes over the session of another by its client id. Below the listener: above it, it would open a plain one.
+use_username_as_clientid true
 """
 
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from contract.card_keys import CardRole, role_key_file
 from contract.errors import DeviceError
 from provisioning.__main__ import app
-from provisioning.broker_files import access_list
+from provisioning.broker_files import access_list, mosquitto_conf
 from provisioning.setup import set_up
 from provisioning.world import load_world
 
@@ -123,6 +123,14 @@ def test_a_unit_may_write_only_under_its_own_name_and_its_sites_gallery(tmp_path
     own = after[: after.index("")]
     assert own == ["topic read hub/state", "topic read s/9901-A/#", "topic write s/9901-A/gallery/#"]
     assert "pattern write k/%u/up/#" in rules
+
+
+def test_the_broker_has_one_listener_and_ties_sessions_to_certificates(tmp_path: Path) -> None:
+    lines = mosquitto_conf(load_world(write(tmp_path)), tmp_path).splitlines()
+    assert [line for line in lines if line.startswith("listener")] == ["listener 18883 127.0.0.1"]
+    below = lines[lines.index("listener 18883 127.0.0.1") :]
+    for setting in ("require_certificate true", "use_identity_as_username true", "use_username_as_clientid true"):
+        assert setting in below  # above the listener Mosquitto would open its default one, without TLS, for it
 
 
 def test_the_printed_example_is_a_valid_world(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+import signal
 import sys
 from pathlib import Path
 from time import monotonic
@@ -44,6 +45,7 @@ def main(
 ) -> None:
     """Run the main job: capture, search, adjudication, cards, handover, over real components."""
     console = Console(width=None if sys.stdout.isatty() else COLUMNS, highlight=False)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that everything is taken down as on Ctrl-C
     logging.getLogger("httpx").setLevel(logging.WARNING)
     chronicle = Chronicle(console)
     chronicle.simulated += SIMULATED
