@@ -234,6 +234,8 @@ PACKET: Mapping[tuple[PacketState, PacketEvent], PacketState] = {
     (_P.SEALED, _PE.SPOOLED): _P.QUEUED,
     (_P.QUEUED, _PE.SENT_COMPLETELY): _P.SENT,
     (_P.SENT, _PE.ASKED_AGAIN): _P.QUEUED,
+    # The hub was restored from an older backup and has lost what it had stored: our copy is sent again.
+    (_P.RECEIPTED, _PE.ASKED_AGAIN): _P.QUEUED,
     # The hub may hold the packet already (its receipt was lost): then it answers the offer itself.
     (_P.QUEUED, _PE.RECEIPT_STORED): _P.RECEIPTED,
     (_P.QUEUED, _PE.RECEIPT_FREES): _P.PURGEABLE,

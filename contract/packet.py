@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Self
 import cbor2
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from contract.cbor_bounds import bound_items
 from contract.errors import RemoteError
 from contract.sample import Modality
 
@@ -23,6 +24,7 @@ PACKET_BYTES_MAX = 16 * 1024 * 1024
 SAMPLE_BYTES_MAX = 1024 * 1024
 SAMPLES_MAX = 40
 NESTING_MAX = 12
+ITEMS_MAX = 100_000  # a full page of the register has some 30 000
 
 UuidText = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -36,9 +38,16 @@ Image = Annotated[bytes, Field(min_length=1, max_length=SAMPLE_BYTES_MAX)]
 
 
 class Model(BaseModel):
-    """Base of every message: frozen, strict, and closed to unknown fields."""
+    """Base of every message: frozen, strict, closed to unknown fields; its complaints never show what was given."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, ser_json_bytes="base64")
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        ser_json_bytes="base64",
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+    )
 
 
 class PacketKind(StrEnum):
@@ -86,7 +95,10 @@ class Biodata(Model):
 
     @model_validator(mode="after")
     def _birth_date_exists(self) -> Self:
-        date.fromisoformat(self.birth_date)
+        try:
+            date.fromisoformat(self.birth_date)
+        except ValueError:
+            raise ValueError("there is no such day of birth") from None
         return self
 
 
@@ -281,16 +293,16 @@ def decode(encoded: bytes) -> Envelope:
 
 
 def loads_map(encoded: bytes, bytes_max: int) -> dict[str, Any]:
-    """A CBOR map with text keys, bounded in length and depth. Raises RemoteError."""
+    """A CBOR map with text keys, bounded in length, items and depth, without tags. Raises RemoteError."""
     if len(encoded) > bytes_max:
         raise RemoteError(f"The message has {len(encoded)} bytes, more than {bytes_max}.")
+    bound_items(encoded, items_max=ITEMS_MAX, nesting_max=NESTING_MAX)
     try:
         value = cbor2.loads(encoded)
-    except Exception as error:  # noqa: BLE001 - the decoder's own tags raise any kind of exception on hostile bytes
+    except Exception as error:  # noqa: BLE001 - text that is not UTF-8, maps as keys: the decoder raises what it likes
         raise RemoteError(f"The message is not CBOR ({type(error).__name__}).") from None
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         raise RemoteError("The message is not a CBOR map with text keys.")
-    _bound_depth(value, NESTING_MAX)
     return value
 
 
@@ -300,18 +312,6 @@ def refused(what: str, error: ValidationError) -> RemoteError:
         f"{'.'.join(str(part) for part in problem['loc']) or what}: {problem['type']}" for problem in error.errors()[:5]
     )
     return RemoteError(f"The {what} is refused: {problems}.")
-
-
-def _bound_depth(value: object, depth: int) -> None:
-    if depth == 0:
-        raise RemoteError(f"The message is nested deeper than {NESTING_MAX} levels.")
-    if isinstance(value, dict):
-        for key, item in value.items():
-            _bound_depth(key, depth - 1)
-            _bound_depth(item, depth - 1)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            _bound_depth(item, depth - 1)
 
 
 def _dumps(value: object) -> bytes:

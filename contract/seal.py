@@ -27,6 +27,7 @@ from cwt.cose_key_interface import COSEKeyInterface
 from contract.cbor_bounds import bound_items
 from contract.errors import DeviceError, RemoteError
 from contract.packet import PACKET_BYTES_MAX
+from contract.topics import NAME_PATTERN
 
 RECIPIENTS_MAX = 4
 SEAL_OVERHEAD_BYTES_MAX = 4096
@@ -352,10 +353,11 @@ def _signer_of(parts: list[Any], algorithm: int) -> str:
     kid = headers.get(_KEY_ID) if isinstance(headers, dict) and set(headers) == {_ALGORITHM, _KEY_ID} else None
     if not isinstance(kid, bytes) or len(kid) > _KEY_ID_BYTES_MAX or headers[_ALGORITHM] != algorithm:
         raise RemoteError("The signature is not of the kind that this version demands.")
-    try:
-        return kid.decode()
-    except UnicodeDecodeError:
-        raise RemoteError("The signer's key id is not text.") from None
+    name = kid.decode(errors="replace")
+    if not NAME_PATTERN.fullmatch(name):
+        # A key id becomes a topic, a log line and a row: what is no name goes no further.
+        raise RemoteError("The signer's key id is no name.")
+    return name
 
 
 def _decode(

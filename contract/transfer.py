@@ -44,6 +44,7 @@ _CHUNK_HEAD = struct.Struct(">II")
 Pid = Annotated[str, Field(pattern=PID_PATTERN.pattern)]
 Length = Annotated[int, Field(ge=1, le=SEALED_BYTES_MAX)]
 Index = Annotated[int, Field(ge=0, lt=CHUNKS_MAX)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
 
 
 class Offer(Model):
@@ -160,12 +161,12 @@ class UplinkStatus(Model):
     correlation_id: Name
     queue: Literal["CONNECTED", "DISCONNECTED"]
     scheduler: Literal["RUNNING", "STOPPED"]
-    records_sent_since_restart: Annotated[int, Field(ge=0)]
-    pending: Annotated[int, Field(ge=0)] = 0
-    pending_bytes: Annotated[int, Field(ge=0)] = 0
-    awaiting_release: Annotated[int, Field(ge=0)] = 0
-    held: Annotated[int, Field(ge=0)] = 0
-    oldest_age_s: Annotated[int, Field(ge=0)] = 0
+    records_sent_since_restart: Count
+    pending: Count = 0
+    pending_bytes: Count = 0
+    awaiting_release: Count = 0
+    held: Count = 0
+    oldest_age_s: Count = 0
     hub_online: bool = False
     last_error: Text = ""
 

@@ -23,7 +23,7 @@ from edge.prompts import HANDOVER_VERIFY, fill, label, prompt, statement_of_trut
 class Answer(BaseModel):
     """Base of what the API answers: frozen."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
 
 class Ask(Answer):

@@ -263,14 +263,15 @@ class Uplink:
             await asyncio.gather(*lanes, return_exceptions=True)
 
     async def _ask_for_release(self, packet: SpooledPacket) -> None:
-        """Ask whether a stored packet is freed by now. A hub that needs its chunks again has lost it: alert, keep."""
+        """Ask whether a stored packet is freed by now. A hub that needs its chunks again has lost it: send it again."""
         answers: asyncio.Queue[Answer] = asyncio.Queue()
         self._answers[packet.pid] = answers
         try:
             await self._send_offer(packet.pid, self._offer(packet.length))
             if isinstance(await self._answer(answers, "no answer about a stored packet"), Need):
-                reason = "The hub has receipted this packet, and now asks for it again."
-                await asyncio.to_thread(self._spool.hold, packet.pid, reason)
+                await asyncio.to_thread(self._spool.mark_asked_again, packet.pid)
+                log.warning("the hub has lost a packet that it had stored; it is sent again", pid=packet.pid)
+                self._work.set()
         except (TransientError, RemoteError) as error:
             self._note(error)
         finally:

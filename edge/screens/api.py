@@ -33,7 +33,7 @@ FieldText = Annotated[str, Field(max_length=200)] | int
 class _Form(BaseModel):
     """Base of the bodies: closed to unknown fields."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
 class EligibilityForm(_Form):

@@ -33,7 +33,7 @@ _ANSWERS = {
 class Form(BaseModel):
     """Base of every request body: closed to unknown fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Login(Form):
