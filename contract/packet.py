@@ -183,7 +183,10 @@ class EnrolmentBody(Model):
 
 
 class HandoverBody(Model):
-    """The result of one handover (M42–M47, M49) with the resident's receipt (M46)."""
+    """The result of one handover (M42–M47, M49) with the resident's receipt (M46).
+
+    decided_by: the section head who decided by face or iris, where the chip holds no finger.
+    """
 
     capture_id: UuidText
     nik: Nik
@@ -192,6 +195,7 @@ class HandoverBody(Model):
     policy: Literal["either", "both"]
     verification: Annotated[tuple[Verification, ...], Field(max_length=20)]
     fallback: Literal["none", "other finger", "section head"] = "none"
+    decided_by: Name | None = None
     dispensation: Name | None = None
     dispute: Literal["none", "attestation agrees", "attestation differs"] = "none"
     old_card: Literal["surrendered", "none", "lost"]

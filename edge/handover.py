@@ -48,6 +48,7 @@ class Handover:
     attested: Biodata | None = None
     dispute: Literal["none", "attestation agrees", "attestation differs"] = "none"
     fallback: Literal["none", "other finger", "section head"] = "none"
+    decided_by: str | None = None
     attempts: int = 0
     given_up: list[FingerPosition] = field(default_factory=list)
     matched: list[FingerPosition] = field(default_factory=list)
@@ -113,6 +114,7 @@ class Handover:
             policy=self.policy,
             verification=tuple(self.verification),
             fallback=self.fallback,
+            decided_by=self.decided_by,
             dispute=self.dispute,
             old_card=self.old_card,
             old_card_returned=not berhasil and self.old_card == "surrendered",
@@ -202,7 +204,7 @@ async def section_head_decides(handover: Handover, fields: Fields) -> str:
     if isinstance(officer, Refusal):
         raise Refused(officer, "A section head on this unit's roster decides.")
     await identify_officer(services, officer, fields)
-    handover.fallback = "section head"
+    handover.fallback, handover.decided_by = "section head", officer.operator
     return "receipt" if fields.get("decision") == "accept" else "result_gagal"
 
 

@@ -40,6 +40,7 @@ class Cause(StrEnum):
     UNSEARCHABLE = "no finger or eye to search by"
     NIK_CAPTURED = "NIK captured before"
     TURNED_UP = "turned up after a deletion or a declaration of loss"
+    OFFICER_REVOKED = "signed off by an operator who was revoked"
     REFUSAL_APPEALED = "refusal appealed"
     APPEALED = "verdict appealed"
     EARLIER_ARRIVED = "an earlier capture arrived"

@@ -27,6 +27,7 @@ class Failure(StrEnum):
     """Why a capture cannot be searched yet. The name is the code that sites see."""
 
     REGION_WRONG = "REGION_WRONG"
+    UNIT_WRONG = "UNIT_WRONG"
     NIK_UNKNOWN = "NIK_UNKNOWN"
     SIGNOFF_MISSING = "SIGNOFF_MISSING"
     SIGNOFF_WRONG = "SIGNOFF_WRONG"
@@ -41,6 +42,10 @@ ADVICE: dict[Failure, tuple[str, str]] = {
     Failure.REGION_WRONG: (
         "Kode wilayah unit salah. Dinas memperbaiki penempatan unit, lalu paket diproses ulang.",
         "The unit's region code is wrong. The regency corrects where the unit stands; then reprocess the packet.",
+    ),
+    Failure.UNIT_WRONG: (
+        "Unit ini tidak boleh merekam. Periksa peran unit; hapus berdua, lalu rekam kembali di unit perekaman.",
+        "This unit may not enrol. Check what it is set up as; delete by two persons, then capture at a unit that may.",
     ),
     Failure.NIK_UNKNOWN: (
         "NIK tidak ada di register. Terbitkan NIK lebih dahulu, lalu proses ulang paket ini.",
@@ -88,13 +93,16 @@ _DECODERS: dict[Modality, Callable[[bytes], object]] = {
 class Facts:
     """What the database knows. unit_site: where the sending unit stands; site_known: the fleet has the envelope's site.
 
-    officer_key: SubjectPublicKeyInfo DER of an operator, or None for one nobody knows.
+    may_capture: whether units of its kind enrol; signing_key: SubjectPublicKeyInfo DER of one who may sign off captures
+    at this site, else None; is_officer: whether somebody of this name may witness an exception there.
     """
 
     unit_site: str
+    may_capture: bool
     site_known: bool
     nik_known: bool
-    officer_key: Callable[[str], bytes | None]
+    signing_key: Callable[[str], bytes | None]
+    is_officer: Callable[[str], bool]
     verify_fmr_max: float
 
 
@@ -116,6 +124,8 @@ def check(envelope: Envelope, body: EnrolmentBody, facts: Facts) -> Finding | No
     """The first thing that is wrong with a capture, or None."""
     if not facts.site_known or envelope.site != facts.unit_site:
         return Finding(Failure.REGION_WRONG, f"unit {envelope.unit} stands at {facts.unit_site or 'no known site'}")
+    if not facts.may_capture:
+        return Finding(Failure.UNIT_WRONG, f"unit {envelope.unit}")
     if not facts.nik_known:
         return Finding(Failure.NIK_UNKNOWN, "")
     return (
@@ -131,9 +141,9 @@ def check(envelope: Envelope, body: EnrolmentBody, facts: Facts) -> Finding | No
 def _check_signoff(body: EnrolmentBody, facts: Facts) -> Finding | None:
     if body.signoff is None:
         return Finding(Failure.SIGNOFF_MISSING, "")
-    der = facts.officer_key(body.signoff.operator)
+    der = facts.signing_key(body.signoff.operator)
     if der is None:
-        return Finding(Failure.SIGNOFF_WRONG, f"operator {body.signoff.operator} is not known or was revoked")
+        return Finding(Failure.SIGNOFF_WRONG, f"{body.signoff.operator} is no operator of this site")
     key = load_der_public_key(der)
     if not isinstance(key, EllipticCurvePublicKey):
         return Finding(Failure.SIGNOFF_WRONG, "the operator's key is of another kind")
@@ -148,7 +158,7 @@ def _check_exceptions(body: EnrolmentBody, facts: Facts) -> Finding | None:
     for exception in body.exceptions:
         officer = exception.second_officer
         is_same = body.signoff is not None and officer == body.signoff.operator
-        if is_same or facts.officer_key(officer) is None:
+        if is_same or not facts.is_officer(officer):
             return Finding(Failure.SECOND_OFFICER, f"{exception.modality} {exception.position}")
     return None
 

@@ -14,13 +14,14 @@ from sqlalchemy.orm import Session
 from contract.errors import RemoteError
 from contract.lifecycle import RecordEvent, RecordState
 from contract.packet import EnrolmentBody, Envelope, HandoverBody, PersonalisationBody, RefusalBody
-from hub import clocks
+from hub import clocks, rights
 from hub.adjudication import Adjudication, Cause
 from hub.context import HubContext
 from hub.enrolment_checks import Facts, Finding, check
+from hub.fleet import Role
 from hub.issuance import Issuance
 from hub.packets import PacketBook, open_packet
-from hub.records import Records, known
+from hub.records import REVOKED, SIGN_OFF, Records, known
 from hub.schema.tables import Operator, Packet, Record, Resident, Site, Unit
 from hub.search.fusion import PersonMatch
 
@@ -116,7 +117,10 @@ class Intake:
             return ""  # another seal of a capture that is on its way already
         if finding is None:
             record.failure = ""
-            self._records.move(session, record, RecordEvent.CHECKS_PASSED)
+            officer = session.get(Operator, body.signoff.operator) if body.signoff is not None else None
+            revoked = officer is not None and officer.revoked
+            note = {SIGN_OFF: REVOKED} if revoked else {}
+            self._records.move(session, record, RecordEvent.CHECKS_PASSED, note=note)
         else:
             record.failure = finding.failure
             note = {"code": str(finding.failure), "detail": finding.detail}
@@ -140,16 +144,23 @@ class Intake:
         with self._context.database.reading() as session:
             unit = session.get(Unit, envelope.unit)
             digest = self._context.vault.nik_digest(envelope.body.biodata.nik)
+            here = [
+                operator
+                for operator in session.scalars(select(Operator))
+                if rights.holds(operator, Role, envelope.site)
+            ]
             keys = {
                 operator.id: operator.public_key
-                for operator in session.scalars(select(Operator).where(Operator.revoked.is_(False)))
-                if operator.public_key
+                for operator in here
+                if operator.public_key and rights.holds(operator, (Role.OPERATOR,), envelope.site)
             }
             facts = Facts(
                 unit_site=unit.site if unit is not None else "",
+                may_capture=unit is not None and unit.role in rights.CAPTURE_UNITS,
                 site_known=session.get(Site, envelope.site) is not None,
                 nik_known=session.get(Resident, digest) is not None,
-                officer_key=keys.get,
+                signing_key=keys.get,
+                is_officer={operator.id for operator in here if not operator.revoked}.__contains__,
                 verify_fmr_max=self._context.settings.policy.verify_fmr,
             )
         return check(envelope, envelope.body, facts)

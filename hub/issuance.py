@@ -9,19 +9,21 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from contract.chip_layout import ChipFile, chip_files
 from contract.dispatch import ConsignedCard
 from contract.lifecycle import CardEvent, CardState, RecordEvent, RecordState
 from contract.packet import Envelope, HandoverBody, PersonalisationBody
 from contract.sample import INDEX_FINGERS
-from hub import dispatches, register
+from hub import dispatches, register, rights
 from hub.context import HubContext
 from hub.fleet import Role
 from hub.ledger import Ledger, cards_of, is_open, may
 from hub.print_orders import OrderState, PrintOrders
 from hub.records import Records
-from hub.schema.tables import Card, Operator, PrintOrder, Record, Resident, Unit
+from hub.schema.tables import Card, PrintOrder, Record, Resident, Unit
 
 _MADE = (CardEvent.CHIP_ENCODED, CardEvent.FACE_PRINTED, CardEvent.READ_BACK)
+_FINGER_FILES = frozenset({ChipFile.FINGER1, ChipFile.FINGER2})
 _TO_DESK = (CardEvent.BATCH_MADE, CardEvent.DEPARTED, CardEvent.ARRIVED)
 
 
@@ -39,6 +41,9 @@ class Issuance:
         order = session.get(PrintOrder, body.job_id, with_for_update=True)
         if order is None or order.capture_id != body.capture_id or order.station != envelope.unit:
             return "The report names a print job that this station does not have."
+        wrong = rights.wrong_unit(session, envelope.unit, envelope.site, rights.STATION_UNITS)
+        if wrong:
+            return wrong
         if session.get(Card, body.card_uid) is not None:
             return f"Chip {body.card_uid} is in the ledger already."
         card = self._enter_card(session, envelope, body, order)
@@ -47,10 +52,10 @@ class Issuance:
             self._ledger.move(session, card, CardEvent.SPOILED, body.operator, {"reason": body.reason})
             if record.state == RecordState.CARD_SHIPPED:
                 self._records.move(session, record, RecordEvent.CARD_SPOILED, body.operator, {"card": card.card_uid})
-            return ""
+            return rights.wrong_officer(session, body.operator, card.made_at, Role.OPERATOR)
         for event in _MADE:
             self._ledger.move(session, card, event, body.operator, {"job": order.job_id, "print job": body.print_job})
-        wrong = self._check_release(session, body, order)
+        wrong = self._check_release(session, body, order, card.made_at)
         if wrong or order.state == OrderState.WITHDRAWN or record.state != RecordState.CARD_SHIPPED:
             self._ledger.revoke(session, card)
             return wrong or "The print order was withdrawn while the card was made; the card must come back."
@@ -73,9 +78,13 @@ class Issuance:
         self._bring_to_desk(session, card, order, body.operator)
         record = session.get_one(Record, card.capture_id, with_for_update=True)
         note = {"card": card.card_uid, "event": envelope.id, "fallback": body.fallback, "dispute": body.dispute}
+        if body.decided_by is not None:
+            note["decided by"] = body.decided_by
+        not_theirs = rights.wrong_unit(session, envelope.unit, envelope.site, rights.HANDOVER_UNITS)
+        not_theirs = not_theirs or rights.wrong_officer(session, body.operator, envelope.site, *rights.HANDOVER_ROLES)
         if not body.berhasil:
-            return self._kept_back(session, record, card, body, note)
-        wrong = self._check_handover(session, record, card, body)
+            return self._kept_back(session, record, card, body, note) or not_theirs
+        wrong = not_theirs or self._check_handover(session, record, card, body, envelope.site)
         if may(card, CardEvent.HANDED_OVER):
             self._ledger.move(session, card, CardEvent.HANDED_OVER, body.operator, note)
         else:
@@ -113,16 +122,20 @@ class Issuance:
         self._ledger.enter(session, card, body.operator)
         return card
 
-    def _check_release(self, session: Session, body: PersonalisationBody, order: PrintOrder) -> str:
-        """The chip as read back is the chip as ordered (M35), and a section head released the card (M34)."""
+    def _check_release(self, session: Session, body: PersonalisationBody, order: PrintOrder, site: str) -> str:
+        """The chip is as ordered (M35), a print job is bound to it (M36), and a second person released it (M34)."""
         if body.read_back_sha256 != self._orders.chip_digest(order):
             return "The chip as read back is not the chip that was ordered (M35)."
-        officer = session.get(Operator, body.released_by) if body.released_by else None
-        if officer is None or officer.revoked or Role.SECTION_HEAD not in officer.roles.split(","):
-            return "No section head released the card (M34)."
-        return ""
+        if not body.print_job.strip():
+            return "No print job is bound to the chip (M36)."
+        if body.released_by == body.operator:
+            return "Whoever made the card released it; that takes a second person (M34)."
+        if rights.wrong_officer(session, body.released_by, site, Role.SECTION_HEAD):
+            return "No section head of this office released the card (M34)."
+        wrong = rights.wrong_officer(session, body.operator, site, Role.OPERATOR)
+        return f"{wrong} Such a card must come back (M34)." if wrong else ""
 
-    def _check_handover(self, session: Session, record: Record, card: Card, body: HandoverBody) -> str:
+    def _check_handover(self, session: Session, record: Record, card: Card, body: HandoverBody, site: str) -> str:
         """Why a berhasil cannot set CARD_ISSUED, or ''. Nothing without a receipt (M46) is refused on decoding."""
         resident = session.get(Resident, record.nik_digest)
         if card.recalled or record.state != RecordState.CARD_PRINTED:
@@ -132,12 +145,21 @@ class Issuance:
         if resident is not None and resident.old_card_due and body.old_card == "none":
             return "The old card was due and was not taken in (M49)."
         if body.fallback == "section head":
-            return ""
+            return self._check_section_head(session, card, body, site)
         fmr_max = self._context.settings.policy.verify_fmr
         matched = {v.position for v in body.verification if v.matched and v.threshold_fmr <= fmr_max}
         needs_both = self._context.settings.policy.handover == "both" and body.fallback == "none"
         if not matched or (needs_both and not matched >= {int(finger) for finger in INDEX_FINGERS}):
             return "No finger matched at a false match rate that the centre accepts (M43)."
+        return ""
+
+    def _check_section_head(self, session: Session, card: Card, body: HandoverBody, site: str) -> str:
+        """A section head decides by face or iris only where the chip holds no finger to ask for (M43)."""
+        job = self._orders.job(session.get_one(PrintOrder, card.job_id))
+        if _FINGER_FILES & set(chip_files(job.chip_files).contents):
+            return "The chip holds fingers; nobody may decide without asking for one (M43)."
+        if rights.wrong_officer(session, body.decided_by, site, Role.SECTION_HEAD):
+            return "No section head of this place decided about a holder without fingers (M43)."
         return ""
 
     def _kept_back(self, session: Session, record: Record, card: Card, body: HandoverBody, note: dict[str, str]) -> str:

@@ -25,6 +25,8 @@ Advance = Callable[[RecordState, RecordEvent], RecordState]
 Guard = Callable[[Session, Record, RecordEvent], None]
 HUB = "hub"
 DELETION, LOSS = "deletion", "loss"
+# In the note of CHECKS_PASSED: the sign-off verifies, and its officer was revoked since; a person has to look.
+SIGN_OFF, REVOKED = "sign-off", "revoked"
 
 _PRINT_EVENTS = (RecordEvent.PRINT_DATA_SENT, RecordEvent.CARD_RELEASED, RecordEvent.HANDED_OVER)
 _JUDGED = (RecordEvent.JUDGED_DIFFERENT, RecordEvent.JUDGED_FIRST)

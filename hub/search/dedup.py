@@ -6,6 +6,8 @@ goes wrong is SEARCH_FAILURE_AT_CENTRAL and tried again by itself; no person is 
 
 from __future__ import annotations
 
+import json
+
 import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -18,7 +20,7 @@ from hub.adjudication import Adjudication, Cause
 from hub.context import HubContext
 from hub.notices import biodata_as_captured
 from hub.packets import open_capture
-from hub.records import Moved, Records, known
+from hub.records import REVOKED, SIGN_OFF, Moved, Records, known
 from hub.schema.tables import Record, RecordHistory, Resident, Template
 from hub.search.features import Features, StoredTemplate, extract_features, from_stored, to_stored
 from hub.search.fusion import PersonMatch
@@ -121,9 +123,11 @@ class Dedup:
         resident = session.get(Resident, record.nik_digest)
         if resident is not None and resident.standing not in (None, record.capture_id):
             return Cause.NIK_CAPTURED, {resident.standing or ""}
-        events = {link.event for link in history.way_of(session, RecordHistory, record.capture_id)}
-        if events & set(_UNDONE):
+        links = history.way_of(session, RecordHistory, record.capture_id)
+        if {link.event for link in links} & set(_UNDONE):
             return Cause.TURNED_UP, set()
+        if any(json.loads(link.note).get(SIGN_OFF) == REVOKED for link in links):
+            return Cause.OFFICER_REVOKED, set()
         if record.appeal_of:
             return Cause.REFUSAL_APPEALED, set()
         earlier = set(verdicts.barred_by(session, record))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,27 +11,38 @@ from sqlalchemy import select
 
 from contract.errors import RemoteError
 from contract.lifecycle import IllegalTransition, RecordEvent
-from hub import checkpoints
+from hub import checkpoints, history
 from hub.adjudication import Opinion
-from hub.schema.tables import CaseCandidate, Packet, Record
+from hub.schema.tables import CaseCandidate, Operator, Packet, Record, RecordHistory
 from hub.verdicts import Verdict
 from tests.hub_world import (
     ADJUDICATORS,
     DATABASES,
     DESK,
+    HANDOVER,
     HEAD,
     KIOSK,
     OFFICERS,
+    OPERATOR,
+    SITE_B,
+    STATION,
     World,
     biodata,
     build_world,
+    confirm_job,
     enrolment,
+    handover,
     index_fingers,
+    job_of,
     judge,
+    make_card,
     open_case,
+    personalisation,
+    signed_off,
     state_of,
 )
 
+UID, OTHER_UID = "04A1B2C3D4E5F6", "04A1B2C3D4E5F7"
 ANA, BUDI, CITRA = biodata(1), biodata(2, name="BUDI MISALNYA"), biodata(3, name="CITRA UMPAMA")
 SAME, DIFFERENT, VALIDATION = Verdict.SAME, Opinion(Verdict.DIFFERENT), Opinion(Verdict.VALIDATION)
 
@@ -154,6 +166,106 @@ def test_a_deletion_frees_a_person_although_a_duplicate_of_the_deleted_capture_i
 def _is_proved(world: World, one: str, other: str) -> bool:
     with world.central.context.database.reading() as session:
         return not world.central.adjudication.order_is_open(session, one, other)
+
+
+def revoked(world: World, operator: str) -> None:
+    with world.central.context.database.transaction() as session:
+        session.get_one(Operator, operator).revoked = True
+
+
+def failure_of(world: World, capture_id: str) -> str:
+    with world.central.context.database.reading() as session:
+        return session.get_one(Record, capture_id).failure
+
+
+def test_only_units_and_officers_who_may_enrol_do(world: World) -> None:
+    world.register(ANA, BUDI, CITRA)
+    assert failure_of(world, capture(world, HANDOVER)) == "UNIT_WRONG"
+    assert failure_of(world, capture(world, STATION, 2, resident=BUDI)) == "UNIT_WRONG"
+    body = signed_off(enrolment(CITRA, index_fingers(3)), OFFICERS[0])
+    assert failure_of(world, world.send(DESK, body)) == "SIGNOFF_WRONG"
+
+
+def test_an_operator_of_another_site_signs_nothing_off(world: World) -> None:
+    world.register(ANA)
+    with world.central.context.database.transaction() as session:
+        session.get_one(Operator, OPERATOR).sites = SITE_B
+    assert failure_of(world, capture(world)) == "SIGNOFF_WRONG"
+
+
+def test_what_a_revoked_operator_signed_off_goes_before_a_person(world: World) -> None:
+    world.register(ANA)
+    envelope = world.envelope(DESK, enrolment(ANA, index_fingers(1)))
+    revoked(world, OPERATOR)
+    world.arrive(world.seal(envelope), DESK)
+    world.central.work_off()
+    assert state_of(world, envelope.id) == "ADJUDICATE_RECORD"
+    assert "revoked" in open_case(world, envelope.id).cause
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"operator": HEAD}, "second person"),
+        ({"print_job": " "}, "M36"),
+        ({"operator": "stranger"}, "Nobody is known"),
+        ({"operator": OFFICERS[0]}, "is no operator"),
+        ({"released_by": OPERATOR}, "No section head"),
+    ],
+    ids=["one person", "no print job", "unknown maker", "maker without the role", "no section head"],
+)
+def test_a_card_is_made_and_released_by_two_persons_who_may(world: World, changes: dict[str, str], why: str) -> None:
+    world.register(ANA)
+    capture_id = capture(world)
+    job = job_of(world, capture_id)
+    confirm_job(world, job)
+    world.send(STATION, personalisation(job, UID, **changes))
+    assert state_of(world, capture_id) == "CARD_SHIPPED"
+    assert why in quarantined(world)[0]
+    world.send(STATION, personalisation(job, OTHER_UID))
+    assert state_of(world, capture_id) == "CARD_PRINTED"
+
+
+def test_a_section_head_decides_only_where_the_chip_holds_no_finger(world: World) -> None:
+    world.register(ANA, BUDI)
+    word = {"verification": (), "fallback": "section head", "decided_by": HEAD}
+    with_fingers = capture(world)
+    make_card(world, with_fingers, UID)
+    world.send(HANDOVER, handover(UID, with_fingers, ANA.nik, **word))
+    assert state_of(world, with_fingers) == "CARD_PRINTED"
+    without = world.send(DESK, enrolment(BUDI))
+    judged(world, without, DIFFERENT)  # no sample of it can be searched by
+    world.central.work_off()
+    make_card(world, without, OTHER_UID)
+    world.send(HANDOVER, handover(OTHER_UID, without, BUDI.nik, **word | {"decided_by": OPERATOR}))
+    assert state_of(world, without) == "CARD_PRINTED"
+    assert [reason[-6:] for reason in quarantined(world)] == ["(M43).", "(M43)."]
+
+
+def test_a_section_heads_word_issues_a_card_without_fingers_and_is_on_record(world: World) -> None:
+    world.register(ANA)
+    capture_id = world.send(DESK, enrolment(ANA))
+    judged(world, capture_id, DIFFERENT)  # no sample of it can be searched by
+    world.central.work_off()
+    make_card(world, capture_id, UID)
+    word = {"verification": (), "fallback": "section head", "decided_by": HEAD}
+    world.send(HANDOVER, handover(UID, capture_id, ANA.nik, **word))
+    assert (state_of(world, capture_id), quarantined(world)) == ("CARD_ISSUED", [])
+    with world.central.context.database.reading() as session:
+        (done,) = [
+            link for link in history.way_of(session, RecordHistory, capture_id) if link.to_state == "CARD_ISSUED"
+        ]
+        assert json.loads(done.note)["decided by"] == HEAD
+
+
+@pytest.mark.parametrize("operator", ["stranger", OFFICERS[0]])
+def test_nobody_without_the_right_hands_a_card_over(world: World, operator: str) -> None:
+    world.register(ANA)
+    capture_id = capture(world)
+    make_card(world, capture_id, UID)
+    world.send(HANDOVER, handover(UID, capture_id, ANA.nik, operator=operator))
+    assert state_of(world, capture_id) == "CARD_PRINTED"
+    assert operator in quarantined(world)[0]
 
 
 def test_bounds_that_prove_the_order_decide_it_and_nobody_may_say_otherwise(world: World) -> None:

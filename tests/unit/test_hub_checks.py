@@ -18,7 +18,15 @@ from tests.hub_world import OPERATOR, SECOND, SITE_A, biodata, enrolment, public
 
 ANA = biodata(1)
 KNOWN = {name: public_bytes(name, Encoding.DER) for name in (OPERATOR, SECOND)}
-FACTS = Facts(unit_site=SITE_A, site_known=True, nik_known=True, officer_key=KNOWN.get, verify_fmr_max=1e-3)
+FACTS = Facts(
+    unit_site=SITE_A,
+    may_capture=True,
+    site_known=True,
+    nik_known=True,
+    signing_key=KNOWN.get,
+    is_officer=KNOWN.__contains__,
+    verify_fmr_max=1e-3,
+)
 
 
 def envelope(body: EnrolmentBody):
