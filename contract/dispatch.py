@@ -72,7 +72,12 @@ class RegisterPage(Model):
 
 
 class Notice(Model):
-    """The hub's answer to the site about one capture (M25, M27, M31)."""
+    """The hub's answer to the site about one capture (M25, M27, M31); only the hub may write these topics.
+
+    status UNREGISTERED is the capture's tombstone: its NIK is free again, and its templates refuse nobody (M23).
+    cleared_of: an appeal against a refusal was upheld (M15); then capture_id is the refusal's id, and the resident
+    with this NIK is another person than the capture named here.
+    """
 
     capture_id: UuidText
     nik: Nik
@@ -81,10 +86,20 @@ class Notice(Model):
     at_ms: Millis
     message_id: Text
     message_en: Text
+    cleared_of: UuidText | None = None
+
+    @property
+    def frees(self) -> bool:
+        """Whether this is the capture's tombstone."""
+        return self.status is RecordState.UNREGISTERED and self.cleared_of is None
 
 
 class GalleryEntry(Model):
-    """Templates of one capture for the site's own 1:N, or its tombstone (templates empty, tombstone true)."""
+    """Templates of one capture for the site's own 1:N.
+
+    tombstone: only takes the place of the templates that the broker keeps; any unit of the site could have written it,
+    so what removes a capture is the hub's notice.
+    """
 
     capture_id: UuidText
     nik: Nik

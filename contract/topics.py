@@ -73,7 +73,7 @@ DN_ROSTER = Topic("k/{unit}/dn/roster", "dispatch.Roster, sealed to the unit", r
 DN_CONSIGNMENT = Topic("k/{unit}/dn/consignment/{card}", "dispatch.ConsignedCard, sealed to the desk", retain=True)
 SITE_REGISTER = Topic("s/{site}/register/{page}", "dispatch.RegisterPage under the site key", retain=True)
 SITE_NOTICE = Topic("s/{site}/notice/{capture}", "dispatch.Notice under the site key", retain=True)
-SITE_GALLERY = Topic("s/{site}/gallery/{capture}", "dispatch.GalleryEntry or tombstone under the site key", retain=True)
+SITE_GALLERY = Topic("s/{site}/gallery/{capture}", "dispatch.GalleryEntry under the site key", retain=True)
 HUB_STATE = Topic("hub/state", "transfer.HubState, also the hub's will", retain=True)
 
 ALL_TOPICS = tuple(value for value in list(globals().values()) if isinstance(value, Topic))

@@ -111,6 +111,7 @@ class Capture:
     similar_capture: str = ""
     similar_value: float = 0.0
     refusal_id: str = ""
+    appeal_of: str | None = None
     kept: Kept | None = None
     receipt: Receipt | None = None
 
@@ -181,6 +182,7 @@ class Capture:
             papers=self.papers,
             attestation=self.attestation,
             steps=self.clocks(),
+            appeal_of=self.appeal_of,
         )
 
     def gallery_entry(self) -> GalleryEntry:

@@ -101,9 +101,9 @@ class ComparisonWorker:
         return [Candidate(capture_id, ComparisonScore(value)) for capture_id, value in found]
 
     async def remember(self, entries: Mapping[str, Mapping[int, bytes]]) -> None:
-        """Put captures into the site gallery; they are given again after a restart."""
-        self._gallery.update(entries)
+        """Put captures into the site gallery; what it took is given again after a restart."""
         await self._call("remember", {capture: dict(templates) for capture, templates in entries.items()})
+        self._gallery.update(entries)
 
     async def forget(self, capture_id: str) -> None:
         """Take a capture out of the site gallery."""
@@ -141,8 +141,9 @@ class ComparisonWorker:
             if self._gallery:
                 gallery = {capture: dict(templates) for capture, templates in self._gallery.items()}
                 _result(await asyncio.wait_for(_exchange(process, ["remember", gallery]), self._start_timeout_s))
-        except (TimeoutError, OSError, asyncio.IncompleteReadError):
+        except (TimeoutError, OSError, asyncio.IncompleteReadError, RekamError) as error:
             self._abandon(process)
+            log.warning("worker does not start", error=type(error).__name__, reason=str(error)[:200])
             raise DeviceError(
                 "The comparison worker does not start.", next_step="Run 'rekam-edge selftest' and read its report."
             ) from None

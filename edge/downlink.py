@@ -28,7 +28,15 @@ from contract.dispatch import (
 )
 from contract.errors import DeviceError, RemoteError, TransientError
 from contract.packet import Model
-from contract.seal import OpeningKey, PublicKey, StatementPublicKey, lock, open_sealed, unlock
+from contract.seal import (
+    LOCK_OVERHEAD_BYTES,
+    OpeningKey,
+    PublicKey,
+    StatementPublicKey,
+    lock,
+    open_sealed,
+    unlock,
+)
 from contract.topics import Topic
 from contract.transfer import Receipt, verify_receipt
 from edge.moment import MomentSource
@@ -37,7 +45,9 @@ from edge.site_gallery import SiteGallery
 
 HUB = "hub"
 WAITING_MAX = 2000
+WAITING_BYTES_MAX = 64 * 1024 * 1024
 _EPOCH = struct.Struct(">I")
+SITE_MESSAGE_BYTES_MAX = _EPOCH.size + LOCK_OVERHEAD_BYTES + MESSAGE_BYTES_MAX
 M = TypeVar("M", bound=Model)
 Handler = Callable[[dict[str, str], bytes], Awaitable[None]]
 SiteHandler = Callable[[str, bytes], Awaitable[None]]
@@ -149,12 +159,13 @@ class Downlink:
 
     async def _unlock(self, topic: str, payload: bytes, handler: SiteHandler) -> None:
         """Open a site message and hand it on; where its key has not come yet, keep it until it does."""
-        if len(payload) < _EPOCH.size or len(payload) > 2 * MESSAGE_BYTES_MAX:
+        if not _EPOCH.size <= len(payload) <= SITE_MESSAGE_BYTES_MAX:
             raise RemoteError(f"A site message of {len(payload)} bytes is too short or too long.")
         (epoch,) = _EPOCH.unpack_from(payload)
         key = self._register.site_key_of(epoch)
         if key is None:
-            if len(self._waiting) >= WAITING_MAX:
+            others = [held for name, (held, _) in self._waiting.items() if name != topic]
+            if len(others) >= WAITING_MAX or sum(map(len, others)) + len(payload) > WAITING_BYTES_MAX:
                 raise RemoteError("Too many site messages wait for a key that does not come.")
             self._waiting[topic] = (payload, handler)
             return
@@ -170,7 +181,12 @@ class Downlink:
         notice = decode(Notice, plain)
         if topics.SITE_NOTICE.at(site=self._site, capture=notice.capture_id) != topic:
             raise RemoteError("The notice is about another capture than its topic says.")
-        await asyncio.to_thread(self._register.take_notice, notice)
+        taken = await asyncio.to_thread(self._register.take_notice, notice)
+        if not (taken and notice.frees):
+            return
+        if await self._gallery.remove(notice.capture_id):
+            # It may have been shared again just now, over what the hub has put in its place.
+            await self.share(GalleryEntry(capture_id=notice.capture_id, nik=notice.nik, tombstone=True, templates={}))
 
     async def _entry(self, topic: str, plain: bytes) -> None:
         entry = decode(GalleryEntry, plain)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from contract.errors import RemoteError
 from contract.identifiers import uuid7
-from contract.lifecycle import RecordEvent, RecordState, advance
+from contract.lifecycle import RecordEvent, advance
 from contract.packet import PacketKind, RefusalBody
 from contract.sample import Modality
 from edge import capture_steps as steps
@@ -27,11 +27,15 @@ LAST_BEFORE_SEAL = "sign_off"
 
 
 async def search_site(capture: Capture, _fields: Fields) -> str:
-    """The site's own 1:N: a repeat is refused at once, on-line or off-line (M15)."""
+    """The site's own 1:N: a repeat is refused at once, on-line or off-line, unless an appeal was upheld (M15)."""
     services = capture.services
     probes = capture.fingers()
     candidates = await services.examiner.search_site(probes, services.policy.local_duplicate_fmr) if probes else []
-    others = [candidate for candidate in candidates if candidate.reference_id != capture.capture_id]
+    similar = [candidate for candidate in candidates if candidate.reference_id != capture.capture_id]
+    cleared = services.register.cleared(capture.biodata.nik)
+    appeals = [cleared[candidate.reference_id] for candidate in similar if candidate.reference_id in cleared]
+    capture.appeal_of = appeals[0] if appeals else None
+    others = [candidate for candidate in similar if candidate.reference_id not in cleared]
     if not others:
         return "verify" if capture.next_check is not None else "attest"
     capture.similar_capture = others[0].reference_id
@@ -86,12 +90,12 @@ async def seal_and_spool(capture: Capture, _fields: Fields) -> str:
     if capture.body is None:
         return LAST_BEFORE_SEAL
     services = capture.services
-    refused = check_eligibility(
+    eligibility = check_eligibility(
         services.register, capture.biodata.nik, capture.papers, spool_full=await services.keeper.is_full()
-    ).refusal
-    if refused is not None:
-        raise Refused(refused)
-    advance(RecordState.UNREGISTERED, RecordEvent.CAPTURE_COMPLETED)
+    )
+    if eligibility.refusal is not None or eligibility.entry is None:
+        raise Refused(eligibility.refusal or Refusal.NIK_UNKNOWN)
+    advance(eligibility.entry.status, RecordEvent.CAPTURE_COMPLETED)
     keeping = services.keeper.keep_capture(capture.capture_id, capture.body, capture.gallery_entry())
     capture.kept = await asyncio.shield(asyncio.ensure_future(keeping))
     capture.forget()

@@ -102,7 +102,13 @@ class PacketKeeper:
         except Exception:
             await asyncio.to_thread(self._undo, claim)
             raise
-        await asyncio.to_thread(self._register.keep_claim, Claim(entry.nik, packet_id, confirmed=True))
+        confirmed = Claim(entry.nik, packet_id, confirmed=True)
+        try:
+            await asyncio.to_thread(self._register.keep_claim, confirmed)
+        except RekamError as error:
+            # The claim is at rest, still open; the next start closes it because its packet is in the spool.
+            self._register.know_claim(confirmed)
+            log.warning("claim not closed yet", **error.diagnostics())
         try:
             await self._gallery.add_own(entry)
         except RekamError as error:
@@ -150,7 +156,11 @@ class PacketKeeper:
         sealed = seal(encode(envelope), sealer.signer, sealer.recipients)
         pid = self._spool.put(sealed, kind=kind.value, subject_id=packet_id)
         kept_ms = self._clock.wall_ms()
-        self._write(JournalEntry(packet_id=packet_id, kind=kind.value, pid=pid, kept_ms=kept_ms))
+        try:
+            self._write(JournalEntry(packet_id=packet_id, kind=kind.value, pid=pid, kept_ms=kept_ms))
+        except RekamError as error:
+            # The packet is durable and will be sent: it stands. The next start writes its journal from the spool.
+            log.warning("packet kept without a line in the journal", **error.diagnostics())
         self._wake()
         return Kept(packet_id, pid, kept_ms)
 

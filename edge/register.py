@@ -106,15 +106,16 @@ class Register:
         return True
 
     def take_card(self, card: ConsignedCard) -> None:
-        """Keep a consigned card; what was said of the same card before is replaced."""
+        """Keep a consigned card; what was said of the same card before is replaced. What is settled here stands."""
+        if card.card_uid in self._settled:
+            return
         self._store.put(CARD, card.card_uid, encode(card))
         self._cards[card.card_uid] = card
 
     def drop_card(self, card_uid: str) -> None:
-        """The hub no longer consigns this card here: forget it."""
-        self._store.change((Change(CARD, card_uid, None), Change(SETTLED, card_uid, None)))
+        """The hub no longer consigns this card here: forget it, but never what became of it at this desk."""
+        self._store.remove(CARD, card_uid)
         self._cards.pop(card_uid, None)
-        self._settled.pop(card_uid, None)
 
     def settle_card(self, card_uid: str, outcome: CardOutcome) -> None:
         """A card was handed over (it leaves the list) or retained (it must not be handed over any more, M47)."""
@@ -143,7 +144,9 @@ class Register:
         told = [
             notice
             for notice in self._notices.values()
-            if notice.nik == nik and (claim is None or notice.capture_id == claim.capture_id)
+            if notice.nik == nik
+            and notice.cleared_of is None
+            and (claim is None or notice.capture_id == claim.capture_id)
         ]
         if told:
             return found.model_copy(update={"status": max(told, key=lambda notice: notice.at_ms).status})
@@ -165,6 +168,19 @@ class Register:
     def notices(self) -> list[Notice]:
         """The hub's answers, newest first."""
         return sorted(self._notices.values(), key=lambda notice: notice.at_ms, reverse=True)
+
+    def is_freed(self, capture_id: str) -> bool:
+        """Whether the hub has said the tombstone of this capture (M23)."""
+        notice = self._notices.get(capture_id)
+        return notice is not None and notice.frees
+
+    def cleared(self, nik: str) -> dict[str, str]:
+        """Captures that adjudicators found to be other persons than this resident, with the appeal's id (M15)."""
+        return {
+            notice.cleared_of: notice.capture_id
+            for notice in self._notices.values()
+            if notice.nik == nik and notice.cleared_of is not None
+        }
 
     def cards(self) -> list[ConsignedCard]:
         """The cards that lie at this desk, by name; a retained one counts as withdrawn."""
@@ -198,12 +214,6 @@ class Register:
     def know_claim(self, claim: Claim) -> None:
         """Know a claim whose change has been written."""
         self._claims[claim.nik] = claim
-
-    def drop_capture(self, capture_id: str) -> None:
-        """The hub has freed the NIK of this capture (tombstone, M23): forget its claim and what was said of it."""
-        self.drop_claim(capture_id)
-        self._store.remove(NOTICE, capture_id)
-        self._notices.pop(capture_id, None)
 
     def drop_claim(self, capture_id: str) -> None:
         """Forget a claim."""

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from contract import topics
 from contract.channel_mqtt import Disconnected
-from contract.dispatch import GalleryEntry, RegisterEntry, RegisterPage, Roster, SiteKey, decode, encode
+from contract.dispatch import GalleryEntry, Notice, RegisterEntry, RegisterPage, Roster, SiteKey, decode, encode
 from contract.errors import RemoteError, TransientError
 from contract.lifecycle import RecordState
 from contract.packet import Model
@@ -31,15 +31,16 @@ from contract.seal import (
 )
 from contract.topics import Topic
 from contract.transfer import Disposition, Receipt, sign_receipt
+from edge import downlink
 from edge.downlink import Downlink
 from edge.moment import MomentSource
-from edge.register import Register
+from edge.register import Claim, Register
 from edge.sealed_store import SealedStore
 from edge.site_gallery import SiteGallery
 from tests.unit.edge_fakes import CARD_UID, NIK, PAPERS, SetClock, biodata, consigned, operator_entry
 
 SITE_KEY = SiteKey(site="9901-A", epoch=3, key=bytes(range(32)))
-CAPTURE = "01920000-0000-7000-8000-00000000000a"
+CAPTURE, OTHER = "01920000-0000-7000-8000-00000000000a", "01920000-0000-7000-8000-00000000000b"
 
 
 def pem(key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey) -> bytes:
@@ -209,6 +210,7 @@ async def test_flipped_bits_are_refused_and_nothing_else_is_raised(unit: Unit) -
 
 async def test_captures_are_shared_under_the_site_key_once_there_is_a_line(unit: Unit) -> None:
     entry = GalleryEntry(capture_id=CAPTURE, nik=NIK, extractor="rekam/1", templates={2: b"t"})
+    unit.store.change((unit.gallery.own_change(entry),))
     await unit.gallery.add_own(entry)
     await unit.downlink.share(entry)  # no key yet
     unit.line.connected = False
@@ -222,6 +224,64 @@ async def test_captures_are_shared_under_the_site_key_once_there_is_a_line(unit:
     assert decode(GalleryEntry, unlock(payload[4:], SITE_KEY.key, topic.encode())) == entry
     await unit.line.arrive(topic, payload)
     assert unit.gallery.unshared() == []
+
+
+def notice_of(capture_id: str = CAPTURE, **changes: Any) -> Notice:
+    fields = {
+        "capture_id": capture_id, "nik": NIK, "status": RecordState.UNREGISTERED, "version": 4, "at_ms": 9,
+        "message_id": "", "message_en": "",
+    }  # fmt: skip
+    return Notice.model_validate(fields | changes)
+
+
+async def test_only_the_hubs_notice_removes_a_capture_and_no_later_word_of_a_unit_brings_it_back(unit: Unit) -> None:
+    await unit.line.arrive("k/desk-a1/dn/site-key", sealed(SITE_KEY))
+    entry = GalleryEntry(capture_id=CAPTURE, nik=NIK, extractor="rekam/1", templates={2: b"t"})
+    unit.store.change((unit.gallery.own_change(entry),))
+    await unit.gallery.add_own(entry)
+    unit.register.keep_claim(Claim(NIK, CAPTURE, confirmed=True))
+    gallery, notices = topics.SITE_GALLERY.at(site="9901-A", capture=CAPTURE), f"s/9901-A/notice/{CAPTURE}"
+    tombstone = GalleryEntry(capture_id=CAPTURE, nik=NIK, tombstone=True)
+    await unit.line.arrive(gallery, locked(tombstone, gallery))
+    assert unit.register.claim_of(NIK) is not None and CAPTURE in unit.memory.held
+    await unit.line.arrive(notices, locked(notice_of(), notices))
+    assert unit.register.claim_of(NIK) is None and unit.memory.held == {}
+    said = [decode(GalleryEntry, unlock(payload[4:], SITE_KEY.key, topic.encode()))
+            for topic, payload in unit.line.published if topic == gallery]  # fmt: skip
+    assert said[-1].tombstone
+    told = len(unit.line.published)
+    await unit.line.arrive(gallery, locked(entry, gallery))
+    for greet in unit.line.greetings:
+        await greet(None)
+    assert unit.memory.held == {} and len(unit.line.published) == told and unit.store.get("gallery", CAPTURE) is None
+
+
+async def test_a_power_cut_between_notice_and_removal_is_made_good_at_the_start(unit: Unit) -> None:
+    entry = GalleryEntry(capture_id=CAPTURE, nik=NIK, extractor="rekam/1", templates={2: b"t"})
+    unit.store.change((unit.gallery.own_change(entry),))
+    unit.register.keep_claim(Claim(NIK, CAPTURE, confirmed=True))
+    unit.register.take_notice(notice_of())
+    assert await unit.gallery.load() == 0 and unit.gallery.unshared() == []
+    assert unit.register.claim_of(NIK) is None
+
+
+async def test_an_upheld_appeal_frees_no_nik_and_says_no_status(unit: Unit) -> None:
+    unit.register.take_page(PAGE)
+    unit.register.keep_claim(Claim(NIK, CAPTURE, confirmed=True))
+    unit.register.take_notice(notice_of(OTHER, cleared_of=CAPTURE))
+    assert unit.register.cleared(NIK) == {CAPTURE: OTHER} and not unit.register.is_freed(OTHER)
+    entry = unit.register.entry(NIK)
+    assert entry is not None and entry.status is RecordState.PROCESSING
+
+
+async def test_what_waits_for_a_key_is_bounded_in_bytes(unit: Unit, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RemoteError, match="too long"):
+        await unit.line.arrive(PAGE_TOPIC, bytes(downlink.SITE_MESSAGE_BYTES_MAX + 1))
+    monkeypatch.setattr(downlink, "WAITING_BYTES_MAX", 1000)
+    await unit.line.arrive(PAGE_TOPIC, bytes(600))
+    await unit.line.arrive(PAGE_TOPIC, bytes(700))  # takes the place of the one before
+    with pytest.raises(RemoteError, match="wait for a key"):
+        await unit.line.arrive("s/9901-A/register/p2", bytes(301))
 
 
 async def test_a_failing_disk_costs_the_message_and_not_the_line(unit: Unit, monkeypatch: pytest.MonkeyPatch) -> None:

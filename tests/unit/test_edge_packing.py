@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from contract.dispatch import GalleryEntry
-from contract.errors import DeviceError
+from contract.dispatch import encode as encode_message
+from contract.errors import DeviceError, RemoteError
 from contract.lifecycle import RecordState
 from contract.packet import Attestation, EnrolmentBody, PacketKind, PacketSample, RefusalBody, decode
 from contract.sample import Modality
@@ -34,6 +35,7 @@ from tests.unit.edge_fakes import NIK, SetClock, biodata, make_bench
 
 CAPTURE = "01920000-0000-7000-8000-00000000000a"
 OTHER = "01920000-0000-7000-8000-00000000000b"
+THIRD = "01920000-0000-7000-8000-00000000000c"
 
 
 @dataclass
@@ -44,6 +46,8 @@ class Memory:
     held: dict[str, Mapping[int, bytes]] = field(default_factory=dict)
 
     async def remember(self, entries: Mapping[str, Mapping[int, bytes]]) -> None:
+        if any(b"garbage" in templates.values() for templates in entries.values()):
+            raise RemoteError("That is no template.")
         self.held.update(entries)
 
     async def forget(self, capture_id: str) -> None:
@@ -200,11 +204,61 @@ async def test_a_receipt_is_remembered_after_the_packet_was_purged(folder: Path)
     assert await Desk(folder).keeper.receipt(kept.pid) == receipt
 
 
-async def test_a_tombstone_frees_nik_gallery_and_search(folder: Path) -> None:
+async def test_the_hubs_removal_frees_nik_gallery_and_search(folder: Path) -> None:
     desk = Desk(folder)
     await desk.capture()
-    await desk.gallery.take(GalleryEntry(capture_id=CAPTURE, nik=NIK, tombstone=True))
+    assert await desk.gallery.remove(CAPTURE)
     assert desk.stands()[1:] == (False, False) and desk.memory.held == {} and desk.gallery.unshared() == []
+
+
+async def test_no_unit_of_the_site_can_remove_or_replace_what_another_captured(folder: Path) -> None:
+    desk = Desk(folder)
+    await desk.capture()
+    await desk.gallery.take(desk.shared[0])
+    forged = GalleryEntry(capture_id=CAPTURE, nik=NIK, extractor="rekam/1", templates={2: b"forged"})
+    for word in (GalleryEntry(capture_id=CAPTURE, nik=NIK, tombstone=True), forged):
+        await desk.gallery.take(word)
+        assert desk.stands() == (True, True, True) and desk.memory.held == {CAPTURE: {2: b"t"}}
+    assert desk.gallery.unshared() == desk.shared  # said again over the forgery
+    peers = forged.model_copy(update={"capture_id": OTHER})
+    await desk.gallery.take(peers)
+    await desk.gallery.take(peers.model_copy(update={"templates": {2: b"later"}}))
+    assert desk.memory.held[OTHER] == {2: b"forged"}
+    desk.close()
+    again = Desk(folder)
+    assert await again.gallery.load() == 2 and again.memory.held[CAPTURE] == {2: b"t"}
+
+
+async def test_an_entry_that_cannot_be_searched_is_not_kept_and_one_that_was_does_not_stop_the_unit(
+    folder: Path,
+) -> None:
+    desk = Desk(folder)
+    await desk.capture()
+    bad = GalleryEntry(capture_id=OTHER, nik=NIK, extractor="rekam/1", templates={2: b"garbage"})
+    with pytest.raises(RemoteError):
+        await desk.gallery.take(bad)
+    assert desk.store.get("gallery", OTHER) is None
+    desk.store.put("gallery", OTHER, b"\x00" + encode_message(bad))
+    desk.store.put("gallery", THIRD, b"\x00 no entry at all")
+    desk.close()
+    again = Desk(folder)
+    assert await again.gallery.load() == 1 and list(again.memory.held) == [CAPTURE]
+
+
+async def test_a_journal_that_fails_after_the_packet_is_durable_costs_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk(folder)
+
+    def full(*_arguments: object) -> None:
+        raise DeviceError("The disk is full.")
+
+    monkeypatch.setattr(desk.keeper, "_write", full)
+    await desk.capture()
+    assert desk.stands() == (True, True, True) and desk.woken == [True]
+    desk.close()
+    after = Desk(folder)
+    assert after.dropped == [] and after.keeper.entry(CAPTURE) is not None
 
 
 async def test_an_echo_ends_the_sharing_and_a_strangers_templates_are_not_searched(folder: Path) -> None:

@@ -141,7 +141,9 @@ def test_a_notice_tells_the_status_until_the_nik_is_freed(tmp_path: Path) -> Non
     assert not register.take_notice(notice.model_copy(update={"version": 1}))
     entry = register.entry(NIK)
     assert entry is not None and entry.status is RecordState.DUPLICATE_RECORD
-    register.drop_capture(CAPTURE)
+    freed = notice.model_copy(update={"version": 3, "at_ms": 10, "status": RecordState.UNREGISTERED})
+    assert register.take_notice(freed) and register.is_freed(CAPTURE)
+    register.drop_claim(CAPTURE)
     entry = register.entry(NIK)
     assert entry is not None and entry.status is RecordState.UNREGISTERED and register.claim_of(NIK) is None
 
@@ -154,6 +156,20 @@ def test_a_retained_card_is_withdrawn_for_good(tmp_path: Path) -> None:
     again = Register(bench.store, "9901-A", bench.clock)
     card = again.card(card_uid=CARD_UID)
     assert card is not None and card.withdrawn
+
+
+@pytest.mark.parametrize("outcome", list(CardOutcome))
+def test_an_empty_message_and_an_old_one_behind_it_do_not_bring_a_settled_card_back(
+    tmp_path: Path, outcome: CardOutcome
+) -> None:
+    bench = make_bench(tmp_path)
+    bench.register.take_card(consigned())
+    bench.register.settle_card(CARD_UID, outcome)
+    bench.register.drop_card(CARD_UID)
+    bench.register.take_card(consigned())
+    for register in (bench.register, Register(bench.store, "9901-A", bench.clock)):
+        card = register.card(card_uid=CARD_UID)
+        assert card is None or card.withdrawn
 
 
 @pytest.mark.parametrize(

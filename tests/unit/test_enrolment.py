@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from contract.dispatch import Roster
+from contract.dispatch import Notice, Roster
 from contract.errors import DeviceError, TransientError
 from contract.lifecycle import RecordState
 from contract.packet import EnrolmentBody, PacketKind, RefusalBody
@@ -199,6 +199,23 @@ async def test_an_appeal_sends_the_samples_to_fresh_eyes(bench: Bench) -> None:
     body = bench.keeper.kept[1][2]
     assert isinstance(body, RefusalBody) and body.appealed and len(body.samples) == 14
     assert session.context.taken == {}
+
+
+async def test_an_upheld_appeal_lets_the_resident_be_captured_and_nobody_else(bench: Bench) -> None:
+    similar, appeal = "01920000-0000-7000-8000-00000000000a", "01920000-0000-7000-8000-00000000000b"
+    bench.examiner.site[similar] = {b"sari/2", b"sari/7"}
+    cleared = Notice(
+        capture_id=appeal, nik="9901014107900002", status=RecordState.UNREGISTERED, version=1, at_ms=1,
+        message_id="", message_en="", cleared_of=similar,
+    )  # fmt: skip
+    bench.register.take_notice(cleared)
+    refused = await begin(bench)
+    await walk(bench, refused, until="irises")
+    assert await do(refused, "capture") == "refused"
+    bench.register.take_notice(cleared.model_copy(update={"nik": NIK, "version": 2}))
+    await walk(bench, await begin(bench))
+    body = bench.keeper.kept[-1][2]
+    assert isinstance(body, EnrolmentBody) and body.appeal_of == appeal
 
 
 async def test_poor_quality_is_retried_with_advice_and_forced_only_after_the_last_retry(bench: Bench) -> None:
