@@ -12,6 +12,7 @@ from hub import card_face, dispatches, register
 from hub.adjudication import Adjudication
 from hub.context import HubContext
 from hub.fleet import Fleet, Register
+from hub.fleet_control import FleetControl
 from hub.intake import Intake
 from hub.issuance import Issuance
 from hub.ledger import Ledger
@@ -40,6 +41,7 @@ class Central:
     dedup: Dedup
     personalisation: Personalisation
     proposals: Proposals
+    fleet: FleetControl
 
     def enrol_fleet(self, fleet: Fleet, residents: Register) -> None:
         """Merge the setup's files into the database, and queue what every unit needs to work."""
@@ -54,6 +56,11 @@ class Central:
         opened = open_sealed(sealed, self.context.keys.packet, self.units.public_key)
         if opened.signer != unit:
             raise RemoteError("The answer is signed by another unit than its topic names.")
+        refusal = self.units.refusal(unit)
+        if refusal:
+            raise RemoteError(
+                refusal, next_step="Resume the unit once it is back in good hands; then send the job again."
+            )
         answer = decode(JobAnswer, opened.payload)
         with self.context.database.transaction() as session:
             self.orders.answered(session, unit, job_id, answer)
@@ -91,4 +98,5 @@ def assemble(context: HubContext, render: Renderer = card_face.render) -> Centra
         dedup=Dedup(context, records, adjudication),
         personalisation=Personalisation(context, orders, render),
         proposals=Proposals(context, records, packets),
+        fleet=FleetControl(context, orders),
     )

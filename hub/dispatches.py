@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from contract import topics
 from contract.dispatch import ConsignedCard, GalleryEntry, Notice, SiteKey, encode
 from contract.errors import RemoteError
+from contract.lifecycle import UnitState
 from contract.packet import Model
 from contract.seal import KEY_BYTES, lock, seal
 from contract.topics import Topic
@@ -22,6 +23,7 @@ from hub.schema.tables import Site, StalePage, Unit
 from hub.schema.tables import SiteKey as SiteKeyRow
 
 _EPOCH = struct.Struct(">I")
+EPOCH_BYTES = _EPOCH.size
 
 
 def post_to_unit(
@@ -41,8 +43,13 @@ def post_to_site(session: Session, context: HubContext, topic: Topic, message: M
     """Queue a message under the newest key of a site: epoch (u32, big endian) | locked bytes, bound to the topic."""
     epoch, key = newest_site_key(session, context, site)
     name = topic.at(site=site, **names)
-    payload = _EPOCH.pack(epoch) + lock(encode(message), key, name.encode())
+    payload = under_site_key(epoch, key, name, encode(message))
     outbox.post(session, topic, payload, context.clock.wall_ms(), site=site, **names)
+
+
+def under_site_key(epoch: int, key: bytes, topic: str, plain: bytes) -> bytes:
+    """A message of a site as it travels: epoch (u32, big endian) | bytes locked with the key, bound to the topic."""
+    return _EPOCH.pack(epoch) + lock(plain, key, topic.encode())
 
 
 def newest_site_key(session: Session, context: HubContext, site: str) -> tuple[int, bytes]:
@@ -64,15 +71,30 @@ def newest_site_key(session: Session, context: HubContext, site: str) -> tuple[i
 
 
 def greet_units(session: Session, context: HubContext) -> None:
-    """Queue what every unit needs before it can work: its site's key, its roster, its site's register pages."""
-    for unit in session.scalars(select(Unit).order_by(Unit.id)).all():
-        epoch, key = newest_site_key(session, context, unit.site)
-        message = SiteKey(site=unit.site, epoch=epoch, key=key)
-        post_to_unit(session, context, topics.DN_SITE_KEY, message, unit.id)
-        post_to_unit(session, context, topics.DN_ROSTER, register.roster_of(session, context, unit), unit.id)
+    """Queue what every unit in service needs before it can work: key, roster, its site's register pages."""
+    for unit in units_in_service(session):
+        greet_unit(session, context, unit)
     for site in session.scalars(select(Site.code)).all():
         for page in register.pages_of(session, site):
             mark_stale(session, site, page)
+
+
+def greet_unit(session: Session, context: HubContext, unit: Unit) -> None:
+    """Queue a unit's site key and roster."""
+    epoch, key = newest_site_key(session, context, unit.site)
+    message = SiteKey(site=unit.site, epoch=epoch, key=key)
+    post_to_unit(session, context, topics.DN_SITE_KEY, message, unit.id)
+    post_roster(session, context, unit)
+
+
+def post_roster(session: Session, context: HubContext, unit: Unit) -> None:
+    """Queue the operators who may work at a unit, each with a lease from now (M67)."""
+    post_to_unit(session, context, topics.DN_ROSTER, register.roster_of(session, context, unit), unit.id)
+
+
+def units_in_service(session: Session) -> list[Unit]:
+    """The units that may work, by name; a suspended or retired one is sent nothing (M66)."""
+    return list(session.scalars(select(Unit).where(Unit.state == UnitState.IN_SERVICE).order_by(Unit.id)))
 
 
 def mark_stale(session: Session, site: str, page: str) -> None:

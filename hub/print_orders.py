@@ -15,7 +15,7 @@ from contract import topics
 from contract.chip_layout import chip_files
 from contract.dispatch import JobAnswer, PrintJob, decode, encode
 from contract.errors import RemoteError
-from contract.lifecycle import RecordEvent, RecordState
+from contract.lifecycle import RecordEvent, RecordState, UnitState
 from hub import dispatches, outbox
 from hub.context import HubContext
 from hub.records import Records, known
@@ -62,7 +62,12 @@ class PrintOrders:
         return order
 
     def send_next(self, session: Session, station: str) -> PrintOrder | None:
-        """Lay the oldest waiting job before a station that has answered the one before; returns it."""
+        """Lay the oldest waiting job before a station that has answered the one before; returns it.
+
+        A station that is not in service is sent nothing; its orders wait.
+        """
+        if session.get_one(Unit, station).state != UnitState.IN_SERVICE:
+            return None
         at_station = PrintOrder.station == station
         query = select(PrintOrder).where(at_station, PrintOrder.state == OrderState.SENT)
         if session.scalars(query).first() is not None:

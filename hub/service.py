@@ -131,6 +131,7 @@ class HubService:
         def work() -> None:
             with self._context.database.transaction() as session:
                 checkpoints.tick(session, self._context)
+                self._central.fleet.renew_leases(session)
 
         await self._in_office(work)
 

@@ -1,0 +1,122 @@
+"""Taking rights away, and giving them back: a stolen unit, a dismissed operator, a lease that ends (M66, M67).
+
+A unit that is not in service is sent nothing: what the broker held for it is cleared, its answers and packets are
+refused or quarantined, and its site goes on under a new key that it never gets. Leases are renewed while there is still
+time, so that a hub that runs for months shuts nobody out. Every method runs in the caller's transaction.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from contract import topics
+from contract.dispatch import SiteKey
+from contract.errors import RemoteError
+from contract.lifecycle import UnitEvent, UnitState, advance
+from contract.seal import KEY_BYTES, unlock
+from hub import dispatches, outbox, register
+from hub.context import HubContext
+from hub.fleet import Role
+from hub.print_orders import OrderState, PrintOrders
+from hub.schema.tables import Operator, Outbox, PrintOrder, Unit
+from hub.schema.tables import SiteKey as SiteKeyRow
+
+REASON_CHARACTERS_MIN = 5
+RENEWAL_MS = int(timedelta(days=1) / timedelta(milliseconds=1))
+_SITE_TOPICS = (topics.SITE_REGISTER, topics.SITE_NOTICE, topics.SITE_GALLERY)
+_SECRET_TOPICS = (topics.DN_SITE_KEY, topics.DN_ROSTER, topics.DN_JOB)
+_ORDERED = (UnitEvent.SUSPENDED, UnitEvent.RESUMED, UnitEvent.RETIRED)
+log = structlog.get_logger("fleet")
+
+
+class FleetControl:
+    """What a dc-officer may do to units and operators, and what happens by itself in time."""
+
+    def __init__(self, context: HubContext, orders: PrintOrders) -> None:
+        self._context = context
+        self._orders = orders
+
+    def move_unit(self, session: Session, unit_id: str, event: UnitEvent, actor: str, reason: str) -> Unit:
+        """Suspend, resume or retire a unit. Raises RemoteError for anything else, or where the table refuses."""
+        _check_right(session, actor, reason)
+        unit = session.get(Unit, unit_id, with_for_update=True)
+        if unit is None or event not in _ORDERED:
+            raise RemoteError("No such unit, or no such order to it.", next_step="Choose both from the list.")
+        before = UnitState(unit.state)
+        unit.state = advance(before, event)
+        session.flush()
+        if event is UnitEvent.RESUMED:
+            dispatches.greet_unit(session, self._context, unit)
+            self._orders.send_next(session, unit.id)
+        elif before is UnitState.IN_SERVICE:
+            self._cut_off(session, unit)
+        log.warning("unit moved", unit=unit_id, unit_event=str(event), actor=actor, reason=reason.strip())
+        return unit
+
+    def set_revoked(self, session: Session, operator_id: str, actor: str, reason: str, *, revoked: bool) -> Operator:
+        """Take an operator's rights, or give them back; every unit where they worked hears it. Raises RemoteError."""
+        _check_right(session, actor, reason)
+        operator = session.get(Operator, operator_id, with_for_update=True)
+        if operator is None or operator_id == actor:
+            raise RemoteError("Nobody of that name, or your own.", next_step="Another officer does this for you.")
+        operator.revoked = revoked
+        session.flush()
+        for unit in dispatches.units_in_service(session):
+            if {unit.site, register.EVERYWHERE} & set(operator.sites.split(",")):
+                dispatches.post_roster(session, self._context, unit)
+        log.warning("operator's rights", operator=operator_id, revoked=revoked, actor=actor, reason=reason.strip())
+        return operator
+
+    def renew_leases(self, session: Session) -> int:
+        """Say the roster again to units that heard it a day ago, or half the shortest lease; returns how many."""
+        now = self._context.clock.wall_ms()
+        days = min(session.scalars(select(Operator.lease_days)), default=1)
+        due_ms = now - min(RENEWAL_MS, days * register.DAY_MS // 2)
+        renewed = 0
+        for unit in dispatches.units_in_service(session):
+            said = select(Outbox.created_ms).where(Outbox.topic == topics.DN_ROSTER.at(unit=unit.id))
+            if (session.scalars(said).first() or 0) <= due_ms:
+                dispatches.post_roster(session, self._context, unit)
+                renewed += 1
+        return renewed
+
+    def _cut_off(self, session: Session, unit: Unit) -> None:
+        """Clear what waits for the unit at the broker; its print job waits for it here; its site gets a new key."""
+        now = self._context.clock.wall_ms()
+        for topic in _SECRET_TOPICS:
+            outbox.post(session, topic, b"", now, unit=unit.id)
+        lying = select(PrintOrder).where(PrintOrder.station == unit.id, PrintOrder.state == OrderState.SENT)
+        for order in session.scalars(lying).all():
+            order.state, order.changed_ms = OrderState.QUEUED, now
+        self._rotate_site_key(session, unit.site)
+
+    def _rotate_site_key(self, session: Session, site: str) -> None:
+        """A new epoch: its key to the site's units in service, then everything retained for the site under it."""
+        context, now = self._context, self._context.clock.wall_ms()
+        epoch, old = dispatches.newest_site_key(session, context, site)
+        key = context.random_bytes(KEY_BYTES)
+        locked = context.vault.lock(key, "site_key", f"{site}/{epoch + 1}")
+        session.add(SiteKeyRow(site=site, epoch=epoch + 1, key=locked, made_ms=now))
+        session.flush()
+        message = SiteKey(site=site, epoch=epoch + 1, key=key)
+        for unit in dispatches.units_in_service(session):
+            if unit.site == site:
+                dispatches.post_to_unit(session, context, topics.DN_SITE_KEY, message, unit.id)
+        held = select(Outbox).where(Outbox.topic.startswith(f"s/{site}/"), Outbox.retain.is_(True))
+        for row in session.scalars(held.order_by(Outbox.id)).all():
+            for topic in _SITE_TOPICS:
+                names = topic.parse(row.topic)
+                if names is not None and row.payload:
+                    plain = unlock(row.payload[dispatches.EPOCH_BYTES :], old, row.topic.encode())
+                    payload = dispatches.under_site_key(epoch + 1, key, row.topic, plain)
+                    outbox.post(session, topic, payload, now, **names)
+
+
+def _check_right(session: Session, actor: str, reason: str) -> None:
+    register.operator_with(session, actor, Role.DC_OFFICER)
+    if len(reason.strip()) < REASON_CHARACTERS_MIN:
+        raise RemoteError("Taking or giving back rights needs a reason.", next_step="Write why, in a sentence.")
