@@ -39,16 +39,22 @@ class Disk:
     """Durable file operations. Raises DeviceError where the disk fails or is full."""
 
     def sync_file(self, descriptor: int, _site: SyncSite) -> None:
-        """Make the bytes of an open file durable."""
-        os.fsync(descriptor)
+        """Make the bytes of an open file durable. After a failure they may be lost, whatever a second try says."""
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            raise _lost(error) from None
 
     def sync_folder(self, folder: Path, _site: SyncSite) -> None:
         """Make the names in `folder` durable."""
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise _failed("keep the names in", folder, error) from None
 
     def synchronous(self, _site: SyncSite) -> str:
         """SQLite's `PRAGMA synchronous` for a database whose commits are promises."""
@@ -74,6 +80,9 @@ class Disk:
                 self.sync_file(descriptor, site)
             finally:
                 os.close(descriptor)
+        except DeviceError:
+            draft.unlink(missing_ok=True)
+            raise
         except OSError as error:
             draft.unlink(missing_ok=True)
             raise _failed("write to", path.parent, error) from None
@@ -107,6 +116,13 @@ def write_all(descriptor: int, data: bytes, offset: int) -> None:
     while view:
         written = os.pwrite(descriptor, view, offset)
         view, offset = view[written:], offset + written
+
+
+def _lost(error: OSError) -> DeviceError:
+    return DeviceError(
+        f"The disk did not keep what was written ({error.strerror}).",
+        next_step="Look at the disk's health, and replace it; nothing that was acknowledged is lost.",
+    )
 
 
 def _failed(what: str, folder: Path, error: OSError) -> DeviceError:

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from contract import face_image, signature_series
 from contract.chip_layout import BUDGET, ChipFile
-from contract.errors import RekamError
+from contract.errors import RekamError, RemoteError
 from contract.image_formats import ImageFormat, decode_image, encode_image
 from contract.signature_series import Channel, SignatureSeries
 
@@ -32,6 +32,8 @@ def portrait(record: bytes) -> Pixels:
     across, down = PHOTO_ASPECT
     kept_width = min(width, height * across // down)
     kept_height = min(height, width * down // across)
+    if not kept_width or not kept_height:
+        raise RemoteError("The portrait is too small to be shown.", next_step="Send it as the camera took it.")
     left, top = (width - kept_width) // 2, (height - kept_height) // 2
     return np.ascontiguousarray(pixels[top : top + kept_height, left : left + kept_width])
 

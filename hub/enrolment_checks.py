@@ -15,12 +15,14 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePub
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from contract import face_image, finger_image, iris_image, signature_series
+from contract import signature_series
 from contract.attestation import biodata_digest
 from contract.errors import RemoteError
 from contract.lifecycle import RecordEvent
 from contract.packet import EnrolmentBody, Envelope, PacketSample
 from contract.sample import ALL_FINGERS, BOTH_EYES, INDEX_FINGERS, Modality
+from hub import chip_pictures
+from hub.search.features import finger_pixels, iris_pixels
 
 
 class Failure(StrEnum):
@@ -81,11 +83,13 @@ ADVICE: dict[Failure, tuple[str, str]] = {
     ),
 }
 
+DETAIL_CHARACTERS_MAX = 200
+# As search and card read them, down to the pixels: what fails there later would wait for ever.
 _DECODERS: dict[Modality, Callable[[bytes], object]] = {
-    Modality.FINGER: finger_image.decode_record,
-    Modality.IRIS: iris_image.decode_record,
-    Modality.FACE: face_image.decode_record,
-    Modality.SIGNATURE: signature_series.decode_series,
+    Modality.FINGER: finger_pixels,
+    Modality.IRIS: iris_pixels,
+    Modality.FACE: chip_pictures.portrait,
+    Modality.SIGNATURE: chip_pictures.signature,
 }
 
 
@@ -184,8 +188,8 @@ def _check_readable(body: EnrolmentBody) -> Finding | None:
     for sample in body.samples:
         try:
             _DECODERS[sample.modality](sample.record)
-        except RemoteError:
-            return Finding(Failure.UNREADABLE, _label(sample))
+        except RemoteError as error:
+            return Finding(Failure.UNREADABLE, f"{_label(sample)}: {error.message}"[:DETAIL_CHARACTERS_MAX])
     try:
         signature_series.decode_series(body.attestation.signature)
     except RemoteError:

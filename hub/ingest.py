@@ -5,41 +5,35 @@ database transaction writes the packet, the record with its history and the rece
 receipt leave. A crash at any point is answered by the unit's next offer. What cannot be opened, or is signed by one who
 is unknown or revoked, is kept and receipted as quarantined: it arrived, and goes before a person (M18).
 
-`Ingest` is plain and blocking and owned by one thread; `IngestService` puts it on the line.
+`Ingest` is plain and blocking and owned by one thread; hub.ingest_service puts it on the line.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import structlog
 
 from contract.channel_disk import Disk, SyncSite
-from contract.channel_mqtt import Connection, MqttChannel, Will
 from contract.clock import Clock
 from contract.dispatch import decode, encode
-from contract.errors import DeviceError, RekamError, RemoteError, TransientError
+from contract.errors import DeviceError, RemoteError
 from contract.identifiers import checked_pid, pid_of
 from contract.packet import Envelope
 from contract.packet import decode as decode_packet
 from contract.seal import OpeningKey, PublicKey, StatementKey, UnknownSigner, open_sealed
-from contract.topics import DN_NEED, DN_RECEIPT, HUB_STATE, UP_CHUNK, UP_OFFER, UP_STATE
+from contract.topics import DN_NEED, DN_RECEIPT
 from contract.transfer import (
     ATTEMPT_ANEW,
     MESSAGE_BYTES_MAX,
-    HubState,
     Need,
     Observer,
     Offer,
     Receipt,
     Step,
-    UnitState,
     decode_chunk,
     ranges_of,
     sign_receipt,
@@ -48,11 +42,8 @@ from contract.transfer import (
 from hub.parts import Part, PartStore, Quota, QuotaReached
 
 OUTBOX_BATCH = 100
-TICK_INTERVAL_S = 1.0
-INBOX_MESSAGES_MAX = 64
 DISK_RETRY_AFTER_MS = 60_000
 
-T = TypeVar("T")
 log = structlog.get_logger("ingest")
 
 
@@ -126,16 +117,6 @@ class Outgoing:
     step: Step
     pid: str
     settles: tuple[str, int] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """A message of a unit, and the method of Ingest that takes it."""
-
-    entrance: Callable[[str, str, bytes], list[Outgoing]]
-    unit: str
-    pid: str
-    payload: bytes
 
 
 @dataclass
@@ -226,15 +207,24 @@ class Ingest:
             log.warning("packet thrown away", unit=part.unit, **error.diagnostics())
             everything = ranges_of(range(len(part.arrived)))
             return self._need(part.unit, part.pid, Need(attempt=ATTEMPT_ANEW, chunk=part.chunk, ranges=everything))
-        return self._commit(part.unit, part.pid, self.blob_path(part.pid).read_bytes())
+        return self._commit(part.unit, part.pid, self._sealed(part.pid))
 
     def _commit_found(self, unit: str, pid: str) -> Outgoing:
         """Commit a packet whose file became durable just before the hub stopped."""
-        sealed = self.blob_path(pid).read_bytes()
+        sealed = self._sealed(pid)
         if pid_of(sealed) != pid:
             self.blob_path(pid).unlink()
             raise RemoteError("A stored packet was damaged; the unit is asked for it again.")
         return self._commit(unit, pid, sealed)
+
+    def _sealed(self, pid: str) -> bytes:
+        try:
+            return self.blob_path(pid).read_bytes()
+        except OSError as error:
+            raise DeviceError(
+                f"A packet that arrived cannot be read back ({error.strerror}).",
+                next_step="Look at the disk's health; the unit keeps the packet and offers it again.",
+            ) from None
 
     def _commit(self, unit: str, pid: str, sealed: bytes) -> Outgoing:
         receipt = self.store.commit_packet(self._open(unit, pid, sealed))
@@ -282,125 +272,3 @@ class Ingest:
         signed = sign_receipt(receipt, self.statement_key)
         topic = DN_RECEIPT.at(unit=unit, pid=receipt.pid)
         return Outgoing(topic, signed, Step.RECEIPT_SENT, receipt.pid, (receipt.pid, receipt.hub_sequence))
-
-
-def hub_will(clock: Clock) -> Will:
-    """What the broker says of a hub that vanished."""
-    return Will(HUB_STATE.template, encode(HubState(online=False, time_ms=clock.wall_ms())))
-
-
-class IngestService:
-    """Puts an Ingest on the channel: one worker thread, messages in order, receipts from the outbox.
-
-    Messages wait in a bounded inbox, and the worker takes what is there at once: a thread switch per chunk would cost
-    more than the chunk. A full inbox holds the channel back, and that the broker. Nothing in it is acknowledged to the
-    unit yet; what a crash takes is offered again.
-
-    The hub is announced as on-line (`hub/state`) once its subscriptions stand, and not before.
-    """
-
-    def __init__(self, channel: MqttChannel, ingest: Ingest, clock: Clock) -> None:
-        self._channel = channel
-        self._ingest = ingest
-        self._clock = clock
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ingest")
-        self._wake = asyncio.Event()
-        self._inbox: asyncio.Queue[Incoming] = asyncio.Queue(INBOX_MESSAGES_MAX)
-        channel.on(UP_OFFER, self._on_offer)
-        channel.on(UP_CHUNK, self._on_chunk)
-        channel.on(UP_STATE, self._on_unit_state)
-        channel.on_connected(self._announce)
-
-    async def run(self) -> None:
-        """Work off inbox and outbox until cancelled; then close the parts and say that the hub is gone."""
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._work_off_inbox(), name="ingest-inbox")
-                tasks.create_task(self._work_off_outbox(), name="ingest-outbox")
-        finally:
-            await asyncio.shield(self._farewell())
-
-    def publish_receipts(self) -> None:
-        """Look into the outbox now: a receipt was written there by somebody else (a release, a verdict)."""
-        self._wake.set()
-
-    async def _on_offer(self, names: dict[str, str], payload: bytes) -> None:
-        await self._inbox.put(Incoming(self._ingest.on_offer, names["unit"], names["pid"], payload))
-
-    async def _on_chunk(self, names: dict[str, str], payload: bytes) -> None:
-        await self._inbox.put(Incoming(self._ingest.on_chunk, names["unit"], names["pid"], payload))
-
-    async def _on_unit_state(self, _names: dict[str, str], payload: bytes) -> None:
-        if decode(UnitState, payload, MESSAGE_BYTES_MAX).state == "online":
-            self._wake.set()
-
-    async def _announce(self, _connection: Connection) -> None:
-        state = HubState(online=True, time_ms=self._clock.wall_ms())
-        await self._channel.publish(HUB_STATE.template, encode(state), retain=True)
-        self._wake.set()
-
-    async def _work_off_inbox(self) -> None:
-        waiting: deque[Incoming] = deque()
-        while True:
-            if not waiting:
-                waiting.append(await self._inbox.get())
-            while not self._inbox.empty():
-                waiting.append(self._inbox.get_nowait())
-            for answer in await self._in_worker(lambda: self._handle(waiting)):
-                try:
-                    await self._publish(answer)
-                except (TransientError, RemoteError) as error:
-                    log.info("answer not sent, the unit will ask again", **error.diagnostics())
-
-    def _handle(self, waiting: deque[Incoming]) -> list[Outgoing]:
-        """Take messages from the left until one has an answer. What is wrong with a message stays its own trouble."""
-        answers: list[Outgoing] = []
-        while waiting and not answers:
-            message = waiting.popleft()
-            try:
-                answers = message.entrance(message.unit, message.pid, message.payload)
-            except RekamError as error:
-                log.warning("message refused", unit=message.unit, **error.diagnostics())
-        return answers
-
-    async def _work_off_outbox(self) -> None:
-        while True:
-            try:
-                await self._in_worker(self._ingest.tick)
-                async with asyncio.timeout(TICK_INTERVAL_S):
-                    await self._wake.wait()
-                self._wake.clear()
-                await self._publish_outbox()
-            except TimeoutError:
-                continue
-            except (TransientError, RemoteError, DeviceError) as error:
-                log.info("outbox waits", **error.diagnostics())
-                await asyncio.sleep(TICK_INTERVAL_S)
-
-    async def _publish_outbox(self) -> None:
-        after = 0
-        while batch := await self._in_worker(lambda: self._ingest.outbox(after)):  # noqa: B023 - awaited before it changes
-            for message in batch:
-                await self._publish(message)
-                after = message.settles[1] if message.settles else after
-
-    async def _publish(self, message: Outgoing) -> None:
-        heard = await self._channel.publish(message.topic, message.payload)
-        self._ingest.observe(message.step, message.pid)
-        if heard and message.settles is not None:
-            pid, hub_sequence = message.settles
-            await self._in_worker(lambda: self._ingest.mark_published(pid, hub_sequence))
-
-    async def _in_worker(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._worker, work)
-
-    async def _farewell(self) -> None:
-        await self._in_worker(self._ingest.close)
-        self._worker.shutdown(wait=False)
-        gone: Awaitable[bool] = self._channel.publish(
-            HUB_STATE.template, encode(HubState(online=False, time_ms=self._clock.wall_ms())), retain=True
-        )
-        try:
-            await gone
-        except TransientError:
-            log.info("the broker's will says that the hub is gone")

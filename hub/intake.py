@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from contract.errors import RemoteError
+from contract.errors import RekamError, RemoteError
 from contract.lifecycle import RecordEvent, RecordState
 from contract.packet import EnrolmentBody, Envelope, HandoverBody, PersonalisationBody, RefusalBody
 from hub import clocks, rights
@@ -26,6 +26,7 @@ from hub.schema.tables import Operator, Packet, Record, Resident, Site, Unit
 from hub.search.fusion import PersonMatch
 
 BATCH = 50
+HELD_MS = 10_000
 log = structlog.get_logger("intake")
 
 
@@ -45,28 +46,44 @@ class Intake:
         self._packets = packets
         self._issuance = issuance
         self._adjudication = adjudication
+        self._held: dict[str, int] = {}
 
     def due(self) -> list[str]:
         """The oldest packets that nobody has dealt with yet."""
         with self._context.database.reading() as session:
-            query = select(Packet.pid).where(Packet.settled_ms.is_(None)).order_by(Packet.received_ms).limit(BATCH)
-            return list(session.scalars(query))
+            query = select(Packet.pid).where(Packet.settled_ms.is_(None), Packet.pid.not_in(self._held_now()))
+            return list(session.scalars(query.order_by(Packet.received_ms).limit(BATCH)))
 
     def process(self, pid: str) -> None:
-        """Deal with one packet: afterwards it is released or quarantined, and what it says is in the database."""
+        """Deal with one packet: afterwards it is released or quarantined, and what it says is in the database.
+
+        Only where the hub itself is in trouble (disk, database) it stays as it is, and comes again after a while: the
+        unit keeps its copy until then. Never raises for what is in a packet: those behind it must not wait for it.
+        """
         try:
-            envelope = open_packet(self._context, pid)
-            finding = self._check(envelope)
+            self._deal_with(pid)
         except RemoteError as error:
-            self._quarantine(pid, error)
-            return
-        try:
-            with self._context.database.transaction() as session:
-                packet = session.get_one(Packet, pid, with_for_update=True)
-                if packet.settled_ms is None:
-                    self._packets.settle(session, packet, self._act(session, packet, envelope, finding))
-        except RemoteError as error:
-            self._quarantine(pid, error)
+            self._quarantine(pid, error.message)
+        except RekamError as error:
+            log.critical("packet waits for the hub's repair", pid=pid, **error.diagnostics())
+            self._held[pid] = self._context.clock.monotonic_ms() + HELD_MS
+        except Exception as error:  # noqa: BLE001 - whatever a packet brings must not stop those behind it
+            log.critical("packet cannot be dealt with", pid=pid, error=type(error).__name__)
+            self._quarantine(pid, f"The hub could not deal with this packet ({type(error).__name__}).")
+
+    def _deal_with(self, pid: str) -> None:
+        envelope = open_packet(self._context, pid)
+        finding = self._check(envelope)
+        with self._context.database.transaction() as session:
+            packet = session.get_one(Packet, pid, with_for_update=True)
+            if packet.settled_ms is None:
+                self._packets.settle(session, packet, self._act(session, packet, envelope, finding))
+
+    def _held_now(self) -> list[str]:
+        """Packets whose turn has not come again since the hub could not read them."""
+        now_ms = self._context.clock.monotonic_ms()
+        self._held = {pid: until_ms for pid, until_ms in self._held.items() if until_ms > now_ms}
+        return list(self._held)
 
     def reprocess(self, session: Session, capture_id: str, operator: str) -> None:
         """Let a failed capture enter again from the stored packet, on an officer's signed word (M23)."""
@@ -79,6 +96,9 @@ class Intake:
     def _act(self, session: Session, packet: Packet, envelope: Envelope, finding: Finding | None) -> str:
         """What the packet's kind asks for; returns why a person has to look at it, or an empty string."""
         body = envelope.body
+        unit = session.get(Unit, envelope.unit)
+        if not isinstance(body, EnrolmentBody) and (unit is None or unit.site != envelope.site):
+            return "The packet names another site than the one where its unit stands."
         if self._is_told_before(session, packet, envelope):
             return ""
         if isinstance(body, EnrolmentBody):
@@ -129,6 +149,8 @@ class Intake:
 
     def _refuse(self, session: Session, envelope: Envelope, body: RefusalBody) -> str:
         """A repeat refused on the spot: kept as evidence; its appeal goes before adjudicators (M15)."""
+        if session.get(Record, envelope.id) is not None:
+            return "The refusal carries the id of a capture that is known here."
         if not body.appealed:
             return ""
         if session.get(Record, body.similar_capture) is None:
@@ -165,9 +187,9 @@ class Intake:
             )
         return check(envelope, envelope.body, facts)
 
-    def _quarantine(self, pid: str, error: RemoteError) -> None:
-        log.warning("packet quarantined", pid=pid, **error.diagnostics())
+    def _quarantine(self, pid: str, reason: str) -> None:
+        log.warning("packet quarantined", pid=pid, reason=reason)
         with self._context.database.transaction() as session:
             packet = session.get_one(Packet, pid, with_for_update=True)
             if packet.settled_ms is None:
-                self._packets.settle(session, packet, error.message)
+                self._packets.settle(session, packet, reason)

@@ -54,10 +54,10 @@ class Notices:
         resident = session.get(Resident, record.nik_digest)
         if resident is not None:
             dispatches.mark_stale(session, resident.site, resident.page)
+        if session.get(Site, record.site) is None:
+            return  # a capture in the name of a place that the fleet does not have: nobody there can be told
         if moved.event in (RecordEvent.DELETION_AUTHORISED, RecordEvent.LOSS_DECLARED):
             dispatches.post_tombstone(session, self._context, record.site, record.capture_id, self._nik(record))
-        if session.get(Site, record.site) is None:
-            return
         session.flush()  # counts the record's revision up
         indonesian, english = self._texts(session, record, moved.after)
         now = self._context.clock.wall_ms()

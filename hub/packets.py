@@ -8,13 +8,15 @@ person (M18).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import structlog
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from contract.errors import RemoteError
-from contract.identifiers import checked_pid
+from contract.errors import DeviceError, RekamError, RemoteError
+from contract.identifiers import checked_pid, pid_of
 from contract.lifecycle import RecordEvent, RecordState, UnitState
 from contract.packet import EnrolmentBody, Envelope
 from contract.packet import decode as decode_packet
@@ -26,6 +28,7 @@ from hub.ingest import Arrival, PendingReceipt
 from hub.records import Records
 from hub.schema.tables import Checkpoint, Packet, ReceiptRow, Record, Unit
 
+RESTORE = "Replace the disk where it fails, and restore the blob folder from its backup; the unit keeps its copy."
 OTHER_CAPTURE = "The capture id belongs to a capture of another unit or person."
 FAILED = (RecordState.ENROLL_FAILURE_AT_CENTRAL, RecordState.ENROLL_FAILURE_AT_REGIONAL)
 NOT_ARRIVED = (RecordState.UNREGISTERED, RecordState.PROCESSING, RecordState.SENT_FOR_ENROLLMENT)
@@ -33,6 +36,9 @@ _TOLD_BY_PACKET = (
     *("pid", "site", "biodata", "appeal_of", "boot_id", "monotonic_ms", "sequence", "wall_ms"),
     *("earliest_ms", "latest_ms", "received_ms"),
 )
+# When a capture happened stays as its first packet proved it, however often it is corrected and sent again.
+_CORRECTED = ("pid", "site", "biodata", "appeal_of")
+log = structlog.get_logger("packets")
 
 
 class UnitKeys:
@@ -70,7 +76,20 @@ class PacketBook:
             return _receipt(session, row) if row is not None else None
 
     def commit_packet(self, arrival: Arrival) -> Receipt:
-        """Write packet, record with history and receipt, all or nothing. Idempotent on the pid and the capture id."""
+        """Write packet, record with history and receipt, all or nothing. Idempotent on the pid and the capture id.
+
+        What the database does not take is committed without what it says: quarantined, its bytes kept, for a person.
+        """
+        try:
+            return self._commit(arrival)
+        except RekamError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a packet brings must not stop those behind it
+            log.critical("packet cannot be entered", pid=arrival.pid, error=type(error).__name__)
+            reason = f"The hub could not enter what this packet says ({type(error).__name__})."
+            return self._commit(replace(arrival, signer="", envelope=None, quarantine_reason=reason))
+
+    def _commit(self, arrival: Arrival) -> Receipt:
         with self._context.database.transaction() as session:
             query = select(ReceiptRow).where(ReceiptRow.pid == arrival.pid).order_by(ReceiptRow.hub_sequence.desc())
             before = session.scalars(query).first()
@@ -150,21 +169,21 @@ class PacketBook:
             return OTHER_CAPTURE
         state = RecordState(record.state)
         if state in FAILED:
-            record.pid = packet.pid
+            self._learn(session, record, self._new_record(session, packet, envelope, body, digest), _CORRECTED)
             self._records.move(session, record, RecordEvent.PACKET_ENTERED, packet.carrier)
             self._records.move(session, record, RecordEvent.REPROCESSED)
             self._records.arrive(session, record, packet.carrier)
         elif state in NOT_ARRIVED:
             if not is_new:
-                self._learn(session, record, packet, envelope, body)
+                self._learn(session, record, self._new_record(session, packet, envelope, body, digest), _TOLD_BY_PACKET)
             self._records.arrive(session, record, envelope.unit)
         return ""
 
-    def _learn(self, session: Session, record: Record, packet: Packet, envelope: Envelope, body: EnrolmentBody) -> None:
-        """Fill in what the packet tells of a capture that was known before only by name (a declared loss)."""
-        told = self._new_record(session, packet, envelope, body, record.nik_digest)
-        for column in _TOLD_BY_PACKET:
+    def _learn(self, session: Session, record: Record, told: Record, columns: Sequence[str]) -> None:
+        """Fill in what a packet tells of a capture that was known only by its name, or that is sent corrected."""
+        for column in columns:
             setattr(record, column, getattr(told, column))
+        session.flush()
 
     def _new_record(
         self, session: Session, packet: Packet, envelope: Envelope, body: EnrolmentBody, digest: str
@@ -203,19 +222,22 @@ def blob_path(context: HubContext, pid: str) -> Path:
 
 
 def open_packet(context: HubContext, pid: str) -> Envelope:
-    """A stored packet, decrypted, its signature verified again. Raises RemoteError."""
+    """A stored packet, decrypted, its signature verified again.
+
+    Raises RemoteError for what its sender did wrong, and DeviceError where the hub's own copy is missing or damaged:
+    that is no fault of the packet, and the unit must keep its good copy until the blob is back.
+    """
     try:
         sealed = blob_path(context, pid).read_bytes()
     except OSError as error:
-        raise RemoteError(
-            f"The sealed packet cannot be read ({error.strerror}).",
-            next_step="Restore the blob folder from its backup.",
-        ) from None
+        raise DeviceError(f"A sealed packet cannot be read ({error.strerror}).", next_step=RESTORE) from None
+    if pid_of(sealed) != pid:
+        raise DeviceError("A sealed packet was damaged on the hub's disk.", next_step=RESTORE)
     return decode_packet(open_sealed(sealed, context.keys.packet, UnitKeys(context).public_key).payload)
 
 
 def open_capture(context: HubContext, pid: str) -> EnrolmentBody:
-    """The capture in a stored packet. Raises RemoteError."""
+    """The capture in a stored packet. Raises RemoteError and DeviceError as `open_packet` does."""
     body = open_packet(context, pid).body
     if not isinstance(body, EnrolmentBody):
         raise RemoteError("The packet holds no capture.")

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+import structlog
 from pydantic import Field
 
 from contract.channel_disk import DRAFT_SUFFIX, Disk, SyncSite, write_all
@@ -38,6 +39,7 @@ from contract.transfer import (
 
 FLUSH_CHUNKS = 32  # 2 MB of full chunks: an ordinary packet on a fast line is made durable once, at its end
 FLUSH_AFTER_MS = 2_000
+log = structlog.get_logger("parts")
 _MAP_BYTES_MAX = CHUNKS_MAX + 256
 _PART, _MAP = ".part", ".map"
 
@@ -162,8 +164,8 @@ class PartStore:
         return True
 
     def flush(self, part: Part) -> None:
-        """Make what has arrived durable: chunks first, then the bitmap that claims them."""
-        self.disk.sync_file(part.descriptor, SyncSite.PART_BYTES)
+        """Make what has arrived durable: chunks first, then the bitmap that claims them. Raises DeviceError."""
+        self._sync(part, SyncSite.PART_BYTES)
         claim = encode(
             PartMap(length=part.length, chunk=part.chunk, touched_ms=part.touched_ms, bits=bytes(part.arrived))
         )
@@ -188,7 +190,7 @@ class PartStore:
             self.discard(part)
             raise RemoteError("The chunks do not make up the packet that was offered; all are asked for again.")
         self.observe(Step.PART_COMPLETE, part.pid)
-        self.disk.sync_file(part.descriptor, SyncSite.PACKET_BYTES)
+        self._sync(part, SyncSite.PACKET_BYTES)
         self.disk.publish_draft(part.path, target, SyncSite.PACKET_NAME)
         self.observe(Step.BLOB_DURABLE, part.pid)
         self.discard(part)
@@ -202,11 +204,23 @@ class PartStore:
 
     def close(self) -> None:
         """Flush everything and close the files."""
-        for part in self._parts.values():
+        for part in list(self._parts.values()):
             if part.unflushed:
-                self.flush(part)
-            os.close(part.descriptor)
+                try:
+                    self.flush(part)
+                except DeviceError as error:
+                    log.warning("part not kept", unit=part.unit, **error.diagnostics())
+            if self._parts.get((part.unit, part.pid)) is part:
+                os.close(part.descriptor)
         self._parts.clear()
+
+    def _sync(self, part: Part, site: SyncSite) -> None:
+        """Sync a part, or forget it: after a failed sync the system may call lost pages clean, and a retry lies."""
+        try:
+            self.disk.sync_file(part.descriptor, site)
+        except DeviceError:
+            self.discard(part)
+            raise
 
     def _digest(self, part: Part) -> str:
         with os.fdopen(os.dup(part.descriptor), "rb") as file:

@@ -83,8 +83,9 @@ class Personalisation:
             try:
                 self._order(capture_id)
                 made += 1
-            except RekamError as error:
-                log.warning("no print order", capture_id=capture_id, **error.diagnostics())
+            except Exception as error:  # noqa: BLE001 - whatever one capture brings must not stop the other orders
+                told = error.diagnostics() if isinstance(error, RekamError) else {"error": type(error).__name__}
+                log.critical("no print order", capture_id=capture_id, **told)
         return made
 
     def _due(self) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from contract import topics
@@ -18,7 +18,7 @@ from contract.errors import RemoteError
 from contract.lifecycle import RecordEvent, RecordState, UnitState
 from hub import dispatches, outbox
 from hub.context import HubContext
-from hub.records import Records, known
+from hub.records import Records, is_printable, known
 from hub.schema.tables import PrintOrder, Record, Resident, Site, Unit
 
 STATION, DESKS = "station", ("handover", "desk")
@@ -72,8 +72,7 @@ class PrintOrders:
         query = select(PrintOrder).where(at_station, PrintOrder.state == OrderState.SENT)
         if session.scalars(query).first() is not None:
             return None
-        query = select(PrintOrder).where(at_station, PrintOrder.state == OrderState.QUEUED).order_by(PrintOrder.made_ms)
-        order = session.scalars(query).first()
+        order = self._next_printable(session, station)
         if order is None:
             if outbox.is_posted(session, topics.DN_JOB, unit=station):
                 outbox.post(session, topics.DN_JOB, b"", self._context.clock.wall_ms(), unit=station)
@@ -84,6 +83,15 @@ class PrintOrders:
         dispatches.post_to_unit(session, self._context, topics.DN_JOB, self.job(order), station)
         self._set(session, order, OrderState.SENT)
         return order
+
+    def _next_printable(self, session: Session, station: str) -> PrintOrder | None:
+        """The oldest waiting order whose record may still be printed; the others before it are withdrawn (M32)."""
+        waiting = select(PrintOrder).where(PrintOrder.station == station, PrintOrder.state == OrderState.QUEUED)
+        for order in session.scalars(waiting.order_by(PrintOrder.made_ms)).all():
+            if is_printable(session, known(session, order.capture_id)):
+                return order
+            self._set(session, order, OrderState.WITHDRAWN)
+        return None
 
     def answered(self, session: Session, unit: str, job_id: str, answer: JobAnswer) -> PrintOrder:
         """A station holds the print data, or refuses them. Idempotent. Raises RemoteError for somebody else's job."""
@@ -141,9 +149,11 @@ class PrintOrders:
 
 def station_for(session: Session, resident: Resident) -> Unit:
     """The printing office of a resident's domicile, or the central bureau's where it has none (M33)."""
-    stations = session.scalars(select(Unit).where(Unit.role == STATION).order_by(Unit.id)).all()
+    stations = session.scalars(_in_service(STATION)).all()
     if not stations:
-        raise RemoteError("The fleet has no personalisation station.", next_step="Add a unit with the role 'station'.")
+        raise RemoteError(
+            "No personalisation station is in service.", next_step="Add a unit with the role 'station', or release one."
+        )
     region = session.get_one(Site, resident.site).region
     at_home = [unit for unit in stations if session.get_one(Site, unit.site).region == region]
     return (at_home or list(stations))[0]
@@ -153,11 +163,11 @@ def desk_for(session: Session, resident: Resident) -> Unit:
     """The desk that hands the card over: the resident's own, else their site's, else one of their region."""
     if resident.desk:
         named = session.get(Unit, resident.desk)
-        if named is not None:
+        if named is not None and named.state == UnitState.IN_SERVICE:
             return named
     region = session.get_one(Site, resident.site).region
     for role in DESKS:
-        desks = session.scalars(select(Unit).where(Unit.role == role).order_by(Unit.id)).all()
+        desks = session.scalars(_in_service(role)).all()
         here = [unit for unit in desks if unit.site == resident.site]
         near = [unit for unit in desks if session.get_one(Site, unit.site).region == region]
         if here or near:
@@ -165,6 +175,10 @@ def desk_for(session: Session, resident: Resident) -> Unit:
     raise RemoteError(
         "No desk can hand this card over.", next_step="Add a unit with the role 'handover' to the region."
     )
+
+
+def _in_service(role: str) -> Select[Unit]:
+    return select(Unit).where(Unit.role == role, Unit.state == UnitState.IN_SERVICE).order_by(Unit.id)
 
 
 def orders_of(session: Session, record: Record) -> list[PrintOrder]:

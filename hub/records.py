@@ -32,6 +32,10 @@ _PRINT_EVENTS = (RecordEvent.PRINT_DATA_SENT, RecordEvent.CARD_RELEASED, RecordE
 _JUDGED = (RecordEvent.JUDGED_DIFFERENT, RecordEvent.JUDGED_FIRST)
 _TO_PRINT_READY = (RecordEvent.NO_CANDIDATE, *_JUDGED, RecordEvent.REGION_SAYS_RIGHT)
 _AUTHORISED = {RecordEvent.DELETION_AUTHORISED: DELETION, RecordEvent.LOSS_DECLARED: LOSS}
+_CLAIMS = (
+    *(RecordEvent.CAPTURE_COMPLETED, RecordEvent.PACKET_RECEIVED, RecordEvent.REPROCESSED, RecordEvent.SEARCH_RETRIED),
+    *(RecordEvent.REGION_SAYS_SEARCH, RecordEvent.REGION_SAYS_ADJUDICATE),
+)
 ON_THE_WAY = (RecordEvent.CAPTURE_COMPLETED, RecordEvent.PACKET_QUEUED, RecordEvent.PACKET_SENT)
 
 
@@ -115,13 +119,17 @@ class Records:
         session.flush()
 
     def _keep_pointer(self, session: Session, record: Record, event: RecordEvent, after: RecordState) -> None:
-        """Point the NIK to a capture that arrives first, and free the NIK on an authorised deletion or loss."""
-        if event is not RecordEvent.CAPTURE_COMPLETED and event not in _AUTHORISED:
+        """Point the NIK to a capture that arrives first, and free the NIK on an authorised deletion or loss.
+
+        A NIK that nobody stands for when a capture goes on its way again (it was not registered yet when the capture
+        first arrived, or the capture that stood was deleted since) is that capture's from then on.
+        """
+        if event not in _CLAIMS and event not in _AUTHORISED:
             return
         resident = session.get(Resident, record.nik_digest, with_for_update=True)
         if resident is None:
             return
-        if event is RecordEvent.CAPTURE_COMPLETED and resident.standing is None:
+        if event in _CLAIMS and resident.standing is None:
             resident.standing = record.capture_id
         if after is RecordState.UNREGISTERED and event in _AUTHORISED and resident.standing == record.capture_id:
             resident.standing = None
@@ -146,6 +154,13 @@ def stands(session: Session, record: Record) -> bool:
     """Whether this capture is the one that its NIK points to."""
     resident = session.get(Resident, record.nik_digest)
     return resident is not None and resident.standing == record.capture_id
+
+
+def is_printable(session: Session, record: Record) -> bool:
+    """Whether print data of this capture may go to a station now (M32): on its way there, standing, and clear."""
+    on_the_way = record.state in (RecordState.PRINT_READY_RECORD, RecordState.SENT_FOR_CARD_PRINTING)
+    is_clear = on_the_way and _cleared(session, record) and not _open_cases(session, record)
+    return is_clear and stands(session, record) and not verdicts.barred_by(session, record)
 
 
 def standing_record(session: Session, nik_digest: str) -> Record | None:

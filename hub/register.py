@@ -18,6 +18,7 @@ from contract.errors import RemoteError
 from contract.lifecycle import UnitState
 from contract.packet import Biodata
 from contract.seal import PublicKey, RecipientKey, load_public_key, load_recipient_key
+from contract.topics import NAME_PATTERN
 from hub.context import HubContext
 from hub.fleet import Fleet, FleetOperator, Register, Role
 from hub.records import status_of
@@ -138,7 +139,7 @@ def roster_of(session: Session, context: HubContext, unit: Unit) -> Roster:
 
 def signer_of(session: Session, kid: str) -> PublicKey | None:
     """The key that verifies what a unit signed, or None for a unit nobody enrolled."""
-    unit = session.get(Unit, kid)
+    unit = session.get(Unit, kid) if NAME_PATTERN.fullmatch(kid) else None
     return load_public_key(unit.sign_public_pem.encode(), unit.id) if unit is not None else None
 
 

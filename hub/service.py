@@ -19,6 +19,7 @@ from typing import TypeVar
 
 import structlog
 import uvicorn
+from sqlalchemy.exc import SQLAlchemyError
 
 from contract.channel_mqtt import Connection, Disconnected, MqttChannel, MqttSettings
 from contract.clock import Clock, SystemClock
@@ -30,7 +31,8 @@ from hub.config import HubSettings
 from hub.console.application import create_application
 from hub.context import HUB_KEY_ID, HubContext, load_keys
 from hub.fleet import load_fleet, load_register
-from hub.ingest import Ingest, IngestService, hub_will
+from hub.ingest import Ingest
+from hub.ingest_service import IngestService, hub_will
 from hub.schema.database import Database
 from hub.vault import Vault
 
@@ -114,18 +116,28 @@ class HubService:
             except RekamError as error:
                 log.warning("work waits", **error.diagnostics())
                 await asyncio.sleep(BACKOFF_S)
+            except SQLAlchemyError as error:
+                log.critical("work waits", error=type(error).__name__)
+                await asyncio.sleep(BACKOFF_S)
 
     async def _work_off_packets(self) -> None:
         for pid in await self._in_office(self._central.intake.due):
-            await self._in_office(lambda: self._central.intake.process(pid))  # noqa: B023 - awaited before it changes
+            try:
+                await self._in_office(lambda: self._central.intake.process(pid))  # noqa: B023 - awaited before it changes
+            except (RekamError, SQLAlchemyError) as error:
+                log.critical("packet waits", pid=pid, error=type(error).__name__)
             if self._ingest is not None:
                 self._ingest.publish_receipts()
         await self._in_office(self._central.personalisation.order_due)
 
     async def _work_off_searches(self) -> None:
         for capture_id in await self._in_search(self._central.dedup.due):
-            state = await self._in_search(lambda: self._central.dedup.search(capture_id))  # noqa: B023 - see above
-            log.info("searched", capture_id=capture_id, state=state)
+            try:
+                state = await self._in_search(lambda: self._central.dedup.search(capture_id))  # noqa: B023 - see above
+            except (RekamError, SQLAlchemyError) as error:
+                log.critical("search waits", capture_id=capture_id, error=type(error).__name__)
+            else:
+                log.info("searched", capture_id=capture_id, state=state)
 
     async def _tick(self) -> None:
         def work() -> None:

@@ -83,7 +83,8 @@ class Database:
 
 
 def _engine(url: str, durability: Durability) -> Engine:
-    engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+    # What a statement carries (biodata, templates) has no place in an error message or a log.
+    engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"), hide_parameters=True)
     if engine.dialect.name == "sqlite":
 
         @event.listens_for(engine, "connect")

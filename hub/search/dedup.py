@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from contract.errors import RekamError, RemoteError
+from contract.errors import RekamError
 from contract.lifecycle import RecordEvent, RecordState
 from contract.sample import Modality
 from hub import history, register, verdicts
@@ -22,7 +22,7 @@ from hub.notices import biodata_as_captured
 from hub.packets import open_capture
 from hub.records import REVOKED, SIGN_OFF, Moved, Records, known
 from hub.schema.tables import Record, RecordHistory, Resident, Template
-from hub.search.features import Features, StoredTemplate, extract_features, from_stored, to_stored
+from hub.search.features import STAMPS, Features, StoredTemplate, extract_features, from_stored, to_stored
 from hub.search.fusion import PersonMatch
 from hub.search.gallery import PersonGallery
 
@@ -38,19 +38,35 @@ class Dedup:
         self._records = records
         self._adjudication = adjudication
         self.gallery = PersonGallery(context.settings.search)
+        self._lacking: set[str] = set()
         records.observe(self._forget_deleted)
 
     def rebuild(self) -> int:
         """Fill the gallery from the database; returns how many captures it holds."""
         with self._context.database.reading() as session:
-            captures = session.scalars(select(Template.capture_id).distinct().order_by(Template.capture_id)).all()
-            for capture_id in captures:
-                if session.get_one(Record, capture_id).state != RecordState.UNREGISTERED:
-                    self.gallery.add(capture_id, from_stored(self._stored(session, capture_id)))
+            searched = select(Template.capture_id).join(Record, Record.capture_id == Template.capture_id)
+            query = searched.where(Record.state != RecordState.UNREGISTERED).distinct().order_by(Template.capture_id)
+            self._lacking = set(session.scalars(query))
+        self._take_up_lacking()
         return len(self.gallery)
+
+    def _take_up_lacking(self) -> None:
+        """Add what the gallery should hold and does not; what cannot be read now is alarmed about, and tried again."""
+        for capture_id in sorted(self._lacking):
+            try:
+                features, is_new = self._features(capture_id)
+                if is_new:
+                    with self._context.database.transaction() as session:
+                        self._store(session, capture_id, features)
+            except RekamError as error:
+                log.critical("the gallery lacks a capture", capture_id=capture_id, **error.diagnostics())
+                continue
+            self.gallery.add(capture_id, features)
+            self._lacking.discard(capture_id)
 
     def due(self) -> list[str]:
         """Captures to search now, oldest first; failed searches come again after the retry time."""
+        self._take_up_lacking()
         retry_before = self._context.clock.wall_ms() - int(self._context.settings.deadlines.search_retry_s * 1000)
         with self._context.database.transaction() as session:
             failed = select(Record).where(
@@ -66,31 +82,28 @@ class Dedup:
             return list(session.scalars(waiting))
 
     def search(self, capture_id: str) -> RecordState:
-        """Search one capture and move its record. Never raises for what is wrong with the search itself."""
+        """Search one capture and move its record. What the search or its conclusion stumbles over fails this one."""
         try:
             features, is_new = self._features(capture_id)
             matches = self.gallery.search(features, exclude=capture_id)
-        except Exception as error:  # noqa: BLE001 - whatever the search stumbles over is this state, and is logged
-            log.warning("search failed", capture_id=capture_id, error=type(error).__name__)
-            return self._fail(capture_id, error)
-        try:
             with self._context.database.transaction() as session:
                 record = known(session, capture_id)
                 if is_new:
                     self._store(session, capture_id, features)
                 state = self._conclude(session, record, features, matches)
-        except RemoteError as error:
-            log.warning("search cannot be concluded", capture_id=capture_id, **error.diagnostics())
+        except Exception as error:  # noqa: BLE001 - whatever the search stumbles over is this state, and is logged
+            told = error.diagnostics() if isinstance(error, RekamError) else {"error": type(error).__name__}
+            log.critical("search failed", capture_id=capture_id, **told)
             return self._fail(capture_id, error)
         self.gallery.add(capture_id, features)
         return state
 
     def _features(self, capture_id: str) -> tuple[Features, bool]:
-        """Templates from the database where this capture was searched before, else from its images."""
+        """Templates from the database where today's extractors made them, else from the images: (features, is new)."""
         with self._context.database.reading() as session:
             stored = self._stored(session, capture_id)
             pid = session.get_one(Record, capture_id).pid
-        if stored:
+        if stored and all(row.extractor == STAMPS.get(row.modality) for row in stored):
             return from_stored(stored), False
         return extract_features(open_capture(self._context, pid)), True
 
@@ -146,9 +159,10 @@ class Dedup:
             return RecordState(record.state)
 
     def _store(self, session: Session, capture_id: str, features: Features) -> None:
+        session.execute(delete(Template).where(Template.capture_id == capture_id))
         for row in to_stored(features):
             place = f"{capture_id}/{row.modality}/{row.position}/{row.impression}"
-            session.merge(
+            session.add(
                 Template(
                     capture_id=capture_id,
                     modality=row.modality,

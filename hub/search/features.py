@@ -13,7 +13,7 @@ from contract.errors import RemoteError
 from contract.image_formats import decode_image
 from contract.packet import EnrolmentBody
 from contract.sample import FingerPosition, IrisPosition, Modality
-from edge.matcher_lite import FingerTemplate, IrisTemplate, extract, extract_iris
+from edge.matcher_lite import FingerTemplate, IrisTemplate, extract, extract_iris, finger_parameters, iris_parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,13 @@ class Features:
         """Whether anything here could find somebody."""
         fingers = any(template.usable for templates in self.fingers.values() for template in templates)
         return fingers or any(eye.usable for eyes in self.irises.values() for eye in eyes)
+
+
+# Who extracts today. Templates of anybody else are made again from the images: the comparators refuse to mix them.
+STAMPS = {
+    Modality.FINGER: f"{finger_parameters.EXTRACTOR} {finger_parameters.EXTRACTOR_VERSION}",
+    Modality.IRIS: f"{iris_parameters.EXTRACTOR} {iris_parameters.VERSION}",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from contract.channel_mqtt import MqttChannel
 from contract.clock import SystemClock
 from contract.transfer import Observer, unobserved
 from hub.context import HubContext
-from hub.ingest import Ingest, IngestService, hub_will
+from hub.ingest import Ingest
+from hub.ingest_service import IngestService, hub_will
 from hub.packets import PacketBook
 from hub.parts import Quota
 from hub.schema.tables import Packet

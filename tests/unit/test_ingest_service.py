@@ -11,7 +11,8 @@ from contract.dispatch import decode, encode
 from contract.errors import DeviceError, RemoteError, TransientError
 from contract.topics import DN_NEED, DN_RECEIPT, HUB_STATE, UP_CHUNK, UP_OFFER, UP_STATE
 from contract.transfer import MESSAGE_BYTES_MAX, HubState, Step, UnitState
-from hub.ingest import IngestService, Outgoing
+from hub.ingest import Outgoing
+from hub.ingest_service import IngestService
 from tests.unit.transfer_keys import SetClock
 
 PID = "ab" * 32
