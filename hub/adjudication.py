@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from contract.errors import RemoteError
 from contract.lifecycle import RecordEvent, RecordState, is_allowed
 from contract.sample import Modality
-from hub import register, verdicts
+from hub import clearings, register, verdicts
 from hub.capture_order import Order, order_of
 from hub.context import HubContext
 from hub.fleet import Role
@@ -187,8 +187,10 @@ class Adjudication:
         case.decided_ms = self._context.clock.wall_ms()
         session.flush()
         record = session.get(Record, case.capture_id, with_for_update=True)
-        if record is None:
-            return  # a refusal's appeal: there is no capture to move, the verdict itself is the answer (M15)
+        if record is None:  # a refusal's appeal: there is no capture to move, the site is told the verdict (M15)
+            if outcome.verdict is Verdict.DIFFERENT:
+                clearings.clear_refused(session, self._context, case)
+            return
         note = {"case": case.id}
         if outcome.verdict is Verdict.VALIDATION:
             self._records.move(session, record, RecordEvent.VALIDATION_ASKED, HUB, note)

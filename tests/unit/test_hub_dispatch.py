@@ -25,6 +25,7 @@ from contract.dispatch import encode as encode_transfer
 from contract.errors import DeviceError, RemoteError
 from contract.image_formats import decode_image
 from contract.lifecycle import RecordEvent, RecordState
+from contract.packet import RefusalBody
 from contract.seal import load_opening_key, load_public_key, load_statement_public_key, open_sealed, unlock
 from contract.transfer import Disposition, UnitState
 from hub import card_face, checkpoints, dispatches, outbox, presence
@@ -179,6 +180,24 @@ def test_a_tombstone_is_said_before_the_page_that_frees_the_nik(world: World) ->
     topic = topics.SITE_GALLERY.at(site=SITE_A, capture=capture_id)
     assert order.index(topic) < order.index(topics.SITE_REGISTER.at(site=SITE_A, page="p0000"))
     assert decode(GalleryEntry, site_message(world, topic, messages[topic])).tombstone
+
+
+@pytest.mark.parametrize("verdict", [Verdict.DIFFERENT, Verdict.VALIDATION])
+def test_an_upheld_appeal_is_told_to_the_site_that_refused(world: World, verdict: Verdict) -> None:
+    budi = biodata(2, name="BUDI MISALNYA")
+    world.register(ANA, budi)
+    first = world.send(DESK, enrolment(ANA, index_fingers(1)))
+    refusal = RefusalBody(biodata=budi, similar_capture=first, value=80.0, appealed=True, operator=OPERATOR)
+    appeal = world.send(DESK, refusal)
+    case = open_case(world, appeal)
+    for adjudicator in ADJUDICATORS[:2]:
+        judge(world, case.id, adjudicator, Opinion(verdict))
+    topic = topics.SITE_NOTICE.at(site=SITE_A, capture=appeal)
+    messages = posted(world)
+    assert (topic in messages) == (verdict is Verdict.DIFFERENT)
+    if topic in messages:
+        notice = decode(Notice, site_message(world, topic, messages[topic]))
+        assert (notice.nik, notice.cleared_of, notice.frees) == (budi.nik, first, False)
 
 
 def test_the_outbox_forgets_nothing_retained_and_says_it_again(world: World) -> None:
