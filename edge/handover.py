@@ -54,6 +54,7 @@ class Handover:
     matched: list[FingerPosition] = field(default_factory=list)
     verification: list[Verification] = field(default_factory=list)
     receipt_signature: bytes = b""
+    old_card_returned: bool = False
     kept: Kept | None = None
     receipt: Receipt | None = None
 
@@ -97,6 +98,11 @@ class Handover:
         """Whether the chip holds no finger that could be asked: only then may a section head decide."""
         return self.chip is not None and not self.chip.templates
 
+    @property
+    def failed_step(self) -> str:
+        """Where a gagal leads: an old card that was taken in goes back to the resident first (M47)."""
+        return "old_card_back" if self.old_card == "surrendered" else "result_gagal"
+
     def forget(self) -> None:
         """Drop what was read from the chip and the resident's signature."""
         self.chip = self.attested = None
@@ -117,7 +123,7 @@ class Handover:
             decided_by=self.decided_by,
             dispute=self.dispute,
             old_card=self.old_card,
-            old_card_returned=not berhasil and self.old_card == "surrendered",
+            old_card_returned=self.old_card_returned,
             receipt_signature=self.receipt_signature,
             operator=self.operator.operator,
             steps=self.clocks(),
@@ -158,14 +164,14 @@ async def dispute_data(handover: Handover, _fields: Fields) -> str:
         handover.dispute = "attestation agrees"
         return "verify"
     handover.dispute = "attestation differs"
-    return "result_gagal"
+    return handover.failed_step
 
 
 async def match_finger(handover: Handover, _fields: Fields) -> str:
     """The asked finger, 1:1 against the chip, on this unit (M43). Three failures give the finger up."""
     finger, chip = handover.asked, handover.chip
     if chip is None or finger is None:
-        return "card" if chip is None else "result_gagal"
+        return "card" if chip is None else handover.failed_step
     services = handover.services
     examined = await services.examiner.finger(await services.sensors.finger(finger), finger)
     (score,) = await services.examiner.compare(examined.template, [chip.templates[finger]])
@@ -185,7 +191,7 @@ async def match_finger(handover: Handover, _fields: Fields) -> str:
     handover.attempts = 0
     both_needed = handover.policy == "both" and handover.fallback == "none"
     if both_needed or handover.asked is None:
-        return "result_gagal"
+        return handover.failed_step
     raise Retry(NOT_THE_SAME)
 
 
@@ -205,11 +211,22 @@ async def section_head_decides(handover: Handover, fields: Fields) -> str:
         raise Refused(officer, "A section head on this unit's roster decides.")
     await identify_officer(services, officer, fields)
     handover.fallback, handover.decided_by = "section head", officer.operator
-    return "receipt" if fields.get("decision") == "accept" else "result_gagal"
+    return "receipt" if fields.get("decision") == "accept" else handover.failed_step
 
 
-async def give_up(_handover: Handover, _fields: Fields) -> str:
+async def give_up(handover: Handover, _fields: Fields) -> str:
     """The officer ends the verification: gagal."""
+    return handover.failed_step
+
+
+async def give_old_card_back(handover: Handover, _fields: Fields) -> str:
+    """The officer says that the old card and the letter are in the resident's hands again (M47)."""
+    handover.old_card_returned = True
+    return "result_gagal"
+
+
+async def keep_old_card(_handover: Handover, _fields: Fields) -> str:
+    """The resident has left without the old card: that is what the record says."""
     return "result_gagal"
 
 
@@ -227,7 +244,7 @@ async def keep_berhasil(handover: Handover, _fields: Fields) -> str:
 
 
 async def keep_gagal(handover: Handover, _fields: Fields) -> str:
-    """Seal and spool gagal: old card back, new card retained (M47)."""
+    """Seal and spool gagal: the new card is retained (M47)."""
     await _keep(handover, berhasil=False)
     await _settle(handover, CardOutcome.RETAINED)
     return "gagal"
@@ -265,6 +282,13 @@ HANDOVER: Mapping[str, Row[Handover]] = {
     "receipt": Row("Tanda terima", "Receipt", {"sign": Action(sign_receipt)}, retry_id=RETRY_PEN),
     "result_berhasil": Row(
         "Simpan", "Save", {"retry": Action(keep_berhasil)}, on_arrival=keep_berhasil, critical=True, shown=False
+    ),
+    "old_card_back": Row(
+        "KTP lama kembali",
+        "Old card back",
+        {"returned": Action(give_old_card_back), "not_returned": Action(keep_old_card)},
+        binding=True,
+        shown=False,
     ),
     "result_gagal": Row(
         "Simpan", "Save", {"retry": Action(keep_gagal)}, on_arrival=keep_gagal, critical=True, shown=False

@@ -49,7 +49,8 @@ class Action(Generic[C]):
 class Row(Generic[C]):
     """One step: its title on the screen, its actions, and what runs by itself on arrival.
 
-    ends: the outcome stands, only closing follows; critical: while it is busy there is no way back;
+    ends: the outcome stands, only closing follows; critical: while it is busy there is no way back; binding: there is
+    none at all, because the outcome is decided and only waits for something to be done;
     shown: whether the step stands in the progress line; retry_id: what a person reads in Indonesian when a device
     asks for another try (its own words are English).
     """
@@ -60,6 +61,7 @@ class Row(Generic[C]):
     on_arrival: Callable[[C, Fields], Awaitable[str]] | None = None
     ends: bool = False
     critical: bool = False
+    binding: bool = False
     shown: bool = True
     retry_id: str = "Silakan coba sekali lagi."
 
@@ -130,7 +132,7 @@ class Procedure(Generic[C]):
     def may_cancel(self) -> bool:
         """Whether cancelling still leaves nothing behind."""
         row = self.table[self.step]
-        return not row.ends and not (row.critical and self.busy)
+        return not row.ends and not row.binding and not (row.critical and self.busy)
 
     def start(self, action: str, fields: Fields) -> asyncio.Task[None]:
         """Begin an action; the task ends when the step has been done or asks again. Raises Refused."""

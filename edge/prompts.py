@@ -125,9 +125,14 @@ PROMPTS: dict[str, tuple[str, str]] = {
         "BERHASIL. Serahkan kartu kepada penduduk; simpan KTP lama.",
         "VERIFIED. Hand the card to the resident; keep the old card.",
     ),
+    "old_card_back": (
+        "Tidak cocok. Kembalikan KTP lama dan surat panggilan kepada penduduk, lalu nyatakan di sini.",
+        "No match. Give the old card and the letter back to the resident, then say so here.",
+    ),
     "gagal": (
-        "GAGAL. Kembalikan KTP lama dan surat panggilan; simpan kartu baru. Tidak ada perekaman ulang.",
-        "FAILED. Give back the old card and the letter; keep the new card, to be returned. There is no new capture.",
+        "GAGAL. Simpan kartu baru. Persilakan penduduk melengkapi data di layanan perbaikan, tanpa perekaman ulang.",
+        "FAILED. Keep the new card, to be returned. Invite the resident to complete the data at the correction "
+        "service; there is no new capture.",
     ),
 }
 HANDOVER_VERIFY = (

@@ -237,7 +237,7 @@ def _handover_result(procedure: Procedure[Handover]) -> dict[str, Any] | None:
         "outcome": procedure.step,
         "capture_id": handover.card.capture_id,
         "old_card": handover.old_card,
-        "old_card_returned": procedure.step != "berhasil" and handover.old_card == "surrendered",
+        "old_card_returned": handover.old_card_returned,
         "dispute": handover.dispute,
         "fallback": handover.fallback,
         "verification": [

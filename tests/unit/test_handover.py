@@ -16,6 +16,7 @@ from edge.eligibility import Refusal
 from edge.enrolment import ENROLMENT
 from edge.handover import HANDOVER, Handover, start_handover
 from edge.procedure import Procedure, Refused
+from edge.prompts import prompt
 from edge.register import Register
 from tests.unit.edge_fakes import CARD_UID, HEAD, NIK, OPERATOR, SECOND, Bench, FakeDesk, biodata, chip, consigned
 from tests.unit.edge_fakes import make_bench as make
@@ -95,13 +96,31 @@ async def test_an_impostor_gets_gagal_the_old_card_back_and_no_new_card(bench: B
     handover = await at_verify(bench, desk)
     for _ in range(5):
         assert await do(handover, "capture") == "verify"
-    assert await do(handover, "capture") == "gagal"
+    assert await do(handover, "capture") == "old_card_back"
+    assert bench.keeper.kept == [] and handover.actions() == ["returned", "not_returned"]
+    assert await do(handover, "returned") == "gagal"
     body = result(bench)
     assert not body.berhasil and body.old_card_returned and body.receipt_signature == b""
     assert [check.position for check in body.verification] == [2, 2, 2, 7, 7, 7]
     with pytest.raises(Refused) as caught:
         start_handover(bench.services, desk, OPERATOR, nik=NIK)
     assert caught.value.refusal is Refusal.CARD_WITHDRAWN
+
+
+async def test_an_old_card_that_was_not_given_back_is_not_said_to_be(bench: Bench, desk: FakeDesk) -> None:
+    handover = await at_verify(bench, desk)
+    assert await do(handover, "give_up") == "old_card_back"
+    with pytest.raises(Refused):
+        await handover.cancel()
+    assert await do(handover, "not_returned") == "gagal"
+    assert result(bench).old_card == "surrendered" and not result(bench).old_card_returned
+    assert "melengkapi data" in prompt("gagal")[0]
+
+
+async def test_where_no_old_card_came_in_none_goes_back(bench: Bench, desk: FakeDesk) -> None:
+    handover = await at_data(bench, desk, old_card="lost")
+    await do(handover, "confirm")
+    assert await do(handover, "give_up") == "gagal" and not result(bench).old_card_returned
 
 
 def test_no_step_of_a_handover_leads_to_a_capture() -> None:
@@ -120,7 +139,7 @@ async def test_after_gagal_the_nik_is_still_refused_a_capture(bench: Bench, desk
     bench.sensors.person = "impostor"
     handover = await at_verify(bench, desk)
     await do(handover, "give_up")
-    assert handover.step == "gagal"
+    assert await do(handover, "returned") == "gagal"
     with pytest.raises(Refused) as caught:
         await start_enrolment(bench.services, NIK, OPERATOR, PAPERS)
     assert caught.value.refusal is Refusal.NOT_UNREGISTERED
@@ -146,7 +165,8 @@ async def test_policy_both_needs_both(bench: Bench, desk: FakeDesk) -> None:
     bench.sensors.fingers[FingerPosition.LEFT_INDEX] = ("other", 7)
     for _ in range(2):
         assert await do(handover, "capture") == "verify"
-    assert await do(handover, "capture") == "gagal"
+    assert await do(handover, "capture") == "old_card_back"
+    assert await do(handover, "returned") == "gagal"
 
 
 async def test_the_desk_may_ask_for_both_where_the_card_does_not(bench: Bench, desk: FakeDesk) -> None:
@@ -197,7 +217,8 @@ async def test_a_disputed_card_that_agrees_with_the_attestation_is_still_verifie
 async def test_a_card_that_differs_from_the_attestation_is_gagal(bench: Bench, desk: FakeDesk) -> None:
     desk.attested = biodata(name="SARI CONTOH BINTI")
     handover = await at_data(bench, desk)
-    assert await do(handover, "dispute") == "gagal"
+    assert await do(handover, "dispute") == "old_card_back"
+    assert await do(handover, "returned") == "gagal"
     assert result(bench).dispute == "attestation differs" and not result(bench).berhasil
 
 

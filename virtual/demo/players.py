@@ -89,9 +89,10 @@ class Handover:
     async def _act(self, snapshot: Snapshot, old_card: str) -> Snapshot:
         step = snapshot["step"]
         fields: Mapping[str, Any] = {}
-        action = {"card": "read", "data": "confirm", "receipt": "sign", "verify": "capture", "old_card": "old_card"}[
-            step
-        ]
+        action = {
+            "card": "read", "data": "confirm", "receipt": "sign", "verify": "capture", "old_card": "old_card",
+            "old_card_back": "returned",
+        }[step]  # fmt: skip
         if step == "old_card":
             fields = {"state": old_card}
         elif step == "verify":

@@ -5,6 +5,7 @@ const LABELS = {
   read: ["Baca kartu", "Read the card", "primary"], confirm: ["Ya, semuanya benar", "Yes, everything is right", "primary"],
   dispute: ["Data tidak benar", "The data are not right", "danger"], capture: ["Cocokkan jari", "Match the finger", "primary"],
   other_finger: ["Jari lain", "Another finger", ""], section_head: ["Keputusan kepala seksi", "Section head decides", ""],
+  returned: ["KTP lama sudah dikembalikan", "The old card is given back", "primary"], not_returned: ["Penduduk pergi tanpa KTP lama", "The resident left without it", "quiet"],
   give_up: ["Tidak cocok: gagal", "No match: failed", "quiet"], sign: ["Tanda tangani tanda terima", "Sign the receipt", "primary"],
   retry: ["Coba simpan lagi", "Try to save again", "primary"], finish: ["Selesai", "Finish", "good"], cancel: ["Batal", "Cancel", "danger"],
 };
@@ -50,7 +51,7 @@ function penOf(found) {
 function visual(found) {
   const head = unit.make("p", {}, unit.make("b", {}, found.card.name), ` · ${found.card.nik}`);
   switch (found.step) {
-    case "old_card": case "card": return [unit.make("div", { class: "outcome" }, unit.badge("warn", "card"), head)];
+    case "old_card": case "card": case "old_card_back": return [unit.make("div", { class: "outcome" }, unit.badge("warn", "card"), head)];
     case "data": return [unit.make("div", { class: "compare card" }, unit.make("img", { src: found.card.portrait, alt: "Foto di chip (photo on the chip)" }), unit.make("div", { class: "stack" }, unit.make("h2", {}, "Data di dalam chip"), unit.facts(found.biodata)))];
     case "verify": return [handsOf(found)];
     case "receipt": return [penOf(found)];
