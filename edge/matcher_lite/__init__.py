@@ -5,11 +5,13 @@ from edge.matcher_lite.finger_compare import compare
 from edge.matcher_lite.finger_extract import extract
 from edge.matcher_lite.finger_gallery import FingerGallery
 from edge.matcher_lite.finger_quality import FingerAdvice
+from edge.matcher_lite.finger_sequence import check_sequence
 from edge.matcher_lite.finger_template import FingerTemplate
 from edge.matcher_lite.iris_compare import compare_iris, fuse_eyes
 from edge.matcher_lite.iris_extract import extract_iris
 from edge.matcher_lite.iris_gallery import IrisGallery
 from edge.matcher_lite.iris_template import IrisTemplate
+from edge.matcher_lite.slap_segment import SlapKind, segment_slap
 
 __all__ = [
     "ComparisonScore",
@@ -18,9 +20,12 @@ __all__ = [
     "FingerTemplate",
     "IrisGallery",
     "IrisTemplate",
+    "SlapKind",
+    "check_sequence",
     "compare",
     "compare_iris",
     "extract",
     "extract_iris",
     "fuse_eyes",
+    "segment_slap",
 ]
