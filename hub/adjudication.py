@@ -19,17 +19,18 @@ from sqlalchemy.orm import Session
 from contract.errors import RemoteError
 from contract.lifecycle import RecordEvent, RecordState, is_allowed
 from contract.sample import Modality
-from hub import clearings, register, verdicts
+from hub import clearings, history, register, verdicts
 from hub.capture_order import Order, order_of
 from hub.context import HubContext
 from hub.fleet import Role
-from hub.records import HUB, Records, known
-from hub.schema.tables import Case, CaseCandidate, CaseDecision, Record
+from hub.records import HUB, Moved, Records, known
+from hub.schema.tables import Case, CaseCandidate, CaseDecision, Record, RecordHistory
 from hub.search.fusion import PersonMatch
 from hub.verdicts import Verdict
 
 DECISIONS_NEEDED = 2
 DECISIONS_MAX = 3
+HANDOVERS_FAILED_MAX = 3
 REASON_CHARACTERS_MAX = 1000
 
 
@@ -45,6 +46,7 @@ class Cause(StrEnum):
     APPEALED = "verdict appealed"
     EARLIER_ARRIVED = "an earlier capture arrived"
     REGION_ASKS = "the region asks"
+    HANDOVER_FAILED = "the holder was turned away again and again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class Adjudication:
         self._context = context
         self._records = records
         self._recall = recall
+        records.observe(self._watch_handovers)
 
     def open(self, session: Session, capture_id: str, cause: Cause, matches: Sequence[PersonMatch]) -> Case:
         """Open a case for a record in ADJUDICATE_RECORD, or for a refusal that was appealed and has no record."""
@@ -155,6 +158,15 @@ class Adjudication:
             before = session.scalars(select(Case).where(Case.capture_id == capture_id).order_by(Case.opened_ms)).all()
             self.open(session, capture_id, Cause.REGION_ASKS, _matches_of(session, before[-1]) if before else [])
 
+    def _watch_handovers(self, session: Session, moved: Moved) -> None:
+        """Repeated gagal of one record goes before adjudicators, on the stored samples (M48)."""
+        if moved.event is not RecordEvent.HANDOVER_FAILED:
+            return
+        links = history.way_of(session, RecordHistory, moved.record.capture_id)
+        failed = sum(link.event == RecordEvent.HANDOVER_FAILED for link in links)
+        if failed % HANDOVERS_FAILED_MAX == 0:
+            self.open(session, moved.record.capture_id, Cause.HANDOVER_FAILED, [])
+
     def _taken(self, seats: Sequence[CaseDecision]) -> list[CaseDecision]:
         """Seats that are decided, or whose holder may still decide."""
         since_ms = self._context.clock.wall_ms() - int(self._context.settings.deadlines.seat_h * 3_600_000)
@@ -191,6 +203,8 @@ class Adjudication:
             if outcome.verdict is Verdict.DIFFERENT:
                 clearings.clear_refused(session, self._context, case)
             return
+        if case.cause == Cause.HANDOVER_FAILED:
+            return  # the record stays as it is, with its capture: the verdict itself is the answer (M48)
         note = {"case": case.id}
         if outcome.verdict is Verdict.VALIDATION:
             self._records.move(session, record, RecordEvent.VALIDATION_ASKED, HUB, note)

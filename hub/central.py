@@ -22,6 +22,7 @@ from hub.personalisation import Personalisation, Renderer
 from hub.print_orders import PrintOrders
 from hub.proposals import Proposals
 from hub.records import Records
+from hub.returns import Returns
 from hub.search.dedup import Dedup
 
 
@@ -42,6 +43,7 @@ class Central:
     personalisation: Personalisation
     proposals: Proposals
     fleet: FleetControl
+    returns: Returns
 
     def enrol_fleet(self, fleet: Fleet, residents: Register) -> None:
         """Merge the setup's files into the database, and queue what every unit needs to work."""
@@ -99,4 +101,5 @@ def assemble(context: HubContext, render: Renderer = card_face.render) -> Centra
         personalisation=Personalisation(context, orders, render),
         proposals=Proposals(context, records, packets),
         fleet=FleetControl(context, orders),
+        returns=Returns(records, ledger, issuance),
     )

@@ -93,7 +93,7 @@ class Issuance:
             return wrong
         self._records.move(session, record, RecordEvent.HANDED_OVER, body.operator, note)
         self._ledger.activate(session, card)
-        self._withdraw(session, card)
+        self.withdraw(session, card)
         return ""
 
     def recall(self, session: Session, record: Record, reason: str) -> None:
@@ -104,7 +104,7 @@ class Issuance:
         for card in cards_of(session, record.capture_id):
             if is_open(card):
                 self._ledger.revoke(session, card)
-                self._withdraw(session, card)
+                self.withdraw(session, card)
                 if may(card, CardEvent.KEPT_BACK):
                     self._ledger.move(session, card, CardEvent.KEPT_BACK, note={"reason": reason})
 
@@ -165,7 +165,7 @@ class Issuance:
     def _kept_back(self, session: Session, record: Record, card: Card, body: HandoverBody, note: dict[str, str]) -> str:
         if may(card, CardEvent.KEPT_BACK):
             self._ledger.move(session, card, CardEvent.KEPT_BACK, body.operator, note)
-        self._withdraw(session, card)
+        self.withdraw(session, card)
         if record.state != RecordState.CARD_PRINTED:
             return f"The desk reports gagal for a record that is {record.state}."
         returned = body.old_card_returned or body.old_card != "surrendered"
@@ -186,7 +186,7 @@ class Issuance:
     def _consign(self, session: Session, card: Card, order: PrintOrder) -> None:
         dispatches.post_consignment(session, self._context, order.desk, self._consigned(session, card, order))
 
-    def _withdraw(self, session: Session, card: Card) -> None:
+    def withdraw(self, session: Session, card: Card) -> None:
         """Take the desk's right to hand this card over (again)."""
         order = session.get_one(PrintOrder, card.job_id)
         message = self._consigned(session, card, order).model_copy(update={"withdrawn": True})

@@ -31,10 +31,14 @@ from hub.card_face import CardFaces
 from hub.context import HubContext
 from hub.packets import open_capture
 from hub.print_orders import OrderState, PrintOrders, desk_for, orders_of, station_for
+from hub.records import is_printable
 from hub.schema.tables import PrintOrder, Record, Resident, Site
 from hub.search.features import finger_pixels
 
 CARD_NUMBER_DIGITS = 10
+_ENDED = (OrderState.RELEASED, OrderState.WITHDRAWN)
+# The second where a card came back and was destroyed: the record waits for another one (M47).
+_TO_BE_PRINTED = (RecordState.PRINT_READY_RECORD, RecordState.SENT_FOR_CARD_PRINTING)
 log = structlog.get_logger("personalisation")
 
 
@@ -77,7 +81,7 @@ class Personalisation:
         self._render = render
 
     def order_due(self) -> int:
-        """Make an order for every record that is PRINT_READY and has none; returns how many were made."""
+        """Make an order for every record that may be printed and has none; returns how many were made."""
         made = 0
         for capture_id in self._due():
             try:
@@ -90,13 +94,16 @@ class Personalisation:
 
     def _due(self) -> list[str]:
         with self._context.database.reading() as session:
+            under_way = select(PrintOrder.job_id).where(
+                PrintOrder.capture_id == Record.capture_id, PrintOrder.state.not_in(_ENDED)
+            )
             query = (
                 select(Record)
-                .where(Record.state == RecordState.PRINT_READY_RECORD)
+                .where(Record.state.in_(_TO_BE_PRINTED), ~under_way.exists())
                 .order_by(Record.changed_ms)
                 .limit(20)
             )
-            return [record.capture_id for record in session.scalars(query) if not _is_ordered(session, record)]
+            return [record.capture_id for record in session.scalars(query) if is_printable(session, record)]
 
     def _order(self, capture_id: str) -> None:
         with self._context.database.reading() as session:
@@ -105,7 +112,7 @@ class Personalisation:
         job, attestation = self._job(recipe, body)
         with self._context.database.transaction() as session:
             record = session.get_one(Record, capture_id, with_for_update=True)
-            if record.state == RecordState.PRINT_READY_RECORD and not _is_ordered(session, record):
+            if is_printable(session, record) and not _is_ordered(session, record):
                 self._orders.place(session, job, recipe.station, attestation)
                 self._orders.send_next(session, recipe.station)
 
@@ -191,6 +198,5 @@ def _record_of(body: EnrolmentBody, modality: Modality) -> bytes:
 
 def _is_ordered(session: Session, record: Record) -> bool:
     """Whether an order is under way; a released or withdrawn one does not count."""
-    ended = (OrderState.RELEASED, OrderState.WITHDRAWN)
     orders: list[PrintOrder] = orders_of(session, record)
-    return any(order.state not in ended for order in orders)
+    return any(order.state not in _ENDED for order in orders)

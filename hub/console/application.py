@@ -16,9 +16,10 @@ from starlette.middleware.base import RequestResponseEndpoint
 
 from contract.errors import RekamError, RemoteError, TransientError
 from hub.central import Central
-from hub.console.api import api_routes
+from hub.console.api import api_routes, visitor_of
+from hub.console.officer_api import add_officer_routes
 from hub.console.pages import page_routes
-from hub.console.sessions import NotLoggedIn, Sessions
+from hub.console.sessions import NotLoggedIn, Sessions, Visitor
 
 FOLDER = Path(__file__).parent
 BODY_BYTES_MAX = 64 * 1024
@@ -37,7 +38,13 @@ def create_application(central: Central) -> FastAPI:
     sessions = Sessions(context.keys.blob, context.clock, int(context.settings.console.session_h * HOUR_MS))
     application = FastAPI(title="Rekam hub", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
     application.mount("/static", StaticFiles(directory=FOLDER / "static"), name="static")
-    application.include_router(api_routes(central, sessions), prefix="/api")
+    routes = api_routes(central, sessions)
+
+    def visitor(request: Request) -> Visitor:
+        return visitor_of(central, sessions, request)
+
+    add_officer_routes(routes, central, visitor)
+    application.include_router(routes, prefix="/api")
     application.include_router(page_routes(central, sessions, FOLDER / "templates"))
     application.add_exception_handler(RekamError, _answer_error)
     application.add_exception_handler(RequestValidationError, _answer_invalid)

@@ -16,6 +16,7 @@ from contract.clock import utc
 from contract.errors import RemoteError
 from contract.lifecycle import RecordState
 from contract.packet import EnrolmentBody, PacketSample, RefusalBody
+from hub import returns
 from hub.central import Central
 from hub.console import pictures, views
 from hub.console.api import Guard, visitor_of
@@ -128,14 +129,16 @@ def _add_ledger_pages(routes: APIRouter, central: Central, visitor: Guard, show:
         """Two-person actions and the quarantine."""
         with database.reading() as session:
             found, held = views.proposals(session), views.quarantine(session)
-        return show(request, "actions.html", "actions", who, proposals=found, quarantine=held)
+            units = views.overview(session, central)["units"]
+        return show(request, "actions.html", "actions", who, proposals=found, quarantine=held, units=units)
 
     @routes.get("/cards")
     def cards(request: Request, who: Visitor = Depends(visitor)) -> Response:
         """The ledger of physical cards and blanks."""
         with database.reading() as session:
             found, blanks = views.cards(session), views.overview(session, central)["blanks"]
-        return show(request, "cards.html", "cards", who, cards=found, blanks=blanks)
+            ending = returns.cards_to_end(session)
+        return show(request, "cards.html", "cards", who, cards=found, blanks=blanks, ending=ending)
 
 
 def _evidence(central: Central, capture_id: str, other_id: str) -> dict[str, Any]:
