@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,9 +15,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from contract.clock import SystemClock
 from contract.errors import DeviceError, RekamError
 from edge.config import UnitConfig, load_config
+from edge.data_lock import only_agent
+from edge.keys import load_keys
 from edge.logs import configure_logs
+from edge.media import export_packets, import_packets
+from edge.spool import Spool
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -94,6 +101,62 @@ def status(
     for hop in hops:
         seen = f"{hop['round_trip_ms']:.1f} ms" if hop["reachable"] else f"not reached: {hop['problem']}"
         out.print(escape(f"  {hop['name']:16} {hop['address']:24} {seen}"), soft_wrap=True)
+
+
+MediaPath = Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder on the removable media.")]
+
+
+@app.command("export")
+def export_command(media: MediaPath, config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Copy every packet that the centre has not freed to removable media; nothing is deleted here.
+
+    For a unit whose line stays down. The files are sealed to the centre: who finds the media can read nothing. Stop the
+    agent first.
+
+        rekam-edge export /media/usb --config /etc/rekam/unit.toml
+    """
+    with _spool(_loaded(config)) as spool:
+        copied = export_packets(spool, media)
+    out.print(f"{copied} packets copied to {escape(str(media))}. Import them at a unit that has a line.")
+
+
+@app.command("import")
+def import_command(media: MediaPath, config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Take up packets that another unit exported; this unit's line carries them to the centre.
+
+    The same media twice is the same as once. Stop the agent first, and start it again to send.
+
+        rekam-edge import /media/usb --config /etc/rekam/unit.toml
+    """
+    with _spool(_loaded(config)) as spool:
+        taken = import_packets(spool, media)
+    out.print(f"{taken} packets taken up from {escape(str(media))}. They go out when the agent runs again.")
+
+
+@app.command()
+def release(config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Tell the running agent to try held packets again: those it has set aside after repeated failures.
+
+    A start of the agent does the same once.
+
+        rekam-edge release --config /etc/rekam/unit.toml
+    """
+    found = _ask(_loaded(config), "POST", "/api/release")
+    out.print(f"{found['released']} packets are tried again. 'rekam-edge status' shows what becomes of them.")
+
+
+@contextmanager
+def _spool(config: UnitConfig) -> Iterator[Spool]:
+    """The spool of a unit whose agent does not run. Raises DeviceError where it does."""
+    keys = load_keys(config.unit.id, config.keys)
+    with only_agent(config.unit.data_dir):
+        spool = Spool(
+            config.unit.data_dir / "spool", keys.store, SystemClock(), config.spool.bytes_max, config.spool.packets_max
+        )
+        try:
+            yield spool
+        finally:
+            spool.close()
 
 
 @app.command()

@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
-import os
 import signal
 import socket
 from collections.abc import Coroutine, Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -30,6 +27,7 @@ from edge.capture_state import Services
 from edge.chip_desk import ReaderDesk
 from edge.comparison_worker import ComparisonWorker
 from edge.config import UnitConfig
+from edge.data_lock import only_agent
 from edge.desk import Desk, Reports
 from edge.device_bench import DeviceBench
 from edge.diary import Diary
@@ -41,7 +39,7 @@ from edge.packing import PacketKeeper, Sealer
 from edge.presence import Presence
 from edge.register import Register
 from edge.screens.app import make_app
-from edge.screens.guard import make_token
+from edge.screens.guard import drop_token, make_token
 from edge.sealed_store import SealedStore
 from edge.site_gallery import SiteGallery
 from edge.spool import Spool
@@ -75,7 +73,7 @@ class Agent:
         config = self._config
         config.unit.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         keys = load_keys(config.unit.id, config.keys)
-        with _only_agent(config.unit.data_dir):
+        with only_agent(config.unit.data_dir):
             async with contextlib.AsyncExitStack() as parts:
                 await self._run_parts(keys, parts)
         log.info("stopped", unit=config.unit.id)
@@ -86,9 +84,7 @@ class Agent:
         parts.callback(store.close)
         register = Register(store, config.unit.site, clock)
         moments = MomentSource(store, clock)
-        spool = Spool(
-            config.unit.data_dir / "spool", keys.store, clock, config.spool.bytes_max, config.spool.packets_max
-        )
+        spool = await asyncio.to_thread(_open_spool, config, keys, clock)
         parts.callback(spool.close)
         worker = ComparisonWorker()
         parts.push_async_callback(worker.stop)
@@ -113,8 +109,7 @@ class Agent:
             spool, store, register, gallery, moments, clock,
             wake=uplink.wake, share=lambda entry: self._spawn(self._share(downlink, entry)),
         )  # fmt: skip
-        dropped = await asyncio.to_thread(keeper.settle_after_start)
-        if dropped:
+        if dropped := await asyncio.to_thread(keeper.settle_after_start):
             log.warning("captures without a packet were dropped", count=len(dropped))
         presence.attach(channel)
         await worker.start()
@@ -132,7 +127,12 @@ class Agent:
         desk = Desk(
             config.unit,
             services,
-            Reports(status.snapshot, lambda: self._links(channel, uplink), lambda name: status.capture(name, keeper)),
+            Reports(
+                status.snapshot,
+                lambda: self._links(channel, uplink),
+                lambda name: status.capture(name, keeper),
+                uplink.release_held,
+            ),  # fmt: skip
             chip_desk=_chip_desk(config, keys, bench),
             station=station,
             diary=Diary(store, clock),
@@ -161,6 +161,7 @@ class Agent:
                 for task in (sending, line, stopping, *self._background):
                     task.cancel()
                 server.should_exit = True
+                drop_token(config.unit.data_dir)
                 desk.answer_waiting()
                 await asyncio.gather(web, sending, line, stopping, *self._background, return_exceptions=True)
 
@@ -219,6 +220,14 @@ def _line(config: UnitConfig) -> MqttSettings:
     )
 
 
+def _open_spool(config: UnitConfig, keys: UnitKeys, clock: Clock) -> Spool:
+    """The unit's spool; what was set aside before this start gets another chance."""
+    spool = Spool(config.unit.data_dir / "spool", keys.store, clock, config.spool.bytes_max, config.spool.packets_max)
+    if released := spool.release_held():
+        log.info("packets that were set aside are tried again", count=released)
+    return spool
+
+
 def _chip_desk(config: UnitConfig, keys: UnitKeys, bench: DeviceBench) -> ReaderDesk | None:
     """The handover's reader, where this unit has one and the key to read chips with."""
     if keys.sam is None or bench.card is None or config.unit.role == "station":
@@ -241,18 +250,3 @@ def _web_server(config: UnitConfig, desk: Desk) -> tuple[_Pages, socket.socket]:
         app, http="h11", lifespan="off", access_log=False, log_config=None, timeout_graceful_shutdown=GRACE_S
     )
     return _Pages(settings), listener
-
-
-@contextlib.contextmanager
-def _only_agent(data_dir: Path) -> Iterator[None]:
-    """Hold the data folder's lock: two agents on one spool would be one too many. Raises DeviceError."""
-    descriptor = os.open(data_dir / "agent.lock", os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise DeviceError(
-            f"Another agent works in {data_dir}.", next_step="Stop it first, or give this unit a data_dir of its own."
-        ) from None
-    finally:
-        os.close(descriptor)

@@ -58,11 +58,12 @@ class Station(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reports:
-    """What the composition root tells of the rest of the unit, as JSON-able maps."""
+    """What the composition root tells of the rest of the unit, as JSON-able maps; release: tries held packets again."""
 
     status: Callable[[], Mapping[str, Any]]
     links: Callable[[], Any]
     capture: Callable[[str], Mapping[str, Any] | None]
+    release: Callable[[], int]
 
 
 class Desk:

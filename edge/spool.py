@@ -22,14 +22,13 @@ from contract.channel_disk import DRAFT_SUFFIX, Disk, SyncSite
 from contract.clock import Clock
 from contract.dispatch import decode, encode
 from contract.errors import DeviceError, RemoteError
-from contract.identifiers import PID_PATTERN, checked_pid, pid_of
+from contract.identifiers import checked_pid, pid_of
 from contract.lifecycle import PacketEvent, PacketState, advance
 from contract.packet import Model, Name, Text
 from contract.seal import SEALED_BYTES_MAX, lock, unlock
 from contract.transfer import Observer, Receipt, Step, unobserved
 
 RESERVE_BYTES = 2 * SEALED_BYTES_MAX
-EXPORT_SUFFIX = ".rekam-packet"
 LABEL_BYTES_MAX = 4096
 BUSY_TIMEOUT_S = 10.0
 
@@ -257,32 +256,6 @@ class Spool:
             total_bytes=sum(packet.length for packet in packets),
             oldest_age_s=max(0, self._clock.wall_ms() - oldest_ms) // 1000,
         )
-
-    def export(self, media: Path) -> int:
-        """Copy everything that has no freeing receipt to removable media (M2, M19); nothing is deleted here."""
-        copied = 0
-        for packet in self.all():
-            if packet.state is PacketState.PURGEABLE:
-                continue
-            target = media / (packet.pid + EXPORT_SUFFIX)
-            draft = self._disk.write_draft(target, self.read(packet.pid), SyncSite.SPOOL_FILE)
-            self._disk.publish_draft(draft, target, SyncSite.SPOOL_NAME)
-            copied += 1
-        return copied
-
-    def import_from(self, media: Path) -> int:
-        """Take up packets that another unit exported, idempotently; returns how many. Raises RemoteError."""
-        taken = 0
-        for path in sorted(media.glob(f"*{EXPORT_SUFFIX}")):
-            pid = path.name.removesuffix(EXPORT_SUFFIX)
-            if path.stat().st_size > SEALED_BYTES_MAX:
-                raise RemoteError(f"'{path.name}' is too large for a packet.")
-            sealed = path.read_bytes()
-            if not PID_PATTERN.fullmatch(pid) or pid_of(sealed) != pid:
-                raise RemoteError(f"'{path.name}' is damaged.", next_step="Export it again at the unit it came from.")
-            taken += self.find(pid) is None
-            self.put(sealed, kind="imported", subject_id=pid)
-        return taken
 
     def close(self) -> None:
         """Close the database."""

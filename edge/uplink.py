@@ -103,6 +103,12 @@ class Uplink:
         """Something was put into the spool; callable from any thread."""
         self._loop.call_soon_threadsafe(self._work.set)
 
+    def release_held(self) -> int:
+        """Try again what was set aside after failures; how many. Writes the spool: call it off the loop."""
+        released = self._spool.release_held()
+        self.wake()
+        return released
+
     async def run(self) -> None:
         """Send whatever is pending, for ever."""
         self._running = True

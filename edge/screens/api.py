@@ -80,6 +80,10 @@ def _add_reports(api: APIRouter, desk: Desk) -> None:
     async def links() -> Any:
         return await desk.reports.links()
 
+    @api.post("/release")
+    async def release() -> dict[str, int]:
+        return {"released": await asyncio.to_thread(desk.reports.release)}
+
     @api.get("/diary")
     async def diary(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> list[dict[str, Any]]:
         if desk.diary is None:

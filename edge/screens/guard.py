@@ -38,6 +38,11 @@ def make_token(folder: Path) -> str:
     return token
 
 
+def drop_token(folder: Path) -> None:
+    """The agent ends: its token opens nothing any more, and nobody shall take it for a running agent's."""
+    (folder / "screen.token").unlink(missing_ok=True)
+
+
 def is_loopback(host: str) -> bool:
     """Whether a Host header names this machine's loopback."""
     try:

@@ -43,7 +43,7 @@ def make_desk(bench: Bench, role: str = "desk") -> Desk:
     return Desk(
         UnitTable.model_validate({"id": "desk-a1", "site": "9901-A", "role": role}),
         bench.services,
-        Reports(status, links, lambda _name: None),
+        Reports(status, links, lambda _name: None, lambda: 2),
         chip_desk=FakeDesk(chip()),
     )
 

@@ -12,6 +12,7 @@ from contract.errors import DeviceError, RemoteError
 from contract.identifiers import pid_of
 from contract.lifecycle import IllegalTransition, PacketState
 from contract.transfer import Disposition, Receipt, Step
+from edge.media import export_packets, import_packets
 from edge.spool import RESERVE_BYTES, Spool
 from tests.unit.transfer_keys import STORE_KEY, SetClock
 
@@ -227,10 +228,10 @@ def test_packets_travel_by_media_and_importing_twice_is_importing_once(tmp_path,
     media = tmp_path / "media"
     media.mkdir()
     pids = [put(spool, b"1"), put(spool, b"2")]
-    assert spool.export(media) == 2
+    assert export_packets(spool, media) == 2
     other = Spool(tmp_path / "other", STORE_KEY, clock, 1_000, 9)
-    assert other.import_from(media) == 2
-    assert other.import_from(media) == 0
+    assert import_packets(other, media) == 2
+    assert import_packets(other, media) == 0
     assert {packet.pid for packet in other.pending()} == set(pids)
     assert spool.counts().total == 2
     other.close()
@@ -240,10 +241,25 @@ def test_a_damaged_file_on_media_is_refused(tmp_path, spool):
     media = tmp_path / "media"
     media.mkdir()
     put(spool, b"1")
-    spool.export(media)
+    export_packets(spool, media)
     next(media.iterdir()).write_bytes(b"x")
     with pytest.raises(RemoteError, match="damaged"):
-        spool.import_from(media)
+        import_packets(spool, media)
+
+
+def test_one_damaged_packet_keeps_no_other_on_the_unit_or_on_the_media(tmp_path, spool, clock):
+    media = tmp_path / "media"
+    media.mkdir()
+    pids = [put(spool, bytes([number])) for number in range(3)]
+    (tmp_path / "spool" / "packets" / pids[0]).write_bytes(b"x")
+    with pytest.raises(DeviceError, match="2 packets were copied, 1 could not"):
+        export_packets(spool, media)
+    (media / f"{'0' * 64}.rekam-packet").write_bytes(b"x")
+    other = Spool(tmp_path / "other", STORE_KEY, clock, 1_000, 9)
+    with pytest.raises(RemoteError, match="2 packets were taken up, 1 are damaged"):
+        import_packets(other, media)
+    assert {packet.pid for packet in other.pending()} == set(pids[1:])
+    other.close()
 
 
 def test_a_broken_database_is_not_overwritten(tmp_path, clock):
