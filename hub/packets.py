@@ -233,7 +233,11 @@ def open_packet(context: HubContext, pid: str) -> Envelope:
         raise DeviceError(f"A sealed packet cannot be read ({error.strerror}).", next_step=RESTORE) from None
     if pid_of(sealed) != pid:
         raise DeviceError("A sealed packet was damaged on the hub's disk.", next_step=RESTORE)
-    return decode_packet(open_sealed(sealed, context.keys.packet, UnitKeys(context).public_key).payload)
+    opened = open_sealed(sealed, context.keys.packet, UnitKeys(context).public_key)
+    envelope = decode_packet(opened.payload)
+    if envelope.unit != opened.signer:
+        raise RemoteError("The packet names another unit than the one that signed it.")
+    return envelope
 
 
 def open_capture(context: HubContext, pid: str) -> EnrolmentBody:

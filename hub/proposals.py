@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from contract.errors import RemoteError
 from contract.lifecycle import RecordEvent, RecordState, is_allowed
+from contract.packet import Model, Name, Nik, UuidText
 from hub import register
 from hub.context import HubContext
 from hub.fleet import Role
@@ -24,6 +25,14 @@ REASON_CHARACTERS = (5, 500)
 ROLE = Role.DC_OFFICER
 
 
+class LostCapture(Model):
+    """What a proof of capture says of a capture that never arrived: its id, the person's NIK, the unit that held it."""
+
+    capture_id: UuidText
+    nik: Nik
+    unit: Name
+
+
 class Proposals:
     """Proposes and decides. Every method runs in the caller's transaction and raises RemoteError when refused."""
 
@@ -35,9 +44,17 @@ class Proposals:
     def propose(self, session: Session, action: str, subject: str, reason: str, operator: str) -> Proposal:
         """Propose a deletion or declaration of loss (subject: capture id), or an admission (subject: pid)."""
         register.operator_with(session, operator, ROLE)
+        self._check_words(action, reason)
+        self._check_possible(session, action, subject)
+        return self._write(session, action, subject, reason, operator)
+
+    def _check_words(self, action: str, reason: str) -> None:
         if action not in ACTIONS or not REASON_CHARACTERS[0] <= len(reason.strip()) <= REASON_CHARACTERS[1]:
             raise RemoteError("The proposal names no action or no reason.", next_step="Give a reason of 5–500 letters.")
-        self._check_possible(session, action, subject)
+
+    def _write(
+        self, session: Session, action: str, subject: str, reason: str, operator: str, unseen: bytes = b""
+    ) -> Proposal:
         query = select(Proposal).where(
             Proposal.action == action, Proposal.subject == subject, Proposal.decided_ms.is_(None)
         )
@@ -51,6 +68,7 @@ class Proposals:
             proposed_by=operator,
             proposed_ms=self._context.clock.wall_ms(),
         )
+        proposal.unseen = self._context.vault.lock(unseen, "proposal", proposal.id) if unseen else None
         session.add(proposal)
         session.flush()
         return proposal
@@ -72,20 +90,37 @@ class Proposals:
             self._carry_out(session, proposal)
         return proposal
 
-    def enter_unseen(self, session: Session, capture_id: str, nik: str, unit_id: str) -> Record:
-        """Enter a capture known only from its proof of capture, so that its loss can be proposed (M18)."""
-        digest = self._context.vault.nik_digest(nik)
-        resident, unit = session.get(Resident, digest), session.get(Unit, unit_id)
+    def propose_loss(self, session: Session, capture: LostCapture, reason: str, operator: str) -> Proposal:
+        """Propose to declare a capture lost of which only the proof of capture is here (M18).
+
+        It enters the records when a second person confirms; until then its NIK stays as it is.
+        """
+        register.operator_with(session, operator, ROLE)
+        self._check_words(LOSS, reason)
+        self._named(session, capture)
+        if session.get(Record, capture.capture_id) is None:
+            unseen = capture.model_dump_json().encode()
+            return self._write(session, LOSS, capture.capture_id, reason, operator, unseen)
+        return self.propose(session, LOSS, capture.capture_id, reason, operator)
+
+    def _named(self, session: Session, capture: LostCapture) -> tuple[Resident, Unit]:
+        resident = session.get(Resident, self._context.vault.nik_digest(capture.nik))
+        unit = session.get(Unit, capture.unit)
         if resident is None or unit is None:
             raise RemoteError("NIK or unit are not known here.", next_step="Copy them from the proof of capture.")
-        found = session.get(Record, capture_id)
-        if found is not None:
-            return found
+        return resident, unit
+
+    def _enter_unseen(self, session: Session, capture: LostCapture) -> None:
+        """Enter a capture known only from its proof of capture, unless its packet came since."""
+        capture_id = capture.capture_id
+        resident, unit = self._named(session, capture)
+        if session.get(Record, capture_id) is not None:
+            return
         now = self._context.clock.wall_ms()
         biodata = register.biodata_of(self._context, resident).model_dump_json().encode()
         record = Record(
             capture_id=capture_id,
-            nik_digest=digest,
+            nik_digest=resident.nik_digest,
             site=unit.site,
             unit=unit.id,
             pid="",
@@ -101,27 +136,32 @@ class Proposals:
         self._records.add(session, record)
         for event in (RecordEvent.CAPTURE_COMPLETED, RecordEvent.PACKET_QUEUED):
             self._records.move(session, record, event, unit.id, {"source": "proof of capture"})
-        return record
 
     def _check_possible(self, session: Session, action: str, subject: str) -> None:
         if action == ADMISSION:
             packet = session.get(Packet, subject)
-            if packet is None or not packet.quarantine or not packet.event_id:
-                raise RemoteError(
-                    "Only a quarantined packet that could be opened can be admitted.",
-                    next_step="Keep the bytes; ask the sender's technician.",
-                )
+            if packet is None or not packet.quarantine:
+                raise RemoteError("Only a quarantined packet can be admitted.", next_step="Reload the page.")
+            self._open_again(packet)
             return
         state = RecordState(known(session, subject).state)
         if not is_allowed(state, _EVENT[action]):
             raise RemoteError(f"A record in state {state} does not allow '{action}'.")
 
+    def _open_again(self, packet: Packet) -> None:
+        """Open a packet with what is known now: its unit may have been enrolled since. Raises RemoteError."""
+        envelope = open_packet(self._context, packet.pid)
+        packet.kind, packet.event_id, packet.signer = envelope.kind, envelope.id, envelope.unit
+
     def _carry_out(self, session: Session, proposal: Proposal) -> None:
         actor = f"{proposal.proposed_by}+{proposal.decided_by}"
         if proposal.action == ADMISSION:
             packet = session.get_one(Packet, proposal.subject)
-            open_packet(self._context, packet.pid)
+            self._open_again(packet)
             packet.quarantine, packet.settled_ms = "", None
             return
+        if proposal.unseen is not None:
+            unseen = self._context.vault.unlock(proposal.unseen, "proposal", proposal.id)
+            self._enter_unseen(session, LostCapture.model_validate_json(unseen))
         record = known(session, proposal.subject)
         self._records.move(session, record, _EVENT[proposal.action], actor, {"proposal": proposal.id})

@@ -16,7 +16,7 @@ from hub.central import Central
 from hub.console import views
 from hub.console.sessions import COOKIE, SECRET_CHARACTERS_MAX, NotLoggedIn, Sessions, Visitor
 from hub.fleet import Role
-from hub.records import LOSS
+from hub.proposals import LostCapture
 from hub.schema.tables import Operator
 from hub.verdicts import Verdict
 
@@ -265,8 +265,8 @@ def _add_proposal_actions(routes: APIRouter, central: Central, visitor: Guard) -
     def declare_loss(form: LossForm, who: Visitor = Depends(visitor)) -> dict[str, str]:
         """Propose to declare a capture lost that never arrived."""
         with database.transaction() as session:
-            central.proposals.enter_unseen(session, form.capture_id, form.nik, form.unit)
-            made = central.proposals.propose(session, LOSS, form.capture_id, form.reason, who.operator)
+            lost = LostCapture(capture_id=form.capture_id, nik=form.nik, unit=form.unit)
+            made = central.proposals.propose_loss(session, lost, form.reason, who.operator)
             return {"id": made.id}
 
     @routes.post("/proposals/{proposal_id}/decision")

@@ -163,7 +163,6 @@ def quarantine(session: Session) -> list[Fields]:
             "length": packet.length,
             "received_ms": packet.received_ms,
             "reason": packet.quarantine,
-            "can_be_admitted": bool(packet.event_id),
         }
         for packet in session.scalars(query)
     ]

@@ -254,7 +254,10 @@ class CaseDecision(Base):
 
 
 class Proposal(Base):
-    """An action that needs two persons: proposed by one, confirmed or refused by another."""
+    """An action that needs two persons: proposed by one, confirmed or refused by another.
+
+    unseen: for a loss, what the proof of capture says where no record is here yet; locked.
+    """
 
     __tablename__ = "proposal"
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -266,6 +269,7 @@ class Proposal(Base):
     decided_by: Mapped[str | None] = mapped_column(ForeignKey("operator.id"), default=None)
     decided_ms: Mapped[int | None] = mapped_column(default=None)
     confirmed: Mapped[bool | None] = mapped_column(default=None)
+    unseen: Mapped[bytes | None] = mapped_column(default=None)
     __table_args__ = (CheckConstraint("decided_by IS NULL OR decided_by <> proposed_by", name="two_persons"),)
 
 

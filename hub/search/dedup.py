@@ -103,7 +103,7 @@ class Dedup:
         with self._context.database.reading() as session:
             stored = self._stored(session, capture_id)
             pid = session.get_one(Record, capture_id).pid
-        if stored and all(row.extractor == STAMPS.get(row.modality) for row in stored):
+        if stored:
             return from_stored(stored), False
         return extract_features(open_capture(self._context, pid)), True
 
@@ -175,7 +175,10 @@ class Dedup:
         session.flush()
 
     def _stored(self, session: Session, capture_id: str) -> list[StoredTemplate]:
+        """What today's extractors made of a capture; nothing where others did, whose templates do not compare."""
         rows = session.scalars(select(Template).where(Template.capture_id == capture_id)).all()
+        if any(row.extractor != STAMPS.get(Modality(row.modality)) for row in rows):
+            return []
         return [
             StoredTemplate(
                 modality=Modality(row.modality),

@@ -13,6 +13,7 @@ from contract.packet import RefusalBody, StepClock
 from contract.transfer import Disposition
 from hub import checkpoints, clocks, history, ledger
 from hub.adjudication import Opinion
+from hub.proposals import LostCapture
 from hub.records import standing_record
 from hub.schema.tables import Card, CardHistory, Case, Packet, Record, RecordHistory, Resident, Unit
 from hub.verdicts import Verdict
@@ -236,8 +237,8 @@ def test_a_capture_declared_lost_that_turns_up_goes_to_a_person(world: World) ->
     envelope = world.envelope(DESK, enrolment(ANA, index_fingers(1)))
     proposals, database = world.central.proposals, world.central.context.database
     with database.transaction() as session:
-        proposals.enter_unseen(session, envelope.id, ANA.nik, DESK)
-        made = proposals.propose(session, "loss", envelope.id, "the unit was stolen", OFFICERS[0])
+        lost = LostCapture(capture_id=envelope.id, nik=ANA.nik, unit=DESK)
+        made = proposals.propose_loss(session, lost, "the unit was stolen", OFFICERS[0])
     with database.transaction() as session:
         proposals.decide(session, made.id, OFFICERS[1], confirm=True)
     assert state_of(world, envelope.id) == "UNREGISTERED"
