@@ -6,6 +6,7 @@ from edge.matcher_lite.finger_extract import extract
 from edge.matcher_lite.finger_gallery import FingerGallery
 from edge.matcher_lite.finger_quality import FingerAdvice
 from edge.matcher_lite.finger_sequence import check_sequence
+from edge.matcher_lite.finger_singularities import find_singularities
 from edge.matcher_lite.finger_template import FingerTemplate
 from edge.matcher_lite.iris_compare import compare_iris, fuse_eyes
 from edge.matcher_lite.iris_extract import extract_iris
@@ -26,6 +27,7 @@ __all__ = [
     "compare_iris",
     "extract",
     "extract_iris",
+    "find_singularities",
     "fuse_eyes",
     "segment_slap",
 ]

@@ -1,4 +1,4 @@
-"""Reads a finger from a file for the commands: an image of six formats, or a template of three."""
+"""Reads a finger from a file for the commands: an image of six formats, a transaction's, or a template of three."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from contract.finger_minutiae import MAGIC
 from contract.image_formats import decode_image
 from edge.matcher_lite.finger_extract import extract
 from edge.matcher_lite.finger_template import FingerTemplate
+from edge.matcher_lite.nist_records import TRANSACTION_SUFFIXES, NistImage, read_transaction
 
 FILE_BYTES_MAX = 64 << 20
 IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".png", ".bmp", ".wsq", ".jp2", ".j2k", ".jpg", ".jpeg"})
@@ -36,7 +37,20 @@ def read_octets(path: Path) -> bytes:
 def read_image(path: Path, ppi: int | None = None) -> tuple[NDArray[np.uint8], int]:
     """Grey image (H, W) and its resolution: `ppi` where given, else the file's own where believable, else 500."""
     octets = read_octets(path)
+    if path.suffix.lower() in TRANSACTION_SUFFIXES:
+        held = _only_finger(path, read_transaction(octets))
+        return held.image, ppi or held.ppi
     return decode_image(octets), ppi or stated_ppi(octets) or 500
+
+
+def _only_finger(path: Path, images: tuple[NistImage, ...]) -> NistImage:
+    """The transaction's one image of one finger."""
+    if len(images) != 1 or images[0].slap is not None:
+        raise RemoteError(
+            f"{path.name} holds {len(images)} images or a slap, not one finger.",
+            next_step="Run 'rekam-match split' on it and give one of the files that it writes.",
+        )
+    return images[0]
 
 
 def stated_ppi(octets: bytes) -> int | None:

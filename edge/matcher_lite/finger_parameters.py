@@ -42,6 +42,16 @@ WAVES: Final = 9  # wave numbers 0..8 per axis: 24 / 2.8 = 8.6
 # Orientation.
 TENSOR_SIGMA: Final = 2.5  # half-resolution pixels
 
+# Core and delta; half-resolution pixels (6.6 px/mm).
+SINGULAR_SIGMA: Final = 5.0  # smoothing of the direction field in which singular points are sought
+SINGULAR_SIGMA_FINE: Final = 2.0  # and placed
+SINGULAR_PLACE_MAX: Final = 8.0  # how far the finer place may lie from the coarser
+SINGULAR_RINGS: Final = (8.0, 11.0)  # radii at which the turn of the ridges is verified
+SINGULAR_RING_POINTS: Final = 48
+SINGULAR_COHERENCE_MIN: Final = 0.35
+SINGULAR_APART_MIN: Final = 4.0  # nearer points of one kind are one
+SINGULAR_MAX: Final = 2  # of each kind on one finger
+
 # Oriented band-pass.
 GABOR_SIDE: Final = 11
 GABOR_ORIENTATIONS: Final = 32

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from edge.matcher_lite import finger_parameters as p
 from edge.matcher_lite.finger_extract import extract
-from edge.matcher_lite.finger_picture import grey_picture, inline_png, minutiae_picture
+from edge.matcher_lite.finger_picture import grey_picture, inline_png, minutiae_picture, singularities_picture
+from edge.matcher_lite.finger_singularities import singularities_of
 from edge.matcher_lite.finger_template import FingerTemplate
 
 _EXPLAINED = {
@@ -32,6 +33,9 @@ def trace(image: NDArray[Any], ppi: int, out: Path) -> FingerTemplate:
     figures = [inline_png(_picture(name, stages[name]), f"{name}: {text}") for name, text in _EXPLAINED.items()]
     marked = minutiae_picture(stages["grey"], p.WORKING_PPI, template, 3.0)
     figures.append(inline_png(marked, f"{template.minutiae} minutiae: endings red, bifurcations blue"))
+    singular = singularities_of(stages) if template.usable else ()
+    flow = singularities_picture(stages["grey"], p.WORKING_PPI, singular, 3.0)
+    figures.append(inline_png(flow, f"{len(singular)} singular points: cores red, deltas green"))
     advice = "".join(f"<li>{item.english} <i>{item.indonesian}</i></li>" for item in template.advice)
     out.mkdir(parents=True, exist_ok=True)
     (out / "index.html").write_text(

@@ -89,7 +89,7 @@ def test_trace_shows_every_stage(prints: Path, tmp_path: Path) -> None:
 
 
 def test_every_command_teaches_with_an_example() -> None:
-    for name in ("evaluate", "extract", "compare", "identify", "trace", "warm", "bench", "learn", "calibrate"):
+    for name in ("evaluate", "extract", "compare", "identify", "trace", "split", "warm", "bench", "learn", "calibrate"):
         assert "Example" in runner.invoke(app, [name, "--help"]).output
 
 

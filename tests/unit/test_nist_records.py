@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import struct
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from contract.errors import RekamError, RemoteError
 from contract.image_formats import ImageFormat, encode_image
 from contract.sample import FingerPosition
+from edge.matcher_lite.__main__ import app
+from edge.matcher_lite.finger_file import read_template
 from edge.matcher_lite.finger_warm import ridge_pattern
 from edge.matcher_lite.nist_records import read_transaction
 from edge.matcher_lite.slap_segment import SlapKind
@@ -98,6 +102,30 @@ def test_damaged_transactions_are_refused(data: st.DataObject) -> None:
         read_transaction(bytes(octets[:cut]))
     except RemoteError:
         pass
+
+
+def test_commands_take_a_transaction_of_one_finger_and_split_those_of_more(tmp_path: Path) -> None:
+    whole = ridge_pattern(3)
+    fields = {
+        2: b"1",
+        6: b"%d" % whole.shape[1],
+        7: b"%d" % whole.shape[0],
+        8: b"1",
+        9: b"500",
+        10: b"500",
+        11: b"NONE",
+    }
+    finger = (14, tagged(14, {**fields, 13: b"7", 999: whole.tobytes()}, FS))
+    one, two = tmp_path / "one.an2k", tmp_path / "two.an2k"
+    one.write_bytes(transaction(finger))
+    two.write_bytes(transaction(finger, finger))
+    assert read_template(one).usable
+    with pytest.raises(RemoteError) as told:
+        read_template(two)
+    assert "split" in told.value.next_step
+    split = CliRunner().invoke(app, ["split", str(one), "--out", str(tmp_path / "out")])
+    assert split.exit_code == 0, split.output
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["1_left_index.png"]
 
 
 def test_without_the_extra_one_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
