@@ -109,6 +109,13 @@ class PrintOrders:
         self.send_next(session, unit)
         return order
 
+    def office_of(self, session: Session, job_id: str) -> str:
+        """The site of the station that an order is for. Raises RemoteError for an order nobody made."""
+        order = session.get(PrintOrder, job_id)
+        if order is None:
+            raise RemoteError("There is no such print order.", next_step="Reload the record's page.")
+        return _site(session, order.station)
+
     def send_again(self, session: Session, job_id: str) -> PrintOrder:
         """Queue a refused order again, on an officer's word. Raises RemoteError for any other order."""
         order = session.get(PrintOrder, job_id, with_for_update=True)

@@ -157,3 +157,23 @@ def operator_with(session: Session, operator: str, *roles: Role) -> Operator:
             next_step="Log in as somebody who holds this role, or ask for it.",
         )
     return found
+
+
+def works_in_region(session: Session, operator: Operator, site: str) -> bool:
+    """Whether an operator works at a place of the same region as `site`; the centre's officers work everywhere."""
+    sites = set(operator.sites.split(","))
+    if EVERYWHERE in sites or Role.DC_OFFICER in operator.roles.split(","):
+        return True
+    here = session.get(Site, site)
+    theirs = session.scalars(select(Site.region).where(Site.code.in_(sites)))
+    return here is not None and here.region in set(theirs)
+
+
+def operator_at(session: Session, operator: str, site: str, *roles: Role) -> Operator:
+    """An operator who holds one of `roles` in the region of `site`. Raises RemoteError."""
+    found = operator_with(session, operator, *roles)
+    if not works_in_region(session, found, site):
+        raise RemoteError(
+            f"'{operator}' does not work in the region of {site}.", next_step="Leave it to that region's officers."
+        )
+    return found

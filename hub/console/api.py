@@ -17,6 +17,7 @@ from hub.console import views
 from hub.console.sessions import COOKIE, SECRET_CHARACTERS_MAX, NotLoggedIn, Sessions, Visitor
 from hub.fleet import Role
 from hub.proposals import LostCapture
+from hub.records import known
 from hub.schema.tables import Operator
 from hub.verdicts import Verdict
 
@@ -152,10 +153,10 @@ def _add_views(routes: APIRouter, central: Central, visitor: Guard) -> None:
             return views.records(session, state)
 
     @routes.get("/records/{capture_id}")
-    def record(capture_id: str, _who: Visitor = Depends(visitor)) -> dict[str, Any]:
+    def record(capture_id: str, who: Visitor = Depends(visitor)) -> dict[str, Any]:
         """One record with its way, clocks, cards and cases."""
         with database.reading() as session:
-            return views.record(session, central, capture_id)
+            return views.record(session, central, capture_id, who.operator)
 
     @routes.get("/cards")
     def cards(_who: Visitor = Depends(visitor)) -> list[dict[str, Any]]:
@@ -214,7 +215,8 @@ def _add_record_actions(routes: APIRouter, central: Central, visitor: Guard) -> 
     def appeal(capture_id: str, who: Visitor = Depends(visitor)) -> dict[str, Any]:
         """Appeal a DUPLICATE_RECORD for the resident: fresh adjudicators."""
         with database.transaction() as session:
-            register.operator_with(session, who.operator, *REGION_ROLES, Role.FRONT_DESK, Role.OPERATOR)
+            site = known(session, capture_id).site
+            register.operator_at(session, who.operator, site, *REGION_ROLES, Role.FRONT_DESK, Role.OPERATOR)
             case = central.adjudication.appeal(session, capture_id, who.operator)
             return {"case": case.id}
 
@@ -222,30 +224,30 @@ def _add_record_actions(routes: APIRouter, central: Central, visitor: Guard) -> 
     def reprocess(capture_id: str, who: Visitor = Depends(visitor)) -> dict[str, Any]:
         """Let a failed capture enter again from the stored packet, once its cause is repaired (M23)."""
         with database.transaction() as session:
-            register.operator_with(session, who.operator, *REGION_ROLES)
+            register.operator_at(session, who.operator, known(session, capture_id).site, *REGION_ROLES)
             central.intake.reprocess(session, capture_id, who.operator)
-            return views.record(session, central, capture_id)
+            return views.record(session, central, capture_id, who.operator)
 
     @routes.post("/records/{capture_id}/answer")
     def answer(capture_id: str, form: AnswerForm, who: Visitor = Depends(visitor)) -> dict[str, Any]:
         """The region's answer to REQUEST_VALIDATION (M29)."""
         with database.transaction() as session:
-            register.operator_with(session, who.operator, *REGION_ROLES)
+            register.operator_at(session, who.operator, known(session, capture_id).site, *REGION_ROLES)
             central.adjudication.region_answers(session, capture_id, _ANSWERS[form.answer], who.operator)
-            return views.record(session, central, capture_id)
+            return views.record(session, central, capture_id, who.operator)
 
     @routes.post("/orders/{job_id}/resend")
     def resend(job_id: str, who: Visitor = Depends(visitor)) -> dict[str, str]:
         """Send a refused print order again."""
         with database.transaction() as session:
-            register.operator_with(session, who.operator, *STOCK_ROLES)
+            register.operator_at(session, who.operator, central.orders.office_of(session, job_id), *STOCK_ROLES)
             return {"state": central.orders.send_again(session, job_id).state}
 
     @routes.post("/blanks")
     def blanks(form: BlanksForm, who: Visitor = Depends(visitor)) -> list[dict[str, Any]]:
         """Enter blanks that came to a place, or left it."""
         with database.transaction() as session:
-            register.operator_with(session, who.operator, *STOCK_ROLES)
+            register.operator_at(session, who.operator, form.place, *STOCK_ROLES)
             central.ledger.receive_blanks(session, form.place, form.count, form.cause, who.operator)
             found: list[dict[str, Any]] = views.overview(session, central)["blanks"]
             return found

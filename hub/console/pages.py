@@ -91,7 +91,7 @@ def page_routes(central: Central, sessions: Sessions, folder: Path) -> APIRouter
     def record(capture_id: str, request: Request, who: Visitor = Depends(visitor)) -> Response:
         """One record: its way, clocks, cards, and what may be done."""
         with database.reading() as session:
-            found = views.record(session, central, capture_id)
+            found = views.record(session, central, capture_id, who.operator)
         return show(request, "record.html", "records", who, r=found, way=WAY)
 
     _add_case_pages(routes, central, visitor, show)

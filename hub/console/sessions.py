@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import json
 from dataclasses import dataclass
+from threading import Lock
 
 from contract.clock import Clock
 from contract.errors import RekamError
@@ -23,6 +24,8 @@ SECRET_CHARACTERS_MAX = 200
 SCRYPT_COST_MAX = 2**17
 FAILURES_MAX = 5
 LOCKED_MS = 60_000
+# What a pass phrase is compared with where nobody has this name: the answer takes as long as for a name we know.
+NOBODY = "scrypt$16384$8$1$" + base64.b64encode(bytes(16)).decode() + "$" + base64.b64encode(bytes(32)).decode()
 
 
 class NotLoggedIn(RekamError):
@@ -51,19 +54,32 @@ class Sessions:
         self._key = hmac.new(blob_key, b"rekam console token 1", hashlib.sha256).digest()
         self._clock = clock
         self._session_ms = session_ms
-        self._failures: dict[str, list[int]] = {}
+        self._attempts: dict[str, list[int]] = {}
+        self._lock = Lock()
 
     def check(self, operator: Operator | None, secret: str, name: str) -> None:
-        """Compare a pass phrase with the operator's. Raises NotLoggedIn, also after too many failures."""
-        now = self._clock.wall_ms()
-        recent = [at_ms for at_ms in self._failures.get(name, []) if now - at_ms < LOCKED_MS]
-        if len(recent) >= FAILURES_MAX:
-            raise NotLoggedIn("Too many failed log-ins.", next_step="Wait a minute, then try again.")
+        """Compare a pass phrase with the operator's. Raises NotLoggedIn, also after too many failures.
+
+        An attempt counts before it is compared: requests that run side by side cannot try more than one by one.
+        """
+        self._count_attempt(name)
         stored = operator.console_secret if operator is not None and not operator.revoked else ""
-        if not stored or not secret_matches(secret, stored):
-            self._failures[name] = [*recent, now]
+        is_right = secret_matches(secret, stored or NOBODY)
+        if not stored or not is_right:
             raise NotLoggedIn("Name or pass phrase is wrong.", next_step="Check both, then try again.")
-        self._failures.pop(name, None)
+        with self._lock:
+            self._attempts.pop(name, None)
+
+    def _count_attempt(self, name: str) -> None:
+        """Note an attempt, and forget those of all names that no longer count. Raises NotLoggedIn above the limit."""
+        now = self._clock.wall_ms()
+        with self._lock:
+            recent = {who: [at for at in times if now - at < LOCKED_MS] for who, times in self._attempts.items()}
+            self._attempts = {who: times for who, times in recent.items() if times}
+            mine = self._attempts.setdefault(name, [])
+            if len(mine) >= FAILURES_MAX:
+                raise NotLoggedIn("Too many failed log-ins.", next_step="Wait a minute, then try again.")
+            mine.append(now)
 
     def token(self, operator: str) -> str:
         """A token for this operator, until the session's end."""

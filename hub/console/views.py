@@ -14,10 +14,11 @@ from sqlalchemy.orm import Session
 
 from contract.errors import RemoteError
 from contract.lifecycle import CardState, RecordState
-from hub import clocks, history, ledger, outbox, verdicts
+from hub import clocks, history, ledger, outbox, register, verdicts
 from hub.capture_order import Order, order_of
 from hub.central import Central
 from hub.enrolment_checks import ADVICE, Failure
+from hub.fleet import Role
 from hub.notices import biodata_as_captured
 from hub.presence import presence_of, uplink_of
 from hub.schema.tables import (
@@ -27,6 +28,7 @@ from hub.schema.tables import (
     CaseCandidate,
     CaseDecision,
     HistoryLink,
+    Operator,
     Packet,
     PrintOrder,
     Proposal,
@@ -37,6 +39,8 @@ from hub.schema.tables import (
 )
 
 LIST_MAX = 200
+# Who works with residents and their data; adjudicators see what a case shows, others see where records are.
+READERS = frozenset({Role.OPERATOR, Role.FRONT_DESK, Role.ADB, Role.SECTION_HEAD, Role.DC_OFFICER})
 Fields = dict[str, Any]
 
 
@@ -72,19 +76,23 @@ def records(session: Session, state: str) -> list[Fields]:
     return [_record(record) for record in session.scalars(query)]
 
 
-def record(session: Session, central: Central, capture_id: str) -> Fields:
-    """One record with its way, clocks, cards, orders, cases. Holds name and NIK. Raises RemoteError."""
+def record(session: Session, central: Central, capture_id: str, reader: str) -> Fields:
+    """One record with its way, clocks, cards, orders, cases. Raises RemoteError.
+
+    reader: an operator's id. Name, NIK and the other biodata are there for those who work with the region's residents.
+    """
     found = session.get(Record, capture_id)
     if found is None:
         raise RemoteError("No record of this capture is known here.", next_step="Check the capture id.")
-    biodata = biodata_as_captured(central.context, found)
+    operator = session.get_one(Operator, reader)
+    is_theirs = READERS & set(operator.roles.split(",")) and register.works_in_region(session, operator, found.site)
     advice = ADVICE[Failure(found.failure)] if found.failure else ("", "")
     cards = ledger.cards_of(session, capture_id)
     orders = session.scalars(select(PrintOrder).where(PrintOrder.capture_id == capture_id).order_by(PrintOrder.made_ms))
     cases = session.scalars(select(Case).where(Case.capture_id == capture_id).order_by(Case.opened_ms))
     return {
         **_record(found),
-        "biodata": biodata.model_dump(),
+        "biodata": biodata_as_captured(central.context, found).model_dump() if is_theirs else None,
         "stands": central.records.stands(session, found),
         "advice_id": advice[0],
         "advice_en": advice[1],
