@@ -183,24 +183,33 @@ class HubService:
             with self._context.database.transaction() as session:
                 outbox.say_again(session)
 
-        await self._in_office(work)
+        await self._heard(work)
 
     async def _on_job_answer(self, names: dict[str, str], payload: bytes) -> None:
-        await self._in_office(lambda: self._central.take_job_answer(names["unit"], names["job"], payload))
+        await self._heard(lambda: self._central.take_job_answer(names["unit"], names["job"], payload))
 
     async def _on_state(self, names: dict[str, str], payload: bytes) -> None:
         def work() -> None:
             with self._context.database.transaction() as session:
                 presence.take_state(session, names["unit"], payload, self._context.clock.wall_ms())
 
-        await self._in_office(work)
+        await self._heard(work)
 
     async def _on_uplink(self, names: dict[str, str], payload: bytes) -> None:
         def work() -> None:
             with self._context.database.transaction() as session:
                 presence.take_uplink(session, names["unit"], payload, self._context.clock.wall_ms())
 
-        await self._in_office(work)
+        await self._heard(work)
+
+    async def _heard(self, work: Callable[[], None]) -> None:
+        """Deal with a message; one that nobody expected ends here, and not with the channel that all units use."""
+        try:
+            await self._in_office(work)
+        except RekamError:
+            raise
+        except Exception as error:  # noqa: BLE001 - see above; the log names what it was
+            log.critical("message dropped", error=type(error).__name__)
 
     async def _serve_console(self) -> None:
         section = self._settings.console
