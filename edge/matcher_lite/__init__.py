@@ -12,7 +12,7 @@ from edge.matcher_lite.iris_compare import compare_iris, fuse_eyes
 from edge.matcher_lite.iris_extract import extract_iris
 from edge.matcher_lite.iris_gallery import IrisGallery
 from edge.matcher_lite.iris_template import IrisTemplate
-from edge.matcher_lite.slap_segment import SlapKind, segment_slap
+from edge.matcher_lite.slap_segment import segment_slap
 
 __all__ = [
     "ComparisonScore",
@@ -21,7 +21,6 @@ __all__ = [
     "FingerTemplate",
     "IrisGallery",
     "IrisTemplate",
-    "SlapKind",
     "check_sequence",
     "compare",
     "compare_iris",

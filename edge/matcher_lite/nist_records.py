@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import RekamError, RemoteError
+from contract.finger_image import SlapPosition
 from contract.image_formats import decode_image
 from contract.sample import FingerPosition
 from edge.matcher_lite.finger_input import checked_ppi
-from edge.matcher_lite.slap_segment import SlapKind
 
 TRANSACTION_BYTES_MAX = 16 << 20
 TRANSACTION_FIELDS_MAX = 5000  # the library looks through all that follows once a record
@@ -33,7 +33,7 @@ _PX_PER_MM = re.compile(r"\d{2,3}\.\d{2}")
 _FIELD = re.compile(rb"\d\.\d{1,3}:")
 # Finger position codes of table 8 beyond those of single fingers.
 _PLAIN_THUMBS = {11: FingerPosition.RIGHT_THUMB, 12: FingerPosition.LEFT_THUMB}
-_SLAPS = {13: SlapKind.RIGHT_FOUR, 14: SlapKind.LEFT_FOUR, 15: SlapKind.THUMBS}
+_SLAPS = frozenset(SlapPosition)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +49,7 @@ class NistImage:
     image: NDArray[np.uint8]
     ppi: int
     position: FingerPosition
-    slap: SlapKind | None
+    slap: SlapPosition | None
 
 
 def read_transaction(octets: bytes) -> tuple[NistImage, ...]:
@@ -126,7 +126,7 @@ def _named(record_type: int, idc: int, image: NDArray[np.uint8], ppi: int, code:
     """The image under the position that `code` of table 8 names."""
     checked_ppi(ppi)
     single = FingerPosition(code) if code <= 10 else _PLAIN_THUMBS.get(code, FingerPosition.UNKNOWN)
-    return NistImage(record_type, idc, image, ppi, single, _SLAPS.get(code))
+    return NistImage(record_type, idc, image, ppi, single, SlapPosition(code) if code in _SLAPS else None)
 
 
 def _pixels(data: Any, width: int, height: int, compression: str) -> NDArray[np.uint8]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from contract.errors import RekamError
+from contract.finger_image import SlapPosition
 from contract.image_formats import ImageFormat, encode_image
 from contract.sample import FingerPosition
 from edge.matcher_lite.finger_extract import extract
@@ -19,7 +20,7 @@ from edge.matcher_lite.finger_file import read_image, read_octets
 from edge.matcher_lite.finger_sequence import check_sequence
 from edge.matcher_lite.finger_template import FingerTemplate
 from edge.matcher_lite.nist_records import TRANSACTION_SUFFIXES, read_transaction
-from edge.matcher_lite.slap_segment import SlapAdvice, SlapKind, segment_slap
+from edge.matcher_lite.slap_segment import SlapAdvice, segment_slap
 
 console = Console()
 
@@ -34,7 +35,7 @@ class Hand(StrEnum):
     THUMBS = "thumbs"
 
 
-_KINDS = {Hand.RIGHT: SlapKind.RIGHT_FOUR, Hand.LEFT: SlapKind.LEFT_FOUR, Hand.THUMBS: SlapKind.THUMBS}
+_KINDS = {Hand.RIGHT: SlapPosition.RIGHT_FOUR, Hand.LEFT: SlapPosition.LEFT_FOUR, Hand.THUMBS: SlapPosition.THUMBS}
 
 
 def split_command(
@@ -73,7 +74,9 @@ def split_command(
         raise typer.Exit(1)
 
 
-def _split(pixels: NDArray[np.uint8], ppi: int, kind: SlapKind, out: Path, prefix: str, templates: Templates) -> bool:
+def _split(
+    pixels: NDArray[np.uint8], ppi: int, kind: SlapPosition, out: Path, prefix: str, templates: Templates
+) -> bool:
     """Writes the fingers of one slap; whether number and shape are those of `kind`."""
     slap = segment_slap(pixels, ppi, kind)
     for place, finger in enumerate(slap.fingers, start=1):

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import RemoteError
+from contract.finger_image import SlapPosition
 from contract.sample import FingerPosition
 from edge.matcher_lite import slap_parameters as p
 from edge.matcher_lite.finger_input import as_grey, checked_ppi
@@ -24,23 +25,11 @@ Grey = NDArray[np.uint8]
 Points = NDArray[np.float64]
 
 
-class SlapKind(StrEnum):
-    """What was laid on the glass."""
-
-    RIGHT_FOUR = "right_four"
-    LEFT_FOUR = "left_four"
-    THUMBS = "thumbs"
-
-    @property
-    def positions(self) -> tuple[FingerPosition, ...]:
-        """The fingers from left to right, as the image shows them."""
-        return _POSITIONS[self]
-
-
-_POSITIONS = {
-    SlapKind.RIGHT_FOUR: tuple(FingerPosition(code) for code in (2, 3, 4, 5)),
-    SlapKind.LEFT_FOUR: tuple(FingerPosition(code) for code in (10, 9, 8, 7)),
-    SlapKind.THUMBS: (FingerPosition.LEFT_THUMB, FingerPosition.RIGHT_THUMB),
+# The fingers from left to right, as the image shows them.
+_FINGERS = {
+    SlapPosition.RIGHT_FOUR: tuple(FingerPosition(code) for code in (2, 3, 4, 5)),
+    SlapPosition.LEFT_FOUR: tuple(FingerPosition(code) for code in (10, 9, 8, 7)),
+    SlapPosition.THUMBS: (FingerPosition.LEFT_THUMB, FingerPosition.RIGHT_THUMB),
 }
 
 
@@ -65,7 +54,7 @@ class SlapAdvice(StrEnum):
 
 _ADVICE = {
     SlapAdvice.TOO_FEW_FINGERS: (
-        "Ada jari yang tidak terlihat: rapatkan semua jari pada kaca dan tekan rata.",
+        "Ada jari yang tidak terlihat: letakkan semua jari rata pada kaca, sedikit renggang.",
         "A finger is missing: lay all fingers flat on the glass, a little apart.",
     ),
     SlapAdvice.TOO_MANY_FINGERS: (
@@ -101,12 +90,12 @@ class SlapFinger:
 class Slap:
     """Fingers from left to right, and what the operator should hear; advice is empty for a good capture."""
 
-    kind: SlapKind
+    kind: SlapPosition
     fingers: tuple[SlapFinger, ...]
     advice: tuple[SlapAdvice, ...]
 
 
-def segment_slap(image: NDArray[Any], ppi: int, kind: SlapKind) -> Slap:
+def segment_slap(image: NDArray[Any], ppi: int, kind: SlapPosition) -> Slap:
     """Fingers of a four-finger or two-thumb image, which may be turned by up to 60°.
 
     image: (H, W) grey or colour. Fewer or more fingers than `kind` has, and a hand of the wrong shape, are advice, not
@@ -122,7 +111,7 @@ def segment_slap(image: NDArray[Any], ppi: int, kind: SlapKind) -> Slap:
     small = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
     parts = find_parts(small)
     lean = _hand_lean(parts)
-    tips = _fingertips(parts, lean, len(kind.positions))
+    tips = _fingertips(parts, lean, len(_FINGERS[kind]))
     backdrop = _backdrop(small, parts)
     fingers = tuple(
         _cut(grey, scale, tip, [other for other in tips if other is not tip], position, lean, backdrop)
@@ -131,9 +120,9 @@ def segment_slap(image: NDArray[Any], ppi: int, kind: SlapKind) -> Slap:
     return Slap(kind, fingers, _advise(kind, fingers, tips, lean))
 
 
-def _named(kind: SlapKind, count: int) -> tuple[FingerPosition, ...]:
+def _named(kind: SlapPosition, count: int) -> tuple[FingerPosition, ...]:
     """Positions from left to right; nobody can name the fingers where one is missing or too many."""
-    return kind.positions if count == len(kind.positions) else (FingerPosition.UNKNOWN,) * count
+    return _FINGERS[kind] if count == len(_FINGERS[kind]) else (FingerPosition.UNKNOWN,) * count
 
 
 def _hand_lean(parts: list[Part]) -> float:
@@ -169,9 +158,11 @@ def _overlap(first: Part, second: Part, lean: float) -> float:
     return float(shared / max(min(low[1] - low[0], high[1] - high[0]), 1.0))
 
 
-def _advise(kind: SlapKind, fingers: tuple[SlapFinger, ...], tips: list[Part], lean: float) -> tuple[SlapAdvice, ...]:
+def _advise(
+    kind: SlapPosition, fingers: tuple[SlapFinger, ...], tips: list[Part], lean: float
+) -> tuple[SlapAdvice, ...]:
     """What the operator should hear, most pressing first."""
-    wanted = len(kind.positions)
+    wanted = len(_FINGERS[kind])
     found = []
     if len(tips) < wanted:
         found.append(SlapAdvice.TOO_FEW_FINGERS)
@@ -184,10 +175,10 @@ def _advise(kind: SlapKind, fingers: tuple[SlapFinger, ...], tips: list[Part], l
     return tuple(found)
 
 
-def _other_hand(kind: SlapKind, tips: list[Part], lean: float) -> bool:
+def _other_hand(kind: SlapPosition, tips: list[Part], lean: float) -> bool:
     """Whether the index ends clearly lower than the little finger, which hands do not do."""
     ends = [float(np.percentile(tip.along(lean), 1)) for tip in (tips[0], tips[-1])]
-    index, little = ends if kind is SlapKind.RIGHT_FOUR else ends[::-1]
+    index, little = ends if kind is SlapPosition.RIGHT_FOUR else ends[::-1]
     return index - little > p.SWAPPED_DROP_MM * p.WORKING_PX_PER_MM
 
 

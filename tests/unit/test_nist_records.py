@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from contract.errors import RekamError, RemoteError
+from contract.finger_image import SlapPosition
 from contract.image_formats import ImageFormat, encode_image
 from contract.sample import FingerPosition
 from edge.matcher_lite.__main__ import app
 from edge.matcher_lite.finger_file import read_template
 from edge.matcher_lite.finger_warm import ridge_pattern
 from edge.matcher_lite.nist_records import read_transaction
-from edge.matcher_lite.slap_segment import SlapKind
 
 PRINT = ridge_pattern(3)[:120, :100]
 FS, GS, RS, US = b"\x1c", b"\x1d", b"\x1e", b"\x1f"
@@ -62,9 +62,9 @@ def test_type_4_and_14_images_keep_pixels_position_and_resolution() -> None:
     octets = transaction(type4(2, raw), type4(13, wsq, 1), type14(12, png, b"PNG"), type14(15, raw, b"NONE"))
     single, slap, thumb, thumbs = read_transaction(octets)
     assert (single.record_type, single.position, single.slap, single.ppi) == (4, FingerPosition.RIGHT_INDEX, None, 500)
-    assert (slap.position, slap.slap) == (FingerPosition.UNKNOWN, SlapKind.RIGHT_FOUR)
+    assert (slap.position, slap.slap) == (FingerPosition.UNKNOWN, SlapPosition.RIGHT_FOUR)
     assert (thumb.record_type, thumb.position) == (14, FingerPosition.LEFT_THUMB)
-    assert thumbs.slap is SlapKind.THUMBS
+    assert thumbs.slap is SlapPosition.THUMBS
     for exact in (single, thumb, thumbs):
         np.testing.assert_array_equal(exact.image, PRINT)
     assert np.abs(slap.image.astype(int) - PRINT).mean() < 12

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from contract.errors import RemoteError
+from contract.finger_image import SlapPosition
 from contract.sample import FingerPosition
 from edge.matcher_lite import compare, extract
 from edge.matcher_lite.__main__ import app
 from edge.matcher_lite.finger_sequence import SequenceKind, check_sequence
 from edge.matcher_lite.finger_template import FingerTemplate
-from edge.matcher_lite.slap_segment import SlapAdvice, SlapKind, segment_slap
+from edge.matcher_lite.slap_segment import SlapAdvice, segment_slap
 from virtual.finger_presets import GUIDED
 from virtual.people import person
 
@@ -53,7 +54,7 @@ def right_slap(fingers: tuple[int, ...] = (2, 3, 4, 5), turned_deg: int = 0) -> 
 @pytest.mark.parametrize("turned_deg", [0, -25, 25])
 def test_four_fingers_are_named_and_upright_however_the_hand_lies(turned_deg: int) -> None:
     ppi = 500 if turned_deg == 0 else 450
-    slap = segment_slap(right_slap(turned_deg=turned_deg), ppi, SlapKind.RIGHT_FOUR)
+    slap = segment_slap(right_slap(turned_deg=turned_deg), ppi, SlapPosition.RIGHT_FOUR)
     assert slap.advice == ()
     assert [int(part.position) for part in slap.fingers] == [2, 3, 4, 5]
     for part in slap.fingers:
@@ -63,24 +64,24 @@ def test_four_fingers_are_named_and_upright_however_the_hand_lies(turned_deg: in
 
 
 def test_a_left_hand_is_named_from_the_little_finger() -> None:
-    slap = segment_slap(np.ascontiguousarray(right_slap()[:, ::-1]), 500, SlapKind.LEFT_FOUR)
+    slap = segment_slap(np.ascontiguousarray(right_slap()[:, ::-1]), 500, SlapPosition.LEFT_FOUR)
     assert [int(part.position) for part in slap.fingers] == [10, 9, 8, 7]
     assert slap.advice == ()
 
 
 def test_the_wrong_hand_is_noticed_by_its_shape() -> None:
-    assert segment_slap(right_slap(), 500, SlapKind.LEFT_FOUR).advice == (SlapAdvice.OTHER_HAND,)
+    assert segment_slap(right_slap(), 500, SlapPosition.LEFT_FOUR).advice == (SlapAdvice.OTHER_HAND,)
 
 
 def test_two_thumbs_are_left_and_right() -> None:
-    slap = segment_slap(right_slap((6, 1))[:, :860], 500, SlapKind.THUMBS)
+    slap = segment_slap(right_slap((6, 1))[:, :860], 500, SlapPosition.THUMBS)
     assert [part.position for part in slap.fingers] == [FingerPosition.LEFT_THUMB, FingerPosition.RIGHT_THUMB]
 
 
 def test_nobody_guesses_names_when_a_finger_is_missing_or_too_many() -> None:
-    few = segment_slap(right_slap((2, 3, 4)), 500, SlapKind.RIGHT_FOUR)
+    few = segment_slap(right_slap((2, 3, 4)), 500, SlapPosition.RIGHT_FOUR)
     assert few.advice == (SlapAdvice.TOO_FEW_FINGERS,)
-    many = segment_slap(right_slap((2, 3, 4)), 500, SlapKind.THUMBS)
+    many = segment_slap(right_slap((2, 3, 4)), 500, SlapPosition.THUMBS)
     assert many.advice == (SlapAdvice.TOO_MANY_FINGERS,)
     for slap in (few, many):
         assert [part.position for part in slap.fingers] == [FingerPosition.UNKNOWN] * 3
@@ -88,7 +89,7 @@ def test_nobody_guesses_names_when_a_finger_is_missing_or_too_many() -> None:
 
 
 def test_a_finger_over_the_edge_is_told() -> None:
-    slap = segment_slap(right_slap()[:, 190:], 500, SlapKind.RIGHT_FOUR)
+    slap = segment_slap(right_slap()[:, 190:], 500, SlapPosition.RIGHT_FOUR)
     assert SlapAdvice.CUT_OFF in slap.advice
 
 
@@ -97,7 +98,7 @@ def test_a_finger_over_the_edge_is_told() -> None:
 def test_any_picture_gives_fingers_or_a_refusal(height: int, width: int, ppi: int, seed: int) -> None:
     noise = np.random.default_rng(seed).integers(0, 256, (height, width), dtype=np.uint8)
     try:
-        slap = segment_slap(noise, ppi, SlapKind.RIGHT_FOUR)
+        slap = segment_slap(noise, ppi, SlapPosition.RIGHT_FOUR)
     except RemoteError:
         assert min(height, width) == 0
     else:
@@ -106,7 +107,7 @@ def test_any_picture_gives_fingers_or_a_refusal(height: int, width: int, ppi: in
 
 def test_a_picture_larger_than_any_platen_is_refused() -> None:
     with pytest.raises(RemoteError, match="platen"):
-        segment_slap(np.zeros((3000, 3000), np.uint8), 150, SlapKind.RIGHT_FOUR)
+        segment_slap(np.zeros((3000, 3000), np.uint8), 150, SlapPosition.RIGHT_FOUR)
 
 
 def test_the_same_finger_given_twice_is_found() -> None:
