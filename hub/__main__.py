@@ -106,11 +106,12 @@ def show_history(
         if not links:
             screen.print(f"No record of capture {capture_id} is known here.")
             raise typer.Exit(1)
-        table = Table("time (UTC)", "event", "state", "by", "note")
         for link in links:
             moment = utc(link.at_ms).strftime("%Y-%m-%d %H:%M:%S")
-            table.add_row(moment, link.event, link.to_state, link.actor, link.note if link.note != "{}" else "")
-        screen.print(table)
+            # One line each, never folded: codes and ids are there to be copied and searched for.
+            screen.print(f"{moment}  {link.to_state:27} {link.event}, by {link.actor}", soft_wrap=True, markup=False)
+            if link.note != "{}":
+                screen.print(f"{'':21}{link.note}", soft_wrap=True, markup=False)
 
     _with_database(config, work)
 
