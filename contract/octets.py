@@ -40,10 +40,6 @@ class OctetReader:
         """An unsigned octet."""
         return self.uint(1)
 
-    def i8(self) -> int:
-        """A signed octet, two's complement."""
-        return int.from_bytes(self.take(1), "big", signed=True)
-
     def u16(self) -> int:
         """An unsigned integer of two octets."""
         return self.uint(2)

@@ -124,15 +124,14 @@ class Agent:
             parts.push_async_callback(station.close)
             await station.load()
             JobIntake(channel, downlink, station, config.unit.id, keys.sign, keys.hub_packet)
+        reports = Reports(
+            status.snapshot, lambda: self._links(channel, uplink), lambda name: status.capture(name, keeper),
+            uplink.release_held,
+        )  # fmt: skip
         desk = Desk(
             config.unit,
             services,
-            Reports(
-                status.snapshot,
-                lambda: self._links(channel, uplink),
-                lambda name: status.capture(name, keeper),
-                uplink.release_held,
-            ),  # fmt: skip
+            reports,
             chip_desk=_chip_desk(config, keys, bench),
             station=station,
             diary=Diary(store, clock),

@@ -21,6 +21,7 @@ from edge.ports import Examined
 from edge.procedure import Advice, Fields, Refused, Retry
 from edge.prompts import AGAIN_BETTER, NO_INK, NOT_THE_SAME, same_as_before, statement_of_truth
 from edge.sensors.interface import PenPoint
+from edge.sensors.quality import LIMIT_VALUE, judge_signature
 
 # Fingers of one person resemble each other more than the strangers that a calibration is made of.
 SAME_FINGER_FMR = 1e-7
@@ -55,10 +56,18 @@ async def force_photo(capture: Capture, _fields: Fields) -> str:
 
 
 async def take_signature(capture: Capture, _fields: Fields) -> str:
-    """The signature for the card."""
-    record = signature_record(await capture.services.sensors.pen())
-    capture.gate.attempts += 1
-    capture.accept(Modality.SIGNATURE, 0, Examined(record, 100, b""))
+    """The signature for the card, by its ink: its size, its length, its time."""
+    points = await capture.services.sensors.pen()
+    quality = judge_signature(points)
+    advice = Advice(quality.advice[0].indonesian, quality.advice[0].english) if quality.advice else None
+    examined = Examined(signature_record(points), quality.value, b"", advice=advice)
+    _pass_gate(capture, Modality.SIGNATURE, 0, examined, LIMIT_VALUE)
+    return "fingers"
+
+
+async def force_signature(capture: Capture, _fields: Fields) -> str:
+    """The best signature there is, after the last retry: some people's is a small cross."""
+    _force_gate(capture, Modality.SIGNATURE, 0)
     return "fingers"
 
 

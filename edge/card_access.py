@@ -59,11 +59,6 @@ class CardAccess:
         response = self._send(Command(0, Instruction.GET_DATA, 0x00, 0x8A, b"", 1), "tell its life cycle")
         return response.data == bytes((LIFE_CYCLE_ACTIVATED,))
 
-    def is_written(self) -> bool:
-        """Whether an index was written: a blank's is all zeros."""
-        self._select(ChipFile.INDEX)
-        return any(self._read_selected(BUDGET[ChipFile.INDEX]))
-
     def read_files(self) -> ReadChip:
         """Every file that the index names, with index and security object. Raises RemoteError for a blank."""
         self._select(ChipFile.INDEX)

@@ -35,6 +35,7 @@ class Refusal(StrEnum):
     NO_SESSION = "NO_SESSION"
     CARD_UNKNOWN = "CARD_UNKNOWN"
     CARD_WITHDRAWN = "CARD_WITHDRAWN"
+    NO_SCANNER = "NO_SCANNER"
     INVALID = "INVALID"
 
 
@@ -95,6 +96,10 @@ MESSAGES: dict[Refusal, tuple[str, str]] = {
     Refusal.CARD_WITHDRAWN: (
         "Kartu ini ditarik oleh pusat dan tidak boleh diserahkan.",
         "The centre has withdrawn this card; it must not be handed over.",
+    ),
+    Refusal.NO_SCANNER: (
+        "Tidak ada pemindai sidik jari; petugas tidak dapat dikenali. Pasang pemindai dan daftarkan di unit.toml.",
+        "There is no fingerprint scanner, so no officer can be identified. Connect one and name it in unit.toml.",
     ),
     Refusal.INVALID: ("Isian tidak benar.", "What was filled in is not valid."),
 }

@@ -121,7 +121,12 @@ ENROLMENT: Mapping[str, Row[Capture]] = {
         {"capture": Action(steps.take_photo), "force": Action(steps.force_photo, lambda c: c.may_force)},
         retry_id=RETRY_PHOTO,
     ),
-    "signature": Row("Tanda tangan", "Signature", {"capture": Action(steps.take_signature)}, retry_id=RETRY_PEN),
+    "signature": Row(
+        "Tanda tangan",
+        "Signature",
+        {"capture": Action(steps.take_signature), "force": Action(steps.force_signature, lambda c: c.may_force)},
+        retry_id=RETRY_PEN,
+    ),
     "fingers": Row(
         "Sidik jari",
         "Fingerprints",

@@ -28,9 +28,10 @@ from edge.matcher_lite.iris_warm import warm_irises
 from edge.ports import Examined
 from edge.procedure import Advice
 from edge.screens.pictures import jpeg
+from edge.sensors.matcher_quality import judge_finger
 from edge.sensors.portrait_quality import judge_portrait
 from edge.sensors.quality import Advice as SensorAdvice
-from edge.sensors.quality import SampleQuality, judge_finger, measure, sample_quality
+from edge.sensors.quality import SampleQuality, measure, sample_quality
 
 Pixels = NDArray[np.uint8]
 FACE_BYTES_MAX = 300 * 1024

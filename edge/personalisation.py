@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
@@ -20,16 +19,16 @@ from contract.clock import Clock
 from contract.dispatch import JobAnswer, PrintJob
 from contract.errors import CaptureRetry, DeviceError, RekamError, RemoteError, TransientError
 from contract.identifiers import uuid7
-from contract.packet import PersonalisationBody
 from edge.blank_picture import blank_picture
-from edge.card_printer import CardPrinter, JobResult, PrinterCondition, PrintJobRef, PrintProgress
+from edge.card_printer import JobResult, PrinterCondition, PrintJobRef, PrintProgress
 from edge.eligibility import Refusal
 from edge.personalisation_steps import TEXTS, Event, Step, Work, advance_work, next_attempt, report_of
 from edge.personalisation_store import StationStore
 from edge.procedure import Advice, Fields, Refused, Retry
 from edge.sealed_store import SealedStore
 from edge.sensors.interface import CardReader
-from edge.station_card import StationCard, check_job
+from edge.station_card import check_job
+from edge.station_ports import About, Officers, Report, StationDevices
 from edge.station_view import Notes, station_snapshot
 
 READER_MARGIN_S = 30.0
@@ -39,51 +38,6 @@ OPERATOR_ROLE, SECTION_HEAD_ROLE = "operator", "section-head"
 
 T = TypeVar("T")
 log = structlog.get_logger("edge.personalisation")
-
-
-class ReaderPort(Protocol):
-    """The card reader on its own thread; edge.sensors.worker.DeviceWorker is one."""
-
-    async def run(self, call: Callable[[CardReader, threading.Event], T], timeout_s: float) -> T:
-        """Run `call` with the reader. Raises what the call raises, and DeviceError when the deadline passes."""
-        ...
-
-    def cancel(self) -> None:
-        """End the call that runs."""
-        ...
-
-
-class Officers(Protocol):
-    """Who may work here."""
-
-    async def authorise(self, operator: str, role: str, fields: Fields) -> str:
-        """The operator's id, once they proved who they are and hold the role. Raises Refused or Retry."""
-        ...
-
-
-Report = Callable[[str, PersonalisationBody], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class About:
-    """Whose card a job makes, for the list of jobs: the page shows the end of the NIK only."""
-
-    nik: str
-    name: str
-    card_number: str
-
-    def shown(self) -> dict[str, str]:
-        """What the page may know before the operator has entered the NIK."""
-        return {"name": self.name, "nik_end": self.nik[-4:], "card_number": self.card_number}
-
-
-@dataclass(frozen=True, slots=True)
-class StationDevices:
-    """What the station works with."""
-
-    reader: ReaderPort
-    printer: CardPrinter
-    card: StationCard
 
 
 class PersonalisationDesk:

@@ -26,19 +26,17 @@ from edge.downlink import Downlink
 from edge.eligibility import Refusal, check_operator
 from edge.officer import identify_officer
 from edge.packing import PacketKeeper
-from edge.personalisation import PersonalisationDesk, ReaderPort, StationDevices
+from edge.personalisation import PersonalisationDesk
 from edge.procedure import Fields, Refused
 from edge.sealed_store import SealedStore
 from edge.station_card import StationCard
+from edge.station_ports import ReaderPort, StationDevices
 
 log = structlog.get_logger("edge.station")
 
 
 class RosterOfficers:
-    """Officers by the roster and its leases, and by their finger where the station has a scanner (M67).
-
-    A station without a scanner trusts the room's door: the name is written into the record all the same.
-    """
+    """Officers by the roster, its leases, and their finger (M67): a name alone starts and releases nothing."""
 
     def __init__(self, services: Services, *, has_scanner: bool) -> None:
         self._services = services
@@ -50,8 +48,13 @@ class RosterOfficers:
         found = check_operator(services.register, operator, role, services.clock.wall_ms())
         if isinstance(found, Refusal):
             raise Refused(found)
-        if self._has_scanner:
-            await identify_officer(services, found, fields)
+        if not self._has_scanner:
+            raise Refused(
+                Refusal.NO_SCANNER,
+                "This station has no fingerprint scanner, so nobody can prove who they are. "
+                "Give unit.toml the table [devices.finger] and start the station again.",
+            )
+        await identify_officer(services, found, fields)
         return found.operator
 
 

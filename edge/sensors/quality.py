@@ -4,8 +4,9 @@ A measure is a number with the two values at which it counts 0 and 100; its limi
 be judged from the sample is listed as not judged instead of being guessed. The value of the whole sample is that of
 its worst measure: the chain is as good as its weakest link, and the first advice belongs to that link.
 
-Fingers and irises are judged by their extractors (edge.matcher_lite), whose quality is made to predict comparison;
-portraits in portrait_quality; this module holds what is common to all and the judgement of signatures.
+Fingers and irises are judged by their extractors (matcher_quality), whose quality is made to predict comparison;
+portraits in portrait_quality; this module holds what is common to all and the judgement of signatures, and needs no
+kernels, so that the agent's own process can use it.
 """
 
 from __future__ import annotations
@@ -16,9 +17,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 
-from edge.matcher_lite import iris_quality
-from edge.matcher_lite.finger_template import FingerTemplate
-from edge.matcher_lite.iris_template import IrisTemplate
 from edge.sensors.interface import PenPoint
 
 LIMIT_VALUE = 50
@@ -103,18 +101,6 @@ def sample_quality(measures: Sequence[Measure]) -> SampleQuality:
     return SampleQuality(min(judged, default=0), tuple(measures))
 
 
-def judge_finger(template: FingerTemplate) -> SampleQuality:
-    """A finger as its extractor judged it: one measure, its advice in order of urgency."""
-    reasons = tuple(Advice(advice.indonesian, advice.english) for advice in template.advice)
-    verdict = Verdict.POOR if reasons else Verdict.GOOD
-    overall = Measure("ridges", verdict, float(template.quality), None, "of 100", template.quality)
-    return SampleQuality(
-        template.quality,
-        (overall, *(Measure(str(a), Verdict.POOR, None, None, "", template.quality, r)
-                    for a, r in zip(template.advice, reasons, strict=True))),
-    )  # fmt: skip
-
-
 SIGN_ADVICE = Advice(
     "Tanda tangan belum terbaca. Tanda tangani seperti biasa di dalam bidang.",
     "No signature was read. Sign as usual inside the field.",
@@ -154,24 +140,3 @@ def judge_signature(points: Sequence[PenPoint]) -> SampleQuality:
             measure("jumps", max(ink, default=0.0), worst=40, best=20, unit="mm", advice=STRAY_ADVICE),
         )
     )
-
-
-IRIS_INDONESIAN = {
-    iris_quality.ADVICE_OPEN: "Buka mata lebar-lebar.",
-    iris_quality.ADVICE_CLOSER: "Dekatkan mata ke pemindai.",
-    iris_quality.ADVICE_CENTRE: "Lihat lurus ke lampu.",
-    iris_quality.ADVICE_STILL: "Tahan diam.",
-    iris_quality.ADVICE_NO_EYE: "Lihat lurus ke lampu dengan mata terbuka lebar.",
-    iris_quality.ADVICE_LIGHT: "Geser sedikit agar tidak ada lampu yang terpantul di mata.",
-}
-NO_EYE = Advice("Mata tidak terlihat. Buka mata lebar-lebar.", "No eye is seen. Open your eyes wide.")
-
-
-def judge_iris(template: IrisTemplate) -> SampleQuality:
-    """An eye as its extractor judged it (ISO/IEC 29794-6): one measure with its advice."""
-    if not template.usable:
-        return sample_quality((Measure("iris seen", Verdict.POOR, 0.0, None, "irises", 0, NO_EYE),))
-    advice = Advice(IRIS_INDONESIAN.get(template.advice, ""), template.advice) if template.advice else None
-    verdict = Verdict.POOR if advice else Verdict.GOOD
-    measured = float(template.quality)
-    return sample_quality((Measure("iris", verdict, measured, None, "of 100", template.quality, advice),))

@@ -53,11 +53,6 @@ def compare_sides(left: list[PacketSample], right: list[PacketSample]) -> list[S
     return [side for side in sides if side.left or side.right]
 
 
-def portrait_url(samples: list[PacketSample]) -> str:
-    """The portrait alone, for a record's page; empty where there is none that can be drawn."""
-    return _drawn(_find(samples, Modality.FACE, 0))
-
-
 def _indexes_first(position: int) -> tuple[bool, int]:
     return position not in (FingerPosition.RIGHT_INDEX, FingerPosition.LEFT_INDEX), position
 

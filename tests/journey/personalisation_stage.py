@@ -16,11 +16,12 @@ from contract.dispatch import PrintJob
 from contract.errors import CaptureRetry, DeviceError, RemoteError
 from edge.card_printer import JobResult, PrinterCondition, PrintJobRef, PrintOutcome, PrintProgress
 from edge.eligibility import Refusal
-from edge.personalisation import PersonalisationDesk, StationDevices
+from edge.personalisation import PersonalisationDesk
 from edge.procedure import Refused
 from edge.sealed_store import SealedStore
 from edge.sensors.interface import DeviceInfo
 from edge.station_card import StationCard
+from edge.station_ports import StationDevices
 from tests.unit.test_chip_file import BIODATA, CAPTURE_ID, FINGERS, ISSUER, ISSUER_PUBLIC
 from virtual.card_box import CardBox
 from virtual.card_slot import Slot

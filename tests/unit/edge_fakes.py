@@ -84,6 +84,7 @@ class FakeSensors:
     missing: set[FingerPosition] = field(default_factory=set)
     faults: list[Exception] = field(default_factory=list)
     ink: int = 40
+    stride: int = 80
     cancelled: int = 0
     calls: list[str] = field(default_factory=list)
 
@@ -117,7 +118,7 @@ class FakeSensors:
 
     async def pen(self) -> Sequence[PenPoint]:
         self._fault("pen")
-        return [PenPoint(10 * n, 100 + n % 7, 20_000, 10 * n, True) for n in range(self.ink)]
+        return [PenPoint(self.stride * n, 100 + n % 7, 20_000, 10 * n, True) for n in range(self.ink)]
 
     def pen_preview(self) -> Sequence[PenPoint]:
         return []

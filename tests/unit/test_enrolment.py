@@ -232,6 +232,19 @@ async def test_poor_quality_is_retried_with_advice_and_forced_only_after_the_las
     assert taken.forced and taken.attempts == 3 and session.context.next_finger is FingerPosition.RIGHT_INDEX
 
 
+async def test_a_dot_is_no_signature_until_the_last_retry_and_its_quality_is_recorded(bench: Bench) -> None:
+    session = await begin(bench)
+    await walk(bench, session, until="signature")
+    bench.sensors.stride = 1
+    for attempt in range(1, 4):
+        assert await do(session, "capture") == "signature"
+        assert session.advice is not None and "kecil" in session.advice.text_id
+        assert ("force" in session.actions()) == (attempt == 3)
+    assert await do(session, "force") == "fingers"
+    (taken,) = [taken for (modality, _), taken in session.context.taken.items() if modality is Modality.SIGNATURE]
+    assert taken.forced and taken.attempts == 3 and taken.examined.quality < 50
+
+
 async def test_the_same_finger_is_not_taken_twice(bench: Bench) -> None:
     session = await begin(bench)
     await walk(bench, session, until="fingers")

@@ -12,6 +12,7 @@ from edge.matcher_lite import iris_quality
 from edge.matcher_lite.finger_extract import extract
 from edge.matcher_lite.iris_extract import extract_iris
 from edge.sensors.interface import PenPoint
+from edge.sensors.matcher_quality import IRIS_INDONESIAN, NO_EYE, judge_finger, judge_iris
 from edge.sensors.portrait_quality import (
     EVEN_LIGHT,
     LESS_LIGHT,
@@ -29,17 +30,13 @@ from edge.sensors.portrait_quality import (
 )
 from edge.sensors.quality import (
     DOT_ADVICE,
-    IRIS_INDONESIAN,
     LIMIT_VALUE,
     LONG_ADVICE,
-    NO_EYE,
     SHORT_ADVICE,
     SIGN_ADVICE,
     STRAY_ADVICE,
     Advice,
     Verdict,
-    judge_finger,
-    judge_iris,
     judge_signature,
     measure,
     sample_quality,
