@@ -40,11 +40,11 @@ def template(position: int, impression: int) -> FingerTemplate:
 
 
 @cache
-def right_slap(fingers: tuple[int, ...] = (2, 3, 4, 5), turned_deg: int = 0) -> Grey:
+def right_slap(fingers: tuple[int, ...] = (2, 3, 4, 5), turned_deg: int = 0, pitch_px: int = 380) -> Grey:
     slap = np.full((1100, 1700), 255, np.uint8)
     for place, code in enumerate(fingers):
         touch = finger(code, 0)
-        top, left = TOPS_PX.get(code, 300), 60 + place * 380
+        top, left = TOPS_PX.get(code, 300), 60 + place * pitch_px
         area = slap[top : top + touch.shape[0], left : left + touch.shape[1]]
         np.minimum(area, touch[: area.shape[0], : area.shape[1]], out=area)
     turn = cv2.getRotationMatrix2D((850, 500), turned_deg, 0.9)
@@ -61,6 +61,12 @@ def test_four_fingers_are_named_and_upright_however_the_hand_lies(turned_deg: in
         assert np.degrees(part.angle) == pytest.approx(turned_deg, abs=15)
         assert part.corners.shape == (4, 2)
         assert compare(extract(part.image, ppi), template(int(part.position), 1)).value > 40
+
+
+def test_fingers_that_touch_are_parted() -> None:
+    slap = segment_slap(right_slap(pitch_px=240), 500, SlapPosition.RIGHT_FOUR)
+    assert [int(part.position) for part in slap.fingers] == [2, 3, 4, 5]
+    assert slap.advice == ()
 
 
 def test_a_left_hand_is_named_from_the_little_finger() -> None:
