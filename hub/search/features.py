@@ -14,6 +14,7 @@ from contract.image_formats import decode_image
 from contract.packet import EnrolmentBody
 from contract.sample import FingerPosition, IrisPosition, Modality
 from edge.matcher_lite import FingerTemplate, IrisTemplate, extract, extract_iris, finger_parameters, iris_parameters
+from edge.matcher_lite.finger_input import checked_ppi
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ def extract_features(body: EnrolmentBody) -> Features:
 def finger_pixels(record: bytes) -> tuple[NDArray[np.uint8], int]:
     """Grey pixels (H, W) and ppi of the first image in an ISO/IEC 19794-4 record. Raises RemoteError."""
     decoded = finger_image.decode_record(record)
+    checked_ppi(decoded.ppi)
     image = decoded.images[0]
     if decoded.compression.image_format is not None:
         return decode_image(image.image), decoded.ppi

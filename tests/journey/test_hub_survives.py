@@ -321,6 +321,16 @@ def _spoiled(record: bytes, modality: Modality, image: bytes) -> bytes:
     return face_image.encode_record(replace(face, images=(replace(face.images[0], image=image),)))
 
 
+def test_a_print_at_a_resolution_that_shows_no_ridge_is_told_at_once(tmp_path: Path) -> None:
+    for world in build_world(tmp_path, "sqlite"):
+        world.register(ANA)
+        body = enrolment(ANA)
+        sample = next(sample for sample in body.samples if sample.modality is Modality.FINGER)
+        coarse = finger_image.encode_record(replace(finger_image.decode_record(sample.record), ppi=100))
+        capture_id = world.send(DESK, _with(body, Modality.FINGER, coarse))
+        assert state_of(world, capture_id) == "ENROLL_FAILURE_AT_CENTRAL"
+
+
 def _bombs() -> dict[str, bytes]:
     png = encode_image(np.zeros((8, 8), np.uint8), ImageFormat.PNG)
     huge = bytearray(png)
