@@ -15,7 +15,7 @@ from edge.config import UnitTable
 from edge.desk import Desk, Reports
 from edge.diary import Diary
 from edge.screens.app import PAPERS, make_app
-from edge.screens.guard import COOKIE, make_token
+from edge.screens.guard import COOKIE, drop_token, make_token
 from edge.screens.hands import hands
 from tests.unit.edge_fakes import NIK, OPERATOR, Bench, FakeDesk, chip, consigned, make_bench
 from tests.unit.edge_fakes import PAPERS as NEEDED
@@ -236,6 +236,9 @@ def test_the_token_is_new_at_each_start_and_ours_alone(tmp_path: Path) -> None:
     first, second = make_token(tmp_path), make_token(tmp_path)
     assert first != second and (tmp_path / "screen.token").read_text() == second
     assert stat.S_IMODE((tmp_path / "screen.token").stat().st_mode) == 0o600
+    drop_token(tmp_path)
+    drop_token(tmp_path)
+    assert not (tmp_path / "screen.token").exists()
 
 
 def test_the_hands_show_every_finger_once() -> None:

@@ -180,6 +180,9 @@ def test_a_tombstone_is_said_before_the_page_that_frees_the_nik(world: World) ->
     topic = topics.SITE_GALLERY.at(site=SITE_A, capture=capture_id)
     assert order.index(topic) < order.index(topics.SITE_REGISTER.at(site=SITE_A, page="p0000"))
     assert decode(GalleryEntry, site_message(world, topic, messages[topic])).tombstone
+    notice = topics.SITE_NOTICE.at(site=SITE_A, capture=capture_id)
+    assert order.index(notice) < order.index(topics.SITE_REGISTER.at(site=SITE_A, page="p0000"))
+    assert decode(Notice, site_message(world, notice, messages[notice])).frees
 
 
 @pytest.mark.parametrize("verdict", [Verdict.DIFFERENT, Verdict.VALIDATION])
