@@ -126,7 +126,7 @@ def post_notice(session: Session, context: HubContext, site: str, notice: Notice
 def post_tombstone(session: Session, context: HubContext, site: str, capture_id: str, nik: str) -> None:
     """Take the place of the templates that the broker keeps; goes out before the page that frees the NIK (M23).
 
-    Any unit of a site could write it, so the units remove the capture at the notice UNREGISTERED, which only we can say.
+    Any unit of a site could write it, so the units remove the capture at the notice UNREGISTERED: we alone say that.
     """
     entry = GalleryEntry(capture_id=capture_id, nik=nik, tombstone=True, templates={})
     post_to_site(session, context, topics.SITE_GALLERY, entry, site, capture=capture_id)

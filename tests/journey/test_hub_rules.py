@@ -11,8 +11,9 @@ from sqlalchemy import select
 
 from contract.errors import RemoteError
 from contract.lifecycle import IllegalTransition, RecordEvent
+from contract.packet import Biodata
 from hub import checkpoints, history
-from hub.adjudication import Opinion
+from hub.adjudication import Cause, Opinion
 from hub.schema.tables import CaseCandidate, Operator, Packet, Record, RecordHistory
 from hub.verdicts import Verdict
 from tests.hub_world import (
@@ -52,8 +53,16 @@ def world(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[World]:
     yield from build_world(tmp_path, request.param)
 
 
-def capture(world: World, unit: str = DESK, index: int = 1, impression: int = 1, resident=ANA, **options) -> str:
-    return world.send(unit, enrolment(resident, index_fingers(index, impression)), **options)
+def capture(
+    world: World,
+    unit: str = DESK,
+    index: int = 1,
+    impression: int = 1,
+    *,
+    resident: Biodata = ANA,
+    checkpoint: bytes = b"",
+) -> str:
+    return world.send(unit, enrolment(resident, index_fingers(index, impression)), checkpoint=checkpoint)
 
 
 def quarantined(world: World) -> list[str]:
@@ -97,7 +106,7 @@ def test_a_later_capture_that_the_region_was_asked_about_cannot_slip_to_the_prin
     with database.transaction() as session:
         record = session.get_one(Record, late)
         world.central.records.move(session, record, RecordEvent.EARLIER_CAPTURE_ARRIVED)
-        world.central.adjudication.open(session, late, "similar", [])
+        world.central.adjudication.open(session, late, Cause.SIMILAR, [])
     judged(world, late, VALIDATION)
     assert state_of(world, late) == "REQUEST_VALIDATION"
     world.clock.pass_ms(1000)
@@ -121,7 +130,7 @@ def test_a_later_capture_whose_other_case_ends_well_is_not_printed_for_that(worl
     with world.central.context.database.transaction() as session:
         record = session.get_one(Record, late)
         world.central.records.move(session, record, RecordEvent.EARLIER_CAPTURE_ARRIVED)
-        world.central.adjudication.open(session, late, "similar", [])
+        world.central.adjudication.open(session, late, Cause.SIMILAR, [])
     about_somebody_else = open_case(world, late)
     judge(world, about_somebody_else.id, ADJUDICATORS[2], DIFFERENT)
     world.clock.pass_ms(1000)
@@ -275,7 +284,7 @@ def test_bounds_that_prove_the_order_decide_it_and_nobody_may_say_otherwise(worl
     with world.central.context.database.transaction() as session:
         seen = checkpoints.tick(session, world.central.context).digest()
     world.clock.pass_ms(1000)
-    late = capture(world, KIOSK, 1, 2, BUDI, checkpoint=seen)
+    late = capture(world, KIOSK, 1, 2, resident=BUDI, checkpoint=seen)
     with pytest.raises(RemoteError, match="where the bounds leave it open"):
         judged(world, late, Opinion(SAME, early, late))
     judged(world, late, Opinion(SAME, early))
