@@ -14,8 +14,10 @@ import pytest
 from contract.lifecycle import LIFECYCLES, diagram
 
 ROOT = Path(__file__).resolve().parent.parent
-FUNCTION_LINES_MAX = 70
-MODULE_LINES_MAX = 450
+FUNCTION_LINES_MAX = 60
+MODULE_LINES_MAX = 400
+# A test module is a list of small cases; what it lists belongs together.
+TEST_MODULE_LINES_MAX = 450
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "manager", "base", "common", "misc"}
 
 # Who may import whom, by the longest matching prefix. Left: the importer; right: what it may see of our own.
@@ -158,8 +160,9 @@ def test_functions_fit_a_screen_and_modules_are_one_thing() -> None:
     found = []
     for path in modules():
         length = len(path.read_text(encoding="utf-8").splitlines())
-        if length > MODULE_LINES_MAX:
-            found.append(f"{path.relative_to(ROOT)} has {length} lines, more than {MODULE_LINES_MAX}")
+        length_max = TEST_MODULE_LINES_MAX if dotted(path).startswith("tests") else MODULE_LINES_MAX
+        if length > length_max:
+            found.append(f"{path.relative_to(ROOT)} has {length} lines, more than {length_max}")
         for node in ast.walk(tree(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 lines = (node.end_lineno or node.lineno) - node.lineno + 1
@@ -205,6 +208,14 @@ def test_nothing_is_left_for_later() -> None:
         for path in modules()
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
         if later.search(line)
+    ]
+    assert not found, found
+
+
+def test_no_page_has_a_gap_to_fill() -> None:
+    gap = re.compile(r"(^|\| )[A-Z]+_[A-Z_]+( \||$)", re.MULTILINE)
+    found = [
+        str(path.relative_to(ROOT)) for path in tracked() if path.name == "README.md" and gap.search(path.read_text())
     ]
     assert not found, found
 

@@ -258,25 +258,29 @@ def _paint_hair(canvas: Canvas, frame: Frame, traits: FaceTraits, head: NDArray[
     )
     _strands(canvas, clip, frame, traits)
     if traits.hair == "cap":
-        cap = frame.at(
-            [
-                (-1.04, -0.98),
-                (-0.98, -1.72),
-                (-0.55, -2.0),
-                (0.0, -2.06),
-                (0.55, -2.0),
-                (0.98, -1.72),
-                (1.04, -0.98),
-                (0.5, -0.90),
-                (0.0, -0.88),
-                (-0.5, -0.90),
-            ]
-        )
-        canvas.fill(cap, (22, 21, 26), soft_px=1.8)
-        cloth = canvas.mask_of(cap, 1.8)
-        canvas.ellipse(
-            frame.spot(-0.4, -1.6), (0.4 * u, 0.4 * u), (74, 72, 82), alpha=0.45, soft_px=0.16 * u, clip=cloth
-        )
+        _paint_cap(canvas, frame)
+
+
+def _paint_cap(canvas: Canvas, frame: Frame) -> None:
+    """A black cap (peci) over the hair."""
+    u = frame.unit
+    cap = frame.at(
+        [
+            (-1.04, -0.98),
+            (-0.98, -1.72),
+            (-0.55, -2.0),
+            (0.0, -2.06),
+            (0.55, -2.0),
+            (0.98, -1.72),
+            (1.04, -0.98),
+            (0.5, -0.90),
+            (0.0, -0.88),
+            (-0.5, -0.90),
+        ]
+    )
+    canvas.fill(cap, (22, 21, 26), soft_px=1.8)
+    cloth = canvas.mask_of(cap, 1.8)
+    canvas.ellipse(frame.spot(-0.4, -1.6), (0.4 * u, 0.4 * u), (74, 72, 82), alpha=0.45, soft_px=0.16 * u, clip=cloth)
 
 
 def _paint_veil(canvas: Canvas, frame: Frame, traits: FaceTraits) -> None:

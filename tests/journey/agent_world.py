@@ -105,6 +105,9 @@ class AgentWorld:
         (self.folder / "ca.crt").write_bytes(authority.certificate)
         (self.folder / "tls.crt").write_bytes(credential.certificate)
         (self.folder / "tls.key").write_bytes(credential.key)
+        self._write_settings(role)
+
+    def _write_settings(self, role: str) -> None:
         found = self.devices.status()
         (self.folder / "unit.toml").write_text(
             f"""

@@ -272,7 +272,7 @@ def test_packets_of_a_unit_that_was_enrolled_later_are_admitted_and_searched(wor
 
 def test_a_capture_in_the_name_of_an_unknown_place_can_be_deleted(world: World) -> None:
     world.register(ANA)
-    strayed = capture(world, site="0000-X")
+    strayed = world.send(DESK, enrolment(ANA, index_fingers(1)), site="0000-X")
     assert state_of(world, strayed) == "ENROLL_FAILURE_AT_REGIONAL"
     deleted(world, strayed)
     assert state_of(world, strayed) == "UNREGISTERED"
