@@ -57,8 +57,8 @@ fault: $(VENV)/dev.stamp ## 1,000 packets under kill -9 of unit, hub and broker;
 	@$(BIN)/python -m tests.fault.campaign --out out/fault --seed $(SEED)
 
 lock: ## resolve the lock files again (needs uv)
-	uv pip compile pyproject.toml provisioning/build.in --extra edge --extra hub --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements.lock
-	uv pip compile pyproject.toml provisioning/build.in --extra edge --extra hub --extra dev -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements-dev.lock
+	uv pip compile pyproject.toml provisioning/build.in --extra edge --extra hub --extra provision --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements.lock
+	uv pip compile pyproject.toml provisioning/build.in --extra edge --extra hub --extra provision --extra dev -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements-dev.lock
 
 clean: ## remove what was built and run; the virtual environment stays unless ALL=1
 	@rm -rf out build *.egg-info .mypy_cache .ruff_cache .hypothesis
