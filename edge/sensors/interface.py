@@ -88,6 +88,26 @@ class FingerprintScanner(Device, Protocol):
 
 
 @runtime_checkable
+class Illumination(Protocol):
+    """Near-infrared light for an iris camera. Whoever makes the light bounds it for the eye's sake; callers may not.
+
+    Both methods block for at most about a second and may be called from any thread.
+    """
+
+    def on(self, wavelength_nm: int, level_percent: int, duration_ms: int) -> None:
+        """Light at level_percent (1–100) of what is safe for the eye, for at most duration_ms, then dark by itself.
+
+        Raises TransientError while the light must rest for the eye's or the lamp's sake, DeviceError where there is
+        no light of that wavelength, the lamp is too hot, or its controller does not answer.
+        """
+        ...
+
+    def off(self) -> None:
+        """Dark at once. Raises DeviceError where the controller does not answer; it goes dark by itself then."""
+        ...
+
+
+@runtime_checkable
 class IrisScanner(Device, Protocol):
     """A near-infrared camera for one eye or both."""
 
