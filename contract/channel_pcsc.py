@@ -12,8 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from smartcard import scard
 
@@ -118,18 +117,47 @@ class PcscChannel:
             raise _device_error("The readers cannot be listed", code)
         return list(names)
 
-    def card_present(self, reader: str) -> bool:
-        """Whether a card lies on the reader now. Raises DeviceError where the reader or pcscd has gone."""
+    def reader_state(self, reader: str) -> int:
+        """The reader's state word now (SCARD_STATE_…, count of events above). Raises DeviceError where it has gone."""
         code, states = bounded(
             lambda: scard.SCardGetStatusChange(self._context, 0, [(reader, scard.SCARD_STATE_UNAWARE)]),
             self._call_timeout_s,
         )
+        return self._usable_state(code, states)
+
+    def await_event(self, reader: str, seen: int, timeout_s: float, cancel: threading.Event) -> int:
+        """The reader's state word once pcscd reports that it is no longer `seen`; the same one after timeout_s.
+
+        pcscd wakes the call when a card is laid or lifted: nothing is polled. `cancel` ends the wait within POLL_S.
+        Raises DeviceError where the reader or pcscd has gone.
+        """
+        wait_ms = max(0, round(timeout_s * 1000))
+        call = BoundedCall(
+            lambda: scard.SCardGetStatusChange(self._context, wait_ms, [(reader, seen & ~scard.SCARD_STATE_CHANGED)])
+        )
+        give_up = time.monotonic() + timeout_s + self._call_timeout_s
+        cancelled = False
+        while not call.done(POLL_S) and time.monotonic() < give_up:
+            if cancel.is_set() and not cancelled:
+                cancelled = True
+                give_up = time.monotonic() + self._call_timeout_s
+                bounded(lambda: scard.SCardCancel(self._context), self._call_timeout_s)
+        code, states = call.result(self._call_timeout_s)
+        if code in (scard.SCARD_E_TIMEOUT, scard.SCARD_E_CANCELLED):
+            return seen
+        return self._usable_state(code, states)
+
+    def card_present(self, reader: str) -> bool:
+        """Whether a card lies on the reader now. Raises DeviceError where the reader or pcscd has gone."""
+        return holds_card(self.reader_state(reader))
+
+    def _usable_state(self, code: int, states: list[tuple[str, int, list[int]]]) -> int:
         if code != scard.SCARD_S_SUCCESS:
             raise _device_error("The card reader cannot be asked", code)
-        state = states[0][1]
+        state = int(states[0][1])
         if state & (scard.SCARD_STATE_UNKNOWN | scard.SCARD_STATE_UNAVAILABLE):
             raise _device_error("The card reader was unplugged", scard.SCARD_E_READER_UNAVAILABLE)
-        return bool(state & scard.SCARD_STATE_PRESENT) and not state & scard.SCARD_STATE_MUTE
+        return state
 
     def connect(self, reader: str, timeout_s: float, cancel: threading.Event) -> PcscCard:
         """Wait for a card and power it, for this process alone.
@@ -137,8 +165,9 @@ class PcscChannel:
         Raises CaptureRetry where none came in time or `cancel` was set, DeviceError where the reader failed.
         """
         deadline = time.monotonic() + timeout_s
+        state = self.reader_state(reader)
         while not cancel.is_set():
-            if self.card_present(reader):
+            if holds_card(state):
                 code, handle, protocol = bounded(
                     lambda: scard.SCardConnect(self._context, reader, scard.SCARD_SHARE_EXCLUSIVE, _PROTOCOLS),
                     self._call_timeout_s,
@@ -148,9 +177,13 @@ class PcscChannel:
                 # A card that is being laid down answers badly at first; another program may be about to let go.
                 if code not in _CARD_GONE and code != scard.SCARD_E_SHARING_VIOLATION:
                     raise _device_error("The card cannot be powered", code)
-            if time.monotonic() > deadline:
+                if time.monotonic() >= deadline or cancel.wait(POLL_S):
+                    break
+                state = self.reader_state(reader)
+            elif (left_s := deadline - time.monotonic()) <= 0:
                 break
-            cancel.wait(POLL_S)
+            else:
+                state = self.await_event(reader, state, left_s, cancel)
         raise CaptureRetry("No card came onto the reader.", next_step=LAY_AGAIN)
 
     def _established(self) -> int:
@@ -179,24 +212,51 @@ def use_socket(socket: str) -> None:
             )
 
 
-def bounded(call: Callable[[], T], timeout_s: float) -> T:
-    """The call's result, or DeviceError after `timeout_s`; a call that hangs is left behind on its thread."""
-    results: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
+class BoundedCall(Generic[T]):
+    """A call of the library on a thread of its own; one that hangs is left behind on it."""
 
-    def run() -> None:
+    def __init__(self, call: Callable[[], T]) -> None:
+        self._call = call
+        self._answers: list[T] = []
+        self._error: BaseException | None = None
+        self._ended = threading.Event()
+        threading.Thread(target=self._run, name="pcsc", daemon=True).start()
+
+    def done(self, wait_s: float) -> bool:
+        """Whether the call has returned, waiting up to wait_s for it."""
+        return self._ended.wait(wait_s)
+
+    def result(self, timeout_s: float) -> T:
+        """What the call returned, or DeviceError after timeout_s."""
+        if not self._ended.wait(timeout_s):
+            message = f"The card reader did not answer within {timeout_s:g} s."
+            raise DeviceError(message, next_step=_CHECK_READER)
+        if self._error is not None:
+            message = f"The card reader's library failed ({self._error})."
+            raise DeviceError(message, next_step=_CHECK_SERVICE) from self._error
+        return self._answers[0]
+
+    def _run(self) -> None:
         try:
-            results.put((call(), None))
+            self._answers.append(self._call())
         except BaseException as error:  # noqa: BLE001 - handed over to the caller's thread and raised there
-            results.put((None, error))
+            self._error = error
+        self._ended.set()
 
-    threading.Thread(target=run, name="pcsc", daemon=True).start()
-    try:
-        result, error = results.get(timeout=timeout_s)
-    except Empty:
-        raise DeviceError(f"The card reader did not answer within {timeout_s:g} s.", next_step=_CHECK_READER) from None
-    if error is not None:
-        raise DeviceError(f"The card reader's library failed ({error}).", next_step=_CHECK_SERVICE) from error
-    return result  # type: ignore[return-value]  # without an error there is the call's own result
+
+def bounded(call: Callable[[], T], timeout_s: float) -> T:
+    """The call's result, or DeviceError after `timeout_s`."""
+    return BoundedCall(call).result(timeout_s)
+
+
+def holds_card(state: int) -> bool:
+    """Whether a reader's state word says that a card lies there and answers."""
+    return bool(state & scard.SCARD_STATE_PRESENT) and not state & scard.SCARD_STATE_MUTE
+
+
+def event_count(state: int) -> int:
+    """How many cards were laid and lifted since pcscd knows the reader, as its state word counts them."""
+    return state >> 16
 
 
 def _device_error(what: str, code: int) -> DeviceError:

@@ -12,7 +12,7 @@ import time
 
 from contract.apdu import Command, Instruction, parse_response
 from contract.errors import CaptureRetry, DeviceError, RemoteError
-from edge.sensors.interface import DeviceInfo
+from edge.sensors.interface import CardState, DeviceInfo
 from virtual.card_slot import ASK_ATR, POWER_OFF, POWER_ON, read_frame, write_frame
 
 POLL_S = 0.03
@@ -61,6 +61,7 @@ class DirectCardReader:
     def __init__(self, *, socket: str, timeout_s: float = 5.0) -> None:
         self._path = socket
         self._timeout_s = timeout_s
+        self._state = CardState(False, 0)
 
     def open(self) -> DeviceInfo:
         """Connect once to see that the slot answers. Raises DeviceError."""
@@ -74,6 +75,15 @@ class DirectCardReader:
         """Whether a card lies in the slot now."""
         with self._connected() as link:
             return bool(ask(link, bytes((ASK_ATR,))))
+
+    def wait_for_change(self, seen: CardState | None, timeout_s: float, cancel: threading.Event) -> CardState:
+        """What lies in the slot, once it differs from `seen`; the slot sends no events, so it is asked."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            if (present := self.card_present()) != self._state.present:
+                self._state = CardState(present, self._state.changes + 1)
+            if self._state != seen or time.monotonic() >= deadline or cancel.wait(POLL_S):
+                return self._state
 
     def connect(self, timeout_s: float, cancel: threading.Event) -> DirectCardChannel:
         """Wait for a card and power it. Raises CaptureRetry where none came."""

@@ -55,6 +55,7 @@ class CardReaderRig:
         self._run = folder / "run"
         self._friendly_name = f"Rekam Virtual {name}"
         self._stack = ExitStack()
+        self._daemon: subprocess.Popen[bytes] | None = None
 
     @property
     def socket(self) -> Path:
@@ -113,13 +114,19 @@ class CardReaderRig:
         """Start pcscd, again where it was ended, and wait for its socket. Raises DeviceError."""
         self.socket.unlink(missing_ok=True)
         mount, daemon_command = f"mount --bind '{self._run}' /run/pcscd", f"pcscd -f -c '{self._folder / 'readers'}'"
-        daemon = self._start("pcscd", "unshare", "-m", "bash", "-c", f"{mount} && exec {daemon_command}")
+        daemon = self._daemon = self._start("pcscd", "unshare", "-m", "bash", "-c", f"{mount} && exec {daemon_command}")
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self.socket.exists():
             if daemon.poll() is not None or time.monotonic() > deadline:
                 raise DeviceError("pcscd does not start.", next_step=f"Read {self._folder / 'pcscd.log'}.")
             time.sleep(0.02)
         return daemon
+
+    def stop_pcscd(self) -> None:
+        """Kill pcscd, as if the reader and its service had gone; `start_pcscd` brings both back."""
+        if self._daemon is not None:
+            self._daemon.kill()
+            self._daemon.wait()
 
     def stop(self) -> None:
         """End it all; may be called twice."""

@@ -6,9 +6,17 @@ import threading
 import time
 
 from contract.apdu import Command, Instruction, Status, parse_response
-from contract.channel_pcsc import CALL_TIMEOUT_S, LAY_AGAIN, POLL_S, PcscCard, PcscChannel
+from contract.channel_pcsc import (
+    CALL_TIMEOUT_S,
+    LAY_AGAIN,
+    POLL_S,
+    PcscCard,
+    PcscChannel,
+    event_count,
+    holds_card,
+)
 from contract.errors import CaptureRetry, DeviceError, RemoteError
-from edge.sensors.interface import DeviceInfo
+from edge.sensors.interface import CardState, DeviceInfo
 
 _GET_UID = Command(0xFF, Instruction.GET_DATA, 0x00, 0x00, b"", 256).encode()
 _UID_BYTES = (4, 7, 10)
@@ -76,6 +84,14 @@ class PcscReader:
         """Whether a card lies on the reader now. Raises DeviceError."""
         return self._opened().card_present(self._name)
 
+    def wait_for_change(self, seen: CardState | None, timeout_s: float, cancel: threading.Event) -> CardState:
+        """What lies on the reader, as soon as pcscd reports that it differs from `seen`; nothing is polled."""
+        channel, deadline = self._opened(), time.monotonic() + timeout_s
+        word = channel.reader_state(self._name)
+        while _as_state(word) == seen and not cancel.is_set() and (left_s := deadline - time.monotonic()) > 0:
+            word = channel.await_event(self._name, word, left_s, cancel)
+        return _as_state(word)
+
     def connect(self, timeout_s: float, cancel: threading.Event) -> PcscCardChannel:
         """Wait for a card and power it. Raises CaptureRetry where none came."""
         channel, deadline = self._opened(), time.monotonic() + timeout_s
@@ -95,3 +111,7 @@ class PcscReader:
         if self._channel is None:
             raise DeviceError("The card reader is not open.", next_step="Open the reader before it is used.")
         return self._channel
+
+
+def _as_state(word: int) -> CardState:
+    return CardState(holds_card(word), event_count(word))

@@ -155,12 +155,27 @@ class CardChannel(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class CardState:
+    """What lies on a reader. changes: a count that moves with every card laid or lifted, also of one for another."""
+
+    present: bool
+    changes: int
+
+
 @runtime_checkable
 class CardReader(Device, Protocol):
     """A contactless smart-card reader and writer."""
 
     def card_present(self) -> bool:
         """Whether a card lies on the reader now."""
+        ...
+
+    def wait_for_change(self, seen: CardState | None, timeout_s: float, cancel: threading.Event) -> CardState:
+        """What lies on the reader as soon as it differs from `seen`; at once where `seen` is None.
+
+        After timeout_s, or when `cancel` is set, what lies there then. Raises DeviceError when the reader is gone.
+        """
         ...
 
     def connect(self, timeout_s: float, cancel: threading.Event) -> CardChannel:

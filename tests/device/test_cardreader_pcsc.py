@@ -1,10 +1,8 @@
 """The PC/SC driver on a real pcscd with a virtual reader: cards come and go, are removed in mid-write, readers die."""
 
 import os
-import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -17,27 +15,11 @@ from contract.errors import CaptureRetry, DeviceError
 from edge.card_access import open_card, read_card
 from edge.sensors.cardreader_pcsc import PcscReader
 from edge.sensors.drivers import open_driver
+from tests.device.conftest import MASTER
 from tests.unit.test_chip_file import BIODATA, ISSUER_PUBLIC, signed
-from virtual.card_box import CardBox
-from virtual.card_reader_rig import CardReaderRig, missing_for_rig
 
-MASTER = bytes(range(32))
 SAM = SoftSam.load(MASTER)
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.skipif(os.geteuid() != 0, reason="virtual PC/SC readers need root, for network namespaces"),
-    pytest.mark.xdist_group("pcsc"),
-]
-
-
-@pytest.fixture(scope="module")
-def rig():
-    assert missing_for_rig() == ""
-    folder = Path(tempfile.mkdtemp(prefix="pcsc-"))  # a socket's path must be short
-    CardBox(folder / "cards").add_blanks(4, MASTER, 1)
-    with CardReaderRig(f"test-{os.getpid()}", folder, folder / "cards") as rig:
-        yield rig
-    shutil.rmtree(folder)
+pytestmark = [pytest.mark.root, pytest.mark.xdist_group("pcsc")]
 
 
 @pytest.fixture
