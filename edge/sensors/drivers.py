@@ -20,10 +20,14 @@ from contract.errors import DeviceError
 from edge.sensors.interface import (
     Camera,
     CardReader,
+    ClimateSensor,
     CodeScanner,
     Device,
     FingerprintScanner,
+    IdentityChip,
+    Illumination,
     IrisScanner,
+    PresenceSensor,
     SignaturePad,
 )
 
@@ -54,6 +58,18 @@ DRIVERS: Mapping[str, Mapping[str, str]] = {
     "card": {
         "pcsc": "edge.sensors.cardreader_pcsc:PcscReader",
     },
+    "illumination": {
+        "pca9685": "edge.sensors.lights_pca9685:Pca9685Lights",
+    },
+    "presence": {
+        "vl53l0x": "edge.sensors.presence_vl53l0x:Vl53l0x",
+    },
+    "climate": {
+        "sht31": "edge.sensors.climate_sht31:Sht31",
+    },
+    "identity": {
+        "atecc608": "edge.sensors.identity_atecc608:Atecc608",
+    },
 }
 
 INTERFACES: Mapping[str, type] = {
@@ -63,6 +79,10 @@ INTERFACES: Mapping[str, type] = {
     "signature": SignaturePad,
     "code": CodeScanner,
     "card": CardReader,
+    "illumination": Illumination,
+    "presence": PresenceSensor,
+    "climate": ClimateSensor,
+    "identity": IdentityChip,
 }
 
 PLAIN_TYPES = (str, int, float, bool)

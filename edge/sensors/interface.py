@@ -138,6 +138,49 @@ class CodeScanner(Device, Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Climate:
+    """Inside the enclosure: temperature in °C, relative humidity in %."""
+
+    temperature_c: float
+    humidity_percent: float
+
+
+@runtime_checkable
+class ClimateSensor(Device, Protocol):
+    """Temperature and humidity inside the enclosure."""
+
+    def read(self) -> Climate:
+        """One measurement, in less than 0.1 s. Raises DeviceError."""
+        ...
+
+
+@runtime_checkable
+class PresenceSensor(Device, Protocol):
+    """Whether somebody stands before the unit."""
+
+    def present(self) -> bool:
+        """One measurement, in less than 0.5 s. Raises DeviceError."""
+        ...
+
+
+@runtime_checkable
+class IdentityChip(Device, Protocol):
+    """A part that holds a P-256 private key and never gives it away."""
+
+    def serial(self) -> str:
+        """The part's own serial number, in hexadecimal."""
+        ...
+
+    def public_key(self) -> bytes:
+        """X and Y of the configured slot's key, 32 bytes each. Raises DeviceError where there is none."""
+        ...
+
+    def sign(self, digest: bytes) -> bytes:
+        """ECDSA over a SHA-256 digest: R and S, 32 bytes each. Raises DeviceError."""
+        ...
+
+
 class CardChannel(Protocol):
     """A powered smart card in a reader, until it is removed or `close` is called."""
 

@@ -45,7 +45,7 @@ def test_a_suppliers_driver_is_reached_by_its_full_path() -> None:
 @pytest.mark.parametrize(
     ("kind", "settings", "message"),
     [
-        ("foot", {"driver": "zfm"}, "camera, card, code, finger, iris, signature"),
+        ("foot", {"driver": "zfm"}, ", ".join(sorted(DRIVERS))),
         ("finger", {}, "folder"),
         ("finger", {"driver": 3}, "zfm"),
         ("finger", {"driver": "nosuch"}, "folder, sbi, zfm"),
