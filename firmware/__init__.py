@@ -1,1 +1,1 @@
-"""MicroPython for the controller board."""
+"""Controller firmware in MicroPython; frames, link and dictionary are shared with the unit's end of the wire."""

@@ -20,13 +20,15 @@ MODULE_LINES_MAX = 400
 TEST_MODULE_LINES_MAX = 450
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "manager", "base", "common", "misc"}
 
+# What the unit shares with its controller: the wire, never the board's own modules.
+WIRE = ("firmware.frames", "firmware.link", "firmware.dictionary")
 # Who may import whom, by the longest matching prefix. Left: the importer; right: what it may see of our own.
 FLOORS: dict[str, tuple[str, ...]] = {
     "contract": ("contract",),
     "firmware": ("firmware",),
     "edge.matcher_lite": ("contract", "edge.matcher_lite"),
-    "edge.sensors": ("contract", "edge.matcher_lite", "edge.sensors", "firmware.frames"),
-    "edge": ("contract", "edge", "firmware.frames"),
+    "edge.sensors": ("contract", "edge.matcher_lite", "edge.sensors"),
+    "edge": ("contract", "edge", *WIRE),
     "hub": ("contract", "hub", "edge.matcher_lite"),
     "provisioning": ("contract", "provisioning"),
     "virtual": ("contract", "firmware", "virtual", "edge.matcher_lite", "provisioning"),
@@ -123,6 +125,8 @@ def test_imports_go_downwards() -> None:
 
 def test_the_floor_rule_can_fail() -> None:
     assert breach("edge.agent", "hub.records")
+    assert breach("edge.panel", "firmware.board")
+    assert breach("edge.panel", "firmware.link") is None
     assert breach("hub.search.fingers", "edge.spool")
     assert breach("edge.uplink", "virtual.people")
     assert breach("virtual.fingerprint_twin", "edge.sensors.fingerprint_zfm")
