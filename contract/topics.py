@@ -75,5 +75,23 @@ SITE_REGISTER = Topic("s/{site}/register/{page}", "dispatch.RegisterPage under t
 SITE_NOTICE = Topic("s/{site}/notice/{capture}", "dispatch.Notice under the site key", retain=True)
 SITE_GALLERY = Topic("s/{site}/gallery/{capture}", "dispatch.GalleryEntry under the site key", retain=True)
 HUB_STATE = Topic("hub/state", "transfer.HubState, also the hub's will", retain=True)
+UP_BIRTH = Topic("k/{unit}/up/birth", "commissioning.SignedBirth", retain=True)
+DN_CONFIRMED = Topic("k/{unit}/dn/confirmed", "commissioning.Confirmation, signed by the hub")
+UP_RENEWAL = Topic("k/{unit}/up/renewal", "commissioning.Renewal")
+DN_RENEWAL = Topic("k/{unit}/dn/renewal", "commissioning.RenewalAnswer, signed by the hub")
+DN_RENEW_NOW = Topic("k/{unit}/dn/cmd/renew", "empty: ask for the next certificate now", expiry_s=30)
+DN_DESIRED = Topic("k/{unit}/dn/shadow/desired", "configuration.Desired, sealed to the unit", retain=True)
+UP_REPORTED = Topic("k/{unit}/up/shadow/reported", "configuration.Reported", retain=True)
+UP_SELFTEST = Topic("k/{unit}/up/selftest", "configuration.SelftestReport", retain=True)
+# The provisioning listener, whose client id is the nonce of a claim.
+CLAIM_KNOCK = Topic("prov/{nonce}/up/knock", "commissioning.Knock")
+CLAIM_ASK = Topic("prov/{nonce}/up/ask", "commissioning.CertificateAsk")
+CLAIM_ANSWER = Topic("prov/{nonce}/dn/answer", "commissioning.Answer, signed by the hub")
+CLAIM_GRANT = Topic("prov/{nonce}/dn/grant", "commissioning.Grant, sealed to the unit")
+# The renewal listener, for certificates that have expired; its client id is drawn by lot.
+LATE_RENEWAL = Topic("renew/{nonce}/up/request", "commissioning.Renewal")
+LATE_RENEWAL_ANSWER = Topic("renew/{nonce}/dn/answer", "commissioning.RenewalAnswer, signed by the hub")
+TECHNICIAN_ORDER = Topic("t/{technician}/up/order/{order}", "technician.Order, signed by the technician")
+TECHNICIAN_REPLY = Topic("t/{technician}/dn/reply/{order}", "technician.Reply, signed by the hub")
 
 ALL_TOPICS = tuple(value for value in list(globals().values()) if isinstance(value, Topic))

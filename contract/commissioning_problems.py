@@ -1,0 +1,216 @@
+"""What may go wrong between a box and its first day of service, and what to do about each: one table for all screens.
+
+The unit's page shows the Indonesian line first and the English one beside it; the technician's tool shows the English
+one. A problem travels as its code, so that old and new software say the same in their own words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from contract.errors import RemoteError
+
+
+class Problem(StrEnum):
+    """Why commissioning, renewal or an order does not go on."""
+
+    CLAIM_MISSING = "claim-missing"
+    CLAIM_INCOMPLETE = "claim-incomplete"
+    CLAIM_EXPIRED = "claim-expired"
+    CLAIM_UNKNOWN = "claim-unknown"
+    CLAIM_USED = "claim-used"
+    CLAIM_FOR_OTHER_SERIAL = "claim-for-other-serial"
+    SERIAL_TAKEN = "serial-taken"
+    KEYS_CHANGED = "keys-changed"
+    CLOCK_WRONG = "clock-wrong"
+    BROKER_UNREACHABLE = "broker-unreachable"
+    BROKER_REFUSES = "broker-refuses"
+    BROKER_UNKNOWN = "broker-unknown"
+    NOT_APPROVED = "not-approved"
+    NAME_DIFFERS = "name-differs"
+    PROOF_WRONG = "proof-wrong"
+    UNIT_TAKEN = "unit-taken"
+    SITE_UNKNOWN = "site-unknown"
+    NO_RIGHTS = "no-rights"
+    ORDER_STALE = "order-stale"
+    CONFIGURATION_FOR_OTHER_UNIT = "configuration-for-other-unit"
+    CONFIGURATION_INVALID = "configuration-invalid"
+    SELFTEST_FAILED = "selftest-failed"
+    CERTIFICATE_TOO_OLD = "certificate-too-old"
+    CERTIFICATE_REVOKED = "certificate-revoked"
+    STORE_UNUSABLE = "store-unusable"
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """What happened and what to do, in both languages."""
+
+    what_id: str
+    do_id: str
+    what_en: str
+    do_en: str
+
+
+WORDING: dict[Problem, Wording] = {
+    Problem.CLAIM_MISSING: Wording(
+        "Unit ini belum mempunyai klaim.",
+        "Pasang media klaim dari teknisi, lalu tunggu.",
+        "This unit has no claim yet.",
+        "Insert the technician's claim media and wait.",
+    ),
+    Problem.CLAIM_INCOMPLETE: Wording(
+        "Berkas klaim tidak lengkap: media dicabut sebelum selesai ditulis.",
+        "Minta teknisi menulis ulang media klaim dengan 'rekam-provision box'.",
+        "The claim file is incomplete: the media was pulled before it was written.",
+        "Write the claim media again with 'rekam-provision box'.",
+    ),
+    Problem.CLAIM_EXPIRED: Wording(
+        "Klaim sudah kedaluwarsa (berlaku paling lama 72 jam).",
+        "Periksa jam unit; bila benar, buat klaim baru dengan 'rekam-provision box'.",
+        "The claim has expired (it lives 72 hours at most).",
+        "Check the unit's clock; if it is right, make a new claim with 'rekam-provision box'.",
+    ),
+    Problem.CLAIM_UNKNOWN: Wording(
+        "Pusat tidak mengenal klaim ini.",
+        "Buat klaim baru dengan 'rekam-provision box'; jangan pakai media ini lagi.",
+        "The centre does not know this claim.",
+        "Make a new claim with 'rekam-provision box', and do not use this media again.",
+    ),
+    Problem.CLAIM_USED: Wording(
+        "Klaim ini sudah dipakai oleh unit lain atau sudah selesai.",
+        "Laporkan ke teknisi: media mungkin disalin. Lanjutkan hanya dengan klaim baru.",
+        "This claim has been used already.",
+        "Report it: the media may have been copied. Go on with a new claim only.",
+    ),
+    Problem.CLAIM_FOR_OTHER_SERIAL: Wording(
+        "Klaim ini dibuat untuk unit dengan nomor seri lain.",
+        "Pasang media yang labelnya memuat nomor seri unit ini.",
+        "This claim was made for a unit with another serial number.",
+        "Insert the media whose label shows this unit's serial number.",
+    ),
+    Problem.SERIAL_TAKEN: Wording(
+        "Nomor seri ini sudah dipakai oleh unit yang terdaftar.",
+        "Bila perangkatnya diganti, jalankan 'rekam-provision replace'; bila tidak, laporkan dugaan penggandaan.",
+        "Another unit is enrolled with this serial number.",
+        "If this box takes its place, use 'rekam-provision replace'; if not, report a copy.",
+    ),
+    Problem.KEYS_CHANGED: Wording(
+        "Kunci unit berbeda dari kunci yang mengetuk pertama kali dengan klaim ini.",
+        "Klaim ini mungkin dipakai dua unit. Buat klaim baru untuk masing-masing.",
+        "The unit's keys are not those that knocked first with this claim.",
+        "Two units may share the claim. Make a new claim for each.",
+    ),
+    Problem.CLOCK_WRONG: Wording(
+        "Jam unit ini salah.",
+        "Setel tanggal dan jam (UTC), atau sambungkan ke server waktu; unit mencoba lagi sendiri.",
+        "This unit's clock is wrong.",
+        "Set date and time (UTC) or connect a time server; the unit tries again by itself.",
+    ),
+    Problem.BROKER_UNREACHABLE: Wording(
+        "Server pesan tidak terjangkau.",
+        "Periksa kabel, modem dan alamat jaringan; unit mencoba lagi sendiri.",
+        "The message broker cannot be reached.",
+        "Check cable, modem and network address; the unit tries again by itself.",
+    ),
+    Problem.BROKER_REFUSES: Wording(
+        "Server pesan menolak sertifikat unit ini.",
+        "Tunjukkan layar ini kepada teknisi; 'rekam-provision status' menyebutkan sebabnya.",
+        "The message broker refuses this unit's certificate.",
+        "Show this screen to the technician; 'rekam-provision status' names the reason.",
+    ),
+    Problem.BROKER_UNKNOWN: Wording(
+        "Server di alamat ini bukan server pesan pusat.",
+        "Periksa alamat pada label klaim dan jaringan; jangan lanjutkan di jaringan yang tidak dikenal.",
+        "The server at this address is not the centre's broker.",
+        "Check the address on the claim's label and the network; do not go on in a network you do not know.",
+    ),
+    Problem.NOT_APPROVED: Wording(
+        "Unit menunggu persetujuan teknisi.",
+        "Teknisi mencocokkan kode di layar ini dan menjalankan 'rekam-provision approve'.",
+        "The unit waits for a technician's approval.",
+        "Compare the code on this screen and run 'rekam-provision approve'.",
+    ),
+    Problem.NAME_DIFFERS: Wording(
+        "Permintaan sertifikat memakai nama unit lain.",
+        "Tidak ada sertifikat yang diterbitkan. Ulangi dengan klaim baru dan laporkan.",
+        "The certificate request is for another unit's name.",
+        "Nothing was issued. Begin again with a new claim, and report it.",
+    ),
+    Problem.PROOF_WRONG: Wording(
+        "Unit tidak membuktikan bahwa ia memegang kuncinya.",
+        "Nyalakan ulang unit; bila terulang, ganti perangkat kunci.",
+        "The unit did not prove that it holds its keys.",
+        "Restart the unit; if it happens again, replace its key device.",
+    ),
+    Problem.UNIT_TAKEN: Wording(
+        "Nama unit itu sudah dipakai.",
+        "Pilih nama lain, atau jalankan 'rekam-provision replace' untuk pengganti.",
+        "That unit name is in use.",
+        "Choose another name, or use 'rekam-provision replace' for a successor.",
+    ),
+    Problem.SITE_UNKNOWN: Wording(
+        "Tempat pelayanan itu tidak dikenal.",
+        "Periksa kode tempat pelayanan; administrator menambahkannya di pusat.",
+        "That site is not known.",
+        "Check the site code; an administrator adds it at the centre.",
+    ),
+    Problem.NO_RIGHTS: Wording(
+        "Teknisi ini tidak berhak atas tempat pelayanan itu.",
+        "Minta teknisi yang berhak, atau minta administrator memberi hak.",
+        "This technician has no right to do this there.",
+        "Ask a technician who has, or ask an administrator for the right.",
+    ),
+    Problem.ORDER_STALE: Wording(
+        "Perintah ini terlalu lama atau dari masa depan.",
+        "Periksa jam laptop teknisi, lalu ulangi perintah.",
+        "This order is too old, or from the future.",
+        "Check the clock of the technician's machine, and give the order again.",
+    ),
+    Problem.CONFIGURATION_FOR_OTHER_UNIT: Wording(
+        "Konfigurasi ini untuk unit lain.",
+        "Tidak ada yang diubah. Kirim konfigurasi yang benar dengan 'rekam-provision configure'.",
+        "This configuration is for another unit.",
+        "Nothing was changed. Send the right one with 'rekam-provision configure'.",
+    ),
+    Problem.CONFIGURATION_INVALID: Wording(
+        "Konfigurasi ditolak oleh unit.",
+        "Perbaiki kunci yang disebutkan, lalu jalankan 'rekam-provision configure' lagi.",
+        "The unit refuses the configuration.",
+        "Correct the named keys and run 'rekam-provision configure' again.",
+    ),
+    Problem.SELFTEST_FAILED: Wording(
+        "Pemeriksaan perangkat gagal.",
+        "Periksa kabel perangkat yang disebutkan; unit memeriksa lagi sendiri.",
+        "A device failed the self-test.",
+        "Check the cable of the named device; the unit tests again by itself.",
+    ),
+    Problem.CERTIFICATE_TOO_OLD: Wording(
+        "Sertifikat unit sudah kedaluwarsa lebih dari 180 hari.",
+        "Daftarkan ulang unit dengan klaim baru ('rekam-provision box'); data yang belum terkirim tetap aman.",
+        "The unit's certificate expired more than 180 days ago.",
+        "Commission the unit again with a new claim ('rekam-provision box'); unsent data stay safe.",
+    ),
+    Problem.CERTIFICATE_REVOKED: Wording(
+        "Sertifikat unit ini dicabut, atau unit ini tidak bertugas lagi.",
+        "Serahkan unit kepada teknisi. Data yang belum terkirim tetap tersegel di dalamnya.",
+        "This unit's certificate was revoked, or the unit is no longer in service.",
+        "Give the unit to a technician. Unsent data stay sealed in it.",
+    ),
+    Problem.STORE_UNUSABLE: Wording(
+        "Unit tidak dapat menyimpan kuncinya.",
+        "Periksa kartu penyimpanan: penuh, rusak atau hanya-baca.",
+        "The unit cannot keep its keys.",
+        "Check the storage card: full, broken or read-only.",
+    ),
+}
+
+
+class Refusal(RemoteError):
+    """The other side does not go on, for one of the known reasons. detail: what exactly, without personal data."""
+
+    def __init__(self, problem: Problem, detail: str = "") -> None:
+        wording = WORDING[problem]
+        super().__init__(f"{wording.what_en} {detail}".strip(), next_step=wording.do_en)
+        self.problem = problem
+        self.detail = detail
