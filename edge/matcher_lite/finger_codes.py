@@ -9,6 +9,7 @@ Maltoni, "Minutia Cylinder-Code" (2010), without its validity masks; the project
 from __future__ import annotations
 
 import math
+import zipfile
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from contract.errors import RemoteError
 from edge.matcher_lite import finger_parameters as p
 
 Plane = NDArray[np.float32]
@@ -72,16 +74,37 @@ CELLS = int(_DISC.max() + 1) * p.CYLINDER_LAYERS
 @lru_cache(maxsize=1)
 def shipped_projection() -> Projection:
     """The projection that this version's codes are made with."""
-    with np.load(PROJECTION_FILE) as stored:
-        return Projection(stored["axes"].astype(np.float32), stored["offset"].astype(np.float32))
+    return load_projection(PROJECTION_FILE)
 
 
-def store_projection(projection: Projection) -> None:
-    """Ships `projection` with the package; half precision, since only signs are used."""
-    np.savez_compressed(
-        PROJECTION_FILE, axes=projection.axes.astype(np.float16), offset=projection.offset.astype(np.float32)
-    )
+def load_projection(path: Path) -> Projection:
+    """A projection from the file that `store_projection` wrote; RemoteError where it is none that fits."""
+    try:
+        with np.load(path) as stored:
+            found = Projection(stored["axes"].astype(np.float32), stored["offset"].astype(np.float32))
+    except (OSError, EOFError, ValueError, LookupError, AttributeError, zipfile.BadZipFile) as error:
+        raise RemoteError(
+            f"{path.name} is no projection.", next_step="Give a file that 'rekam-match learn --out' wrote."
+        ) from error
+    if found.axes.shape != (CELLS, p.CODE_BITS) or found.offset.shape != (p.CODE_BITS,):
+        raise RemoteError(
+            f"{path.name} is a projection of other cylinders than this version's.", next_step="Learn it again."
+        )
+    return found
+
+
+def store_projection(projection: Projection, path: Path = PROJECTION_FILE) -> None:
+    """Writes `projection`, by default where the package ships it; half precision, since only signs are used."""
+    axes, offset = projection.axes.astype(np.float16), projection.offset.astype(np.float32)
+    with path.open("wb") as file:
+        np.savez_compressed(file, axes=axes, offset=offset)
     shipped_projection.cache_clear()
+
+
+def reproduces(made: Projection, stored: Projection) -> bool:
+    """Whether `made` would be stored as exactly what `stored` was read from."""
+    axes = made.axes.astype(np.float16).astype(np.float32)
+    return bool(np.array_equal(axes, stored.axes) and np.array_equal(made.offset, stored.offset))
 
 
 def describe(geometry: Plane, projection: Projection | None = None) -> Codes:

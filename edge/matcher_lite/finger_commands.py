@@ -15,14 +15,22 @@ from contract.comparison import Decision, threshold_at
 from contract.errors import RekamError
 from edge.matcher_lite.finger_bench import bench
 from edge.matcher_lite.finger_calibration import calibrate, shipped_calibration, store_calibration
-from edge.matcher_lite.finger_codes import store_projection
+from edge.matcher_lite.finger_codes import (
+    PROJECTION_FILE,
+    Projection,
+    load_projection,
+    reproduces,
+    shipped_projection,
+    store_projection,
+)
 from edge.matcher_lite.finger_compare import compare
 from edge.matcher_lite.finger_evaluation import enrol, evaluate, impostor_scores
 from edge.matcher_lite.finger_extract import extract
 from edge.matcher_lite.finger_file import IMAGE_SUFFIXES, TEMPLATE_SUFFIXES, read_image, read_template
 from edge.matcher_lite.finger_gallery import FingerGallery
-from edge.matcher_lite.finger_learn import learn_projection
+from edge.matcher_lite.finger_learn import learn_from_templates, learn_projection
 from edge.matcher_lite.finger_report import page
+from edge.matcher_lite.finger_template import FingerTemplate
 from edge.matcher_lite.finger_trace import trace
 from edge.matcher_lite.finger_warm import warm_fingers
 from edge.matcher_lite.iris_warm import warm_irises
@@ -41,12 +49,15 @@ def evaluate_command(
     html_out: Annotated[
         Path | None, typer.Option("--html", help="Write a page with DET curve and worst pairs.")
     ] = None,
+    projection: Annotated[
+        Path | None, typer.Option(help="Codes by this projection ('rekam-match learn --out') instead of the shipped.")
+    ] = None,
 ) -> None:
     """Measure EER, FNMR and speed on your own prints, by the FVC protocol.
 
     Example: rekam-match evaluate prints/FVC2002_DB1_B --json out/db1.json --html out/db1.html
     """
-    result = evaluate(folder, ppi, jobs)
+    result = evaluate(folder, ppi, jobs, projection=load_projection(projection) if projection else None)
     figures = result.figures()
     table = Table(title=result.name, show_header=False)
     for name, value in figures.items():
@@ -157,15 +168,44 @@ def warm_command() -> None:
 
 
 def learn_command(
+    prints: Annotated[
+        list[Path] | None, typer.Argument(help="Folders of FINGER_IMPRESSION images; without any, random minutiae.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed learns the same file.")] = 1,
     fingers: Annotated[int, typer.Option(min=50, help="Random fingers to learn from.")] = 1500,
+    out: Annotated[Path | None, typer.Option(help="Write here instead of where the package ships it.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Only show whether the shipped one is learnt again.")] = False,
+    ppi: Ppi = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes that extract.")] = 1,
 ) -> None:
-    """Learn the projection of minutia codes from random minutiae; no prints are read. Calibrate afterwards.
+    """Learn the projection of minutia codes. What ships is learnt from random minutiae; no prints are read for it.
 
-    Example: rekam-match learn --seed 1
+    After a new one is shipped: raise EXTRACTOR_VERSION and calibrate. One learnt from prints is for setting beside it.
+    Example: rekam-match learn --seed 1 --check
+    Example: rekam-match learn prints/A prints/B --out out/real.npz
+    Example: rekam-match evaluate prints/C --projection out/real.npz
     """
-    store_projection(learn_projection(seed, fingers))
-    console.print(f"Projection learnt from {fingers} random fingers; templates made before do not compare with it.")
+    if prints and (out is None or check):
+        raise RekamError("What is learnt from prints is not shipped.", next_step="Name a file with --out.")
+    made = _learnt_from(prints, ppi, jobs) if prints else learn_projection(seed, fingers)
+    if check:
+        same = reproduces(made, shipped_projection())
+        console.print("The shipped projection is learnt again to the bit." if same else "The shipped one differs.")
+        raise typer.Exit(0 if same else 1)
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    store_projection(made, out or PROJECTION_FILE)
+    source = f"{len(prints)} folders of prints" if prints else f"{fingers} random fingers"
+    console.print(f"Projection learnt from {source}; templates made before do not compare with it.")
+
+
+def _learnt_from(folders: list[Path], ppi: int | None, jobs: int) -> Projection:
+    by_finger: dict[tuple[Path, str], list[FingerTemplate]] = {}
+    for folder in folders:
+        for item in enrol(folder, ppi, jobs):
+            if item.template is not None:
+                by_finger.setdefault((folder, item.finger), []).append(item.template)
+    return learn_from_templates(list(by_finger.values()))
 
 
 def calibrate_command(

@@ -11,7 +11,7 @@ import itertools
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import RekamError
+from edge.matcher_lite.finger_codes import Projection, describe
 from edge.matcher_lite.finger_compare import compare, raw_similarity
 from edge.matcher_lite.finger_extract import extract
 from edge.matcher_lite.finger_file import IMAGE_SUFFIXES, read_image
@@ -96,9 +97,16 @@ def fnmr_at(mated: Scores, non_mated: Scores, fmr: float) -> float:
     return float(np.mean(mated <= threshold))
 
 
-def evaluate(folder: Path, ppi: int | None = None, jobs: int = 1, worst: int = 6) -> Evaluation:
-    """Extracts and compares everything in `folder`; RekamError where there are not two fingers of two impressions."""
+def evaluate(
+    folder: Path, ppi: int | None = None, jobs: int = 1, worst: int = 6, projection: Projection | None = None
+) -> Evaluation:
+    """Extracts and compares everything in `folder`; RekamError where there are not two fingers of two impressions.
+
+    projection: gives the codes where another than the shipped one is tried.
+    """
     prints = enrol(folder, ppi, jobs)
+    if projection is not None:
+        prints = [_described(item, projection) for item in prints]
     started = time.process_time()
     pairs = list(_compare_all(prints))
     spent = max(time.process_time() - started, 1e-9)
@@ -150,6 +158,14 @@ def _enrol(path: Path, ppi: int | None) -> Print:
     except RekamError:
         template = None
     return Print(path, finger, impression, template, 1000 * (time.process_time() - started))
+
+
+def _described(item: Print, projection: Projection) -> Print:
+    """The print with codes of another projection."""
+    if item.template is None:
+        return item
+    codes = describe(item.template.geometry, projection)
+    return replace(item, template=replace(item.template, codes=codes))
 
 
 def _compare_all(prints: Sequence[Print]) -> Iterable[Pair]:

@@ -1,23 +1,32 @@
-"""Learns the projection of minutia codes from random minutiae: no print of anybody is needed.
+"""Learns the projection of minutia codes: what ships from random minutiae, others from prints to set beside it.
 
 What matters is how cylinders vary, and that follows from geometry alone: minutiae scattered at a finger's density,
 seen twice with the jitter, distortion, losses and inventions of real captures. The axes are those that tell different
-minutiae apart best against that within-minutia variation (linear discriminants after a principal component cut).
+minutiae apart best against that within-minutia variation (linear discriminants after a principal component cut). From
+prints it is the same with minutiae that met when two impressions of a finger were compared.
 """
 
 from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
+from contract.comparison import Decision
+from contract.errors import RemoteError
 from edge.matcher_lite import finger_parameters as p
 from edge.matcher_lite.finger_codes import CELLS, Projection, cells
+from edge.matcher_lite.finger_compare import compare
+from edge.matcher_lite.finger_template import FingerTemplate
 
 Plane = NDArray[np.float32]
 
 _PRINCIPAL = 300
 _RIDGE = 0.05
+_ROWS_MIN = 2000
 _HALF_WIDTH = 110.0  # px at 500 ppi: the print is an ellipse of 11 × 16 mm and less
 _HALF_HEIGHT = 160.0
 
@@ -79,6 +88,29 @@ def learn_projection(seed: int = 1, fingers: int = 1500) -> Projection:
         _, i, j = np.intersect1d(origin_one[origin_one >= 0], origin_two[origin_two >= 0], return_indices=True)
         first.append(cells_one[i])
         second.append(cells_two[j])
+    return discriminants(np.concatenate(first), np.concatenate(second))
+
+
+def learn_from_templates(fingers: Sequence[Sequence[FingerTemplate]], fmr: float = 1e-4) -> Projection:
+    """Projection learnt from impressions of each finger: the minutiae that met wherever two of them match at `fmr`.
+
+    RemoteError where that gives fewer minutiae than the discriminants need.
+    """
+    first: list[Plane] = []
+    second: list[Plane] = []
+    for impressions in fingers:
+        held = [(template, cells(template.geometry)) for template in impressions]
+        for (one, cells_one), (two, cells_two) in itertools.combinations(held, 2):
+            score = compare(one, two, explain=True)
+            if score.decide(fmr) is Decision.MATCH:
+                i, j = np.array(score.paired).T
+                first.append(cells_one[i])
+                second.append(cells_two[j])
+    if sum(len(rows) for rows in first) < _ROWS_MIN:
+        raise RemoteError(
+            "These prints hold too few minutiae seen twice to learn from.",
+            next_step="Give folders of more fingers with several impressions each.",
+        )
     return discriminants(np.concatenate(first), np.concatenate(second))
 
 
