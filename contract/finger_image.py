@@ -6,6 +6,7 @@ which MOSIP devices send. The image inside stays the bytes that the device made;
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -30,6 +31,14 @@ class SlapPosition(IntEnum):
     RIGHT_FOUR = 13
     LEFT_FOUR = 14
     THUMBS = 15
+
+
+# The fingers of each slap from left to right, as the picture shows them.
+SLAP_FINGERS: Mapping[SlapPosition, tuple[FingerPosition, ...]] = {
+    SlapPosition.RIGHT_FOUR: tuple(FingerPosition(code) for code in (2, 3, 4, 5)),
+    SlapPosition.LEFT_FOUR: tuple(FingerPosition(code) for code in (10, 9, 8, 7)),
+    SlapPosition.THUMBS: (FingerPosition.LEFT_THUMB, FingerPosition.RIGHT_THUMB),
+}
 
 
 class Compression(IntEnum):

@@ -1,7 +1,8 @@
-"""A device behind the MOSIP Secure Biometric Interface in software: discovery, signed information, signed captures.
+"""A device behind the MOSIP Secure Biometric Interface in software: discovery, signed facts, live stream, captures.
 
-It is its own trust provider: `trust_pem` is what a client puts into its trust store. Any SBI client may use it. The
-preview verb STREAM is not offered. Pictures are laid before it as before the other twins; a capture waits for them.
+It is its own trust provider: `trust_pem` is what a client puts into its trust store. Pictures are laid before it as
+before the other twins; a capture waits for them, and the live stream shows them. `virtual.sbi_service` runs one for
+any SBI client.
 """
 
 from __future__ import annotations
@@ -9,29 +10,33 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 from enum import StrEnum
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import numpy as np
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
 from numpy.typing import NDArray
 
 from contract import face_image, finger_image, iris_image
 from contract.clock import Clock, SystemClock, utc
+from contract.finger_image import SLAP_FINGERS, SlapPosition
 from contract.image_formats import ImageFormat, encode_image
 from contract.sample import FingerPosition, IrisPosition
 from edge.sensors.sbi_frames import EYE_NAMES, FINGER_NAMES, PURPOSE, SPEC_VERSION, chained
-from edge.sensors.sbi_token_frames import base64url, sign_token
+from edge.sensors.sbi_stream_frames import CONTENT_TYPE, encode_part
+from edge.sensors.sbi_token_frames import base64url
+from virtual.camera_twin import encoded
+from virtual.sbi_issuer import Issuer
 
 REQUEST_BYTES_MAX = 1024 * 1024
 WAIT_S_MAX = 120.0
+STREAM_PERIOD_S = 1 / 15
+STREAM_JPEG_QUALITY = 80
+DARK = (120, 160)
+SUB_KINDS = {"Finger": "Single", "Iris": "Double", "Face": "Full face"}
+SLAPS = {"1": SlapPosition.LEFT_FOUR, "2": SlapPosition.RIGHT_FOUR, "3": SlapPosition.THUMBS}
 Grey = NDArray[np.uint8]
 
 
@@ -51,41 +56,23 @@ class SbiFault(StrEnum):
     HANG_UP = "hang up"
 
 
-class Issuer:
-    """A trust provider and the keys of one device that it vouches for."""
+class StreamFault(StrEnum):
+    """What the device does wrong with its live picture."""
 
-    def __init__(self, name: str, clock: Clock) -> None:
-        self._clock = clock
-        ca_key = rsa.generate_private_key(65537, 2048)
-        self.key = rsa.generate_private_key(65537, 2048)
-        self.anchor = self._certificate(f"{name} Trust", ca_key, f"{name} Trust", ca_key, authority=True)
-        self.device = self._certificate(f"{name} Device", self.key, f"{name} Trust", ca_key, authority=False)
-
-    def _certificate(
-        self, subject: str, key: rsa.RSAPrivateKey, issuer: str, issuer_key: rsa.RSAPrivateKey, *, authority: bool
-    ) -> x509.Certificate:
-        now = utc(self._clock.wall_ms())
-        return (
-            x509.CertificateBuilder()
-            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]))
-            .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=30))
-            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-            .sign(issuer_key, SHA256())
-        )
-
-    def sign(self, payload: Mapping[str, Any]) -> str:
-        """A token of the device, with its chain up to the trust provider."""
-        return sign_token(payload, self.key, (self.device, self.anchor))
+    NONE = "none"
+    REFUSED = "refused"
+    SILENT = "silent"
+    NO_LENGTH = "no length"
+    HUGE = "huge"
+    NO_PICTURE = "no picture"
+    CUT = "cut"
 
 
 class SbiTwin:
     """One device. kind: Finger, Iris or Face. port: 0 picks a free one; SBI's own range is 4501–4600.
 
-    issuer: keys and trust provider, to be the same device as before; new ones where it is left out.
+    sub_kind: deviceSubType, such as Slap; the usual one of the kind where it is left out. issuer: keys and trust
+    provider, to be the same device as before; new ones where it is left out.
     """
 
     def __init__(
@@ -93,12 +80,15 @@ class SbiTwin:
         kind: str,
         port: int = 0,
         *,
+        sub_kind: str = "",
         serial: str = "TWIN0000000001",
         issuer: Issuer | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self.kind, self.serial = kind, serial
+        self.kind, self.serial, self.sub_kind = kind, serial, sub_kind or SUB_KINDS[kind]
         self.fault = SbiFault.NONE
+        self.stream_fault = StreamFault.NONE
+        self.requests: list[dict[str, Any]] = []
         self._clock = clock or SystemClock()
         self.issuer = issuer or Issuer("Twin", self._clock)
         self._stranger: Issuer | None = None
@@ -155,8 +145,9 @@ class SbiTwin:
 
     def capture(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The answer to RCAPTURE: waits for what was asked for, as long as the request allows."""
+        self.requests = [*self.requests[-99:], dict(request)]
         wanted = request["bio"][0]
-        names = [str(name) for name in wanted.get("bioSubType") or [""]]
+        names = self._wanted(wanted)
         timeout_s = min(int(request["timeout"]) / 1000, WAIT_S_MAX)
         if self.fault is SbiFault.NOTHING_SEEN:
             return _refused(request, "101", "Unable to detect a biometric object")
@@ -172,6 +163,45 @@ class SbiTwin:
             previous = chained(previous, record)
             samples.append(self._sample(request, name, record, previous))
         return {"biometrics": samples}
+
+    def _wanted(self, wanted: Mapping[str, Any]) -> list[str]:
+        """The bioSubTypes that a capture asks for; a slap scanner that is told none takes its whole part."""
+        named = [str(name) for name in wanted.get("bioSubType") or []]
+        if named or self.sub_kind != "Slap":
+            return named or [""]
+        absent = {str(name) for name in wanted.get("exception") or []}
+        fingers = SLAP_FINGERS[SLAPS[str(wanted["deviceSubId"])]]
+        return [FINGER_NAMES[finger] for finger in fingers if FINGER_NAMES[finger] not in absent]
+
+    def stream(self, write: Callable[[bytes], object]) -> None:
+        """Send live pictures until `write` fails or the twin is closed."""
+        shown: Grey | None = None
+        part = b""
+        while True:
+            with self._changed:
+                if self._closing:
+                    return
+                now = next(reversed(self._seen.values()), None) if self._seen else None
+            if now is not shown or not part:
+                shown = now
+                part = self._part(np.zeros(DARK, np.uint8) if shown is None else shown)
+            write(part)
+            with self._changed:
+                self._changed.wait_for(lambda: self._closing, STREAM_PERIOD_S)
+            if self.stream_fault is StreamFault.CUT:
+                return
+
+    def _part(self, pixels: Grey) -> bytes:
+        """One part of the stream, with the fault that is set."""
+        if self.stream_fault is StreamFault.NO_PICTURE:
+            return encode_part(b"no picture")
+        part = encode_part(encoded(pixels, jpeg_quality=STREAM_JPEG_QUALITY).data)
+        head, end, jpeg = part.partition(b"\r\n\r\n")
+        if self.stream_fault is StreamFault.NO_LENGTH:
+            return head.rpartition(b"\r\n")[0] + end + jpeg
+        if self.stream_fault is StreamFault.HUGE:
+            return head + b"000000" + end + jpeg
+        return part[: len(part) // 2] if self.stream_fault is StreamFault.CUT else part
 
     def _sample(self, request: Mapping[str, Any], name: str, record: bytes, digest: str) -> dict[str, Any]:
         """One signed sample, with the fault that is set."""
@@ -238,7 +268,7 @@ class SbiTwin:
             "deviceStatus": "Ready",
             "certification": "L0",
             "serviceVersion": "1.0",
-            "deviceSubId": ["0"],
+            "deviceSubId": ["1", "2", "3"] if self.sub_kind in ("Slap", "Double") else ["0"],
             "callbackId": f"http://127.0.0.1:{self.port}/",
             "deviceCode": self.serial,
             "specVersion": [SPEC_VERSION],
@@ -251,7 +281,7 @@ class SbiTwin:
             "make": "Virtual",
             "model": f"{self.kind} twin",
             "type": self.kind,
-            "deviceSubType": "Full face" if self.kind == "Face" else "Single",
+            "deviceSubType": self.sub_kind,
             "deviceProvider": "Virtual",
             "deviceProviderId": "VIRTUAL",
             "dateTime": utc(self._clock.wall_ms()).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -271,9 +301,9 @@ def _handler(twin: SbiTwin) -> type[BaseHTTPRequestHandler]:
 
         timeout = WAIT_S_MAX
 
-        def _reply(self, make: Callable[[Mapping[str, Any]], object]) -> None:
-            length = min(int(self.headers.get("Content-Length") or 0), REQUEST_BYTES_MAX)
-            body = self.rfile.read(length)
+        def _reply(self, make: Callable[[Mapping[str, Any]], object], body: bytes | None = None) -> None:
+            if body is None:
+                body = self.rfile.read(min(int(self.headers.get("Content-Length") or 0), REQUEST_BYTES_MAX))
             if twin.fault is SbiFault.HANG_UP:
                 return
             try:
@@ -286,6 +316,7 @@ def _handler(twin: SbiTwin) -> type[BaseHTTPRequestHandler]:
             self.send_response(HTTPStatus.OK)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))
+            self.send_header("Access-Control-Allow-Origin", "*")
             self.end_headers()
             try:
                 self.wfile.write(content)
@@ -303,6 +334,31 @@ def _handler(twin: SbiTwin) -> type[BaseHTTPRequestHandler]:
         def do_RCAPTURE(self) -> None:
             """Registration capture."""
             self._reply(twin.capture)
+
+        def do_STREAM(self) -> None:
+            """Live pictures until the client hangs up."""
+            self.rfile.read(min(int(self.headers.get("Content-Length") or 0), REQUEST_BYTES_MAX))
+            if twin.stream_fault is StreamFault.REFUSED:
+                self._reply(lambda _: {"error": {"errorCode": "106", "errorInfo": "Device not found"}}, body=b"{}")
+                return
+            self.send_response(HTTPStatus.OK)
+            self.send_header("Content-Type", CONTENT_TYPE)
+            self.end_headers()
+            try:
+                if twin.stream_fault is not StreamFault.SILENT:
+                    twin.stream(self.wfile.write)
+                else:
+                    self.rfile.read(1)  # the client hangs up first
+            except OSError:
+                self.close_connection = True
+
+        def do_OPTIONS(self) -> None:
+            """A browser asks first whether it may use these verbs."""
+            self.send_response(HTTPStatus.NO_CONTENT)
+            self.send_header("Access-Control-Allow-Origin", "*")
+            self.send_header("Access-Control-Allow-Methods", "MOSIPDISC, MOSIPDINFO, STREAM, RCAPTURE, OPTIONS")
+            self.send_header("Access-Control-Allow-Headers", "Content-Type")
+            self.end_headers()
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it
             """Nothing is logged: requests carry biometrics."""

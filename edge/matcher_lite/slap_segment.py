@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import RemoteError
-from contract.finger_image import SlapPosition
+from contract.finger_image import SLAP_FINGERS, SlapPosition
 from contract.sample import FingerPosition
 from edge.matcher_lite import slap_parameters as p
 from edge.matcher_lite.finger_input import as_grey, checked_ppi
@@ -23,14 +23,6 @@ from edge.matcher_lite.slap_parts import Part, find_parts
 
 Grey = NDArray[np.uint8]
 Points = NDArray[np.float64]
-
-
-# The fingers from left to right, as the image shows them.
-_FINGERS = {
-    SlapPosition.RIGHT_FOUR: tuple(FingerPosition(code) for code in (2, 3, 4, 5)),
-    SlapPosition.LEFT_FOUR: tuple(FingerPosition(code) for code in (10, 9, 8, 7)),
-    SlapPosition.THUMBS: (FingerPosition.LEFT_THUMB, FingerPosition.RIGHT_THUMB),
-}
 
 
 class SlapAdvice(StrEnum):
@@ -111,7 +103,7 @@ def segment_slap(image: NDArray[Any], ppi: int, kind: SlapPosition) -> Slap:
     small = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
     parts = find_parts(small)
     lean = _hand_lean(parts)
-    tips = _fingertips(parts, lean, len(_FINGERS[kind]))
+    tips = _fingertips(parts, lean, len(SLAP_FINGERS[kind]))
     backdrop = _backdrop(small, parts)
     fingers = tuple(
         _cut(grey, scale, tip, [other for other in tips if other is not tip], position, lean, backdrop)
@@ -122,7 +114,7 @@ def segment_slap(image: NDArray[Any], ppi: int, kind: SlapPosition) -> Slap:
 
 def _named(kind: SlapPosition, count: int) -> tuple[FingerPosition, ...]:
     """Positions from left to right; nobody can name the fingers where one is missing or too many."""
-    return _FINGERS[kind] if count == len(_FINGERS[kind]) else (FingerPosition.UNKNOWN,) * count
+    return SLAP_FINGERS[kind] if count == len(SLAP_FINGERS[kind]) else (FingerPosition.UNKNOWN,) * count
 
 
 def _hand_lean(parts: list[Part]) -> float:
@@ -162,7 +154,7 @@ def _advise(
     kind: SlapPosition, fingers: tuple[SlapFinger, ...], tips: list[Part], lean: float
 ) -> tuple[SlapAdvice, ...]:
     """What the operator should hear, most pressing first."""
-    wanted = len(_FINGERS[kind])
+    wanted = len(SLAP_FINGERS[kind])
     found = []
     if len(tips) < wanted:
         found.append(SlapAdvice.TOO_FEW_FINGERS)

@@ -29,6 +29,7 @@ from edge.sensors.interface import (
     IrisScanner,
     PresenceSensor,
     SignaturePad,
+    SlapScanner,
 )
 
 DRIVERS: Mapping[str, Mapping[str, str]] = {
@@ -42,6 +43,10 @@ DRIVERS: Mapping[str, Mapping[str, str]] = {
         "zfm": "edge.sensors.fingerprint_zfm:ZfmScanner",
         "folder": "edge.sensors.fingerprint_folder:FolderScanner",
         "sbi": "edge.sensors.sbi_devices:SbiFingerScanner",
+    },
+    "slap": {
+        "folder": "edge.sensors.slap_folder:FolderSlapScanner",
+        "sbi": "edge.sensors.sbi_devices:SbiSlapScanner",
     },
     "iris": {
         "snapshot": "edge.sensors.iris_snapshot:SnapshotIrisScanner",
@@ -75,6 +80,7 @@ DRIVERS: Mapping[str, Mapping[str, str]] = {
 INTERFACES: Mapping[str, type] = {
     "camera": Camera,
     "finger": FingerprintScanner,
+    "slap": SlapScanner,
     "iris": IrisScanner,
     "signature": SignaturePad,
     "code": CodeScanner,

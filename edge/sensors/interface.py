@@ -7,13 +7,14 @@ a device that fails is a DeviceError; a device that speaks nonsense is a DeviceE
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.finger_image import SlapPosition
 from contract.sample import FingerPosition, IrisPosition
 
 Pixels = NDArray[np.uint8]
@@ -67,7 +68,7 @@ class Device(Protocol):
 
 @runtime_checkable
 class Camera(Device, Protocol):
-    """A colour camera for the portrait."""
+    """A colour camera for the portrait. Its live picture is a LivePicture's."""
 
     def capture(self, timeout_s: float, cancel: threading.Event) -> Frame:
         """One frame at full resolution, RGB."""
@@ -84,6 +85,29 @@ class FingerprintScanner(Device, Protocol):
 
     def capture(self, position: FingerPosition, timeout_s: float, cancel: threading.Event) -> Frame:
         """Wait for a finger and take it: grey, dark ridges, ppi > 0. Raises CaptureRetry where no finger came."""
+        ...
+
+
+@runtime_checkable
+class SlapScanner(Device, Protocol):
+    """A scanner that takes four fingers or both thumbs at once."""
+
+    def capture(
+        self, slap: SlapPosition, missing: Collection[FingerPosition], timeout_s: float, cancel: threading.Event
+    ) -> Mapping[FingerPosition, Frame]:
+        """One frame for each finger of the slap that is not `missing`: grey, dark ridges, ppi > 0.
+
+        Raises CaptureRetry where the hand did not come or did not lie well.
+        """
+        ...
+
+
+@runtime_checkable
+class LivePicture(Device, Protocol):
+    """What a device can do that says "preview" among its capabilities; many fingerprint modules cannot."""
+
+    def preview(self, timeout_s: float) -> Frame:
+        """One small frame of now. Shown to people, never kept."""
         ...
 
 

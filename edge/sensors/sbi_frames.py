@@ -1,8 +1,9 @@
 """Messages of the MOSIP Secure Biometric Interface (SBI 1.0), without I/O; client and twin share this file.
 
-Devices are found, identified and asked to capture by JSON over HTTP on loopback (verbs MOSIPDISC, MOSIPDINFO and
-RCAPTURE). Device information and every sample are JSON web signatures. Samples of one capture are chained:
-hash = SHA-256(hash before ‖ SHA-256(sample)), the first one starting from SHA-256 of nothing, in upper-case hex.
+Devices are found, identified and asked to capture by JSON over HTTP on loopback (verbs MOSIPDISC, MOSIPDINFO, STREAM
+and RCAPTURE; the pictures of a stream are in sbi_stream_frames). Device information and every sample are JSON web
+signatures. Samples of one capture are chained: hash = SHA-256(hash before ‖ SHA-256(sample)), the first one starting
+from SHA-256 of nothing, in upper-case hex.
 """
 
 from __future__ import annotations
@@ -28,6 +29,23 @@ CLOCK_SKEW_S_MAX = 300
 SAMPLES_MAX = 10
 SUCCESS = "0"
 RETRY_CODES = frozenset({"101", "102", "105", "110", "701", "801"})
+ASK_PROVIDER = "Ask the device's provider."
+NEXT_STEPS = {
+    "100": "Register the device with its provider's management server.",
+    "101": "Place the finger or eye as shown, and hold still.",
+    "102": "Place the finger or eye again, and hold still.",
+    "103": "Take the device out of service: it reports that it was opened.",
+    "104": "Check the network to the provider's management server.",
+    "105": "Turn the hand or head upright, and try again.",
+    "106": "Check the device's cable, then run 'rekam-edge selftest'.",
+    "107": "Renew the device's key at its provider.",
+    "108": "Install the domain's key in the device's service.",
+    "109": "Check sub_id: the device has no such part, or not for so many fingers or eyes.",
+    "110": "Place the finger or eye sooner after the signal.",
+    "202": "Plug the device in, then run 'rekam-edge selftest'.",
+    "701": "Place the finger or eye as shown, and hold still.",
+    "801": "Place the finger or eye sooner after the signal.",
+}
 FINGER_NAMES = (
     "UNKNOWN", "Right Thumb", "Right IndexFinger", "Right MiddleFinger", "Right RingFinger", "Right LittleFinger",
     "Left Thumb", "Left IndexFinger", "Left MiddleFinger", "Left RingFinger", "Left LittleFinger",
@@ -45,7 +63,7 @@ class DeviceNotice:
 
 @dataclass(frozen=True, slots=True)
 class DeviceFacts:
-    """A device as its signed information describes it."""
+    """A device as its signed information describes it. sub_kind: Slap, Single, Double, Touchless or Full face."""
 
     device_id: str
     device_code: str
@@ -56,11 +74,15 @@ class DeviceFacts:
     firmware: str
     ready: bool
     sub_ids: tuple[int, ...]
+    sub_kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class CaptureOrder:
-    """What an RCAPTURE asks for. kind: Finger, Iris or Face. names: bioSubTypes, empty for a face."""
+    """What an RCAPTURE asks for. kind: Finger, Iris or Face. names: bioSubTypes, empty for a face.
+
+    missing: bioSubTypes of the same slap or pair that the person does not have.
+    """
 
     transaction_id: str
     kind: str
@@ -71,6 +93,7 @@ class CaptureOrder:
     score_min: int
     environment: str
     time_ms: int
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +117,11 @@ class DeviceRefusal:
         """Whether the person can do something about it."""
         return self.code in RETRY_CODES
 
+    @property
+    def next_step(self) -> str:
+        """What to do about it; codes from 500 on are the provider's own."""
+        return NEXT_STEPS.get(self.code, ASK_PROVIDER)
+
 
 def capture_body(order: CaptureOrder) -> bytes:
     """The body of an RCAPTURE request."""
@@ -101,7 +129,7 @@ def capture_body(order: CaptureOrder) -> bytes:
         "type": order.kind,
         "count": str(max(1, len(order.names))),
         "bioSubType": list(order.names) or None,
-        "exception": [],
+        "exception": list(order.missing),
         "requestedScore": str(order.score_min),
         "deviceId": order.device_id,
         "deviceSubId": str(order.sub_id),
@@ -118,6 +146,11 @@ def capture_body(order: CaptureOrder) -> bytes:
         "customOpts": None,
     }
     return json.dumps(message).encode()
+
+
+def stream_body(device_id: str, sub_id: int, timeout_ms: int) -> bytes:
+    """The body of a STREAM request."""
+    return json.dumps({"deviceId": device_id, "deviceSubId": str(sub_id), "timeout": str(timeout_ms)}).encode()
 
 
 def parse_discovery(body: bytes) -> tuple[DeviceNotice, ...]:
@@ -155,6 +188,7 @@ def parse_device_info(body: bytes, trust: Sequence[x509.Certificate], now_ms: in
                 firmware=str(info.get("firmware", "")),
                 ready=info.get("deviceStatus") == "Ready",
                 sub_ids=numbers,
+                sub_kind=str(digital.get("deviceSubType", "")),
             )
         )
     return tuple(found)
@@ -166,6 +200,7 @@ def parse_capture(
     """The samples of an RCAPTURE answer, or the device's refusal. Raises RemoteError where anything does not fit.
 
     Each sample is signed by the device that was asked, made now, for this transaction, and chained to the one before.
+    They are given in the order that was asked for; the device may send them in another.
     """
     answer = json_object(body, "capture")
     entries = answer.get("biometrics", [answer])
@@ -184,9 +219,12 @@ def parse_capture(
         if str(entry.get("hash", "")).upper() != previous:
             raise RemoteError("The device's samples are not chained as they should be.")
         samples.append(SignedSample(str(data.get("bioSubType") or ""), record, _score(data.get("qualityScore"))))
-    if order.names and tuple(sample.name for sample in samples) != order.names:
+    found = {sample.name: sample for sample in samples}
+    if not order.names:
+        return tuple(samples)
+    if len(found) != len(samples) or set(found) != set(order.names):
         raise RemoteError("The device captured something else than was asked for.")
-    return tuple(samples)
+    return tuple(found[name] for name in order.names)
 
 
 def _check_sample(
@@ -229,6 +267,14 @@ def _entries(body: bytes, what: str) -> list[dict[str, Any]]:
     if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
         raise RemoteError(f"The device's {what} is no list.")
     return [entry for entry in found[:SAMPLES_MAX] if _refusal(entry) is None]
+
+
+def parse_refusal(body: bytes) -> DeviceRefusal:
+    """The error that a device answers instead of a stream. Raises RemoteError where it is none."""
+    refusal = _refusal(json_object(body, "answer"))
+    if refusal is None:
+        raise RemoteError("The device answers neither pictures nor an error.")
+    return refusal
 
 
 def _refusal(entry: Mapping[str, Any]) -> DeviceRefusal | None:

@@ -70,6 +70,8 @@ def _trusted_key(x5c: object, trust: Sequence[x509.Certificate], now_ms: int) ->
         if not any(_ends_at(chain[-1], anchor) for anchor in trust):
             raise RemoteError("The device's certificate is not in the trust store.")
         key = chain[0].public_key()
+    except RemoteError:
+        raise
     except (ValueError, TypeError, InvalidSignature, binascii.Error) as error:
         raise RemoteError(f"The device's certificate chain is broken: {type(error).__name__}.") from error
     if not isinstance(key, rsa.RSAPublicKey) or key.key_size < RSA_BITS_MIN:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
+from cryptography import x509
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from contract.clock import SystemClock
 from contract.errors import CaptureRetry, DeviceError, RemoteError
 from contract.sample import BOTH_EYES, FingerPosition, IrisPosition
 from edge.sensors.drivers import open_driver
-from edge.sensors.interface import Camera, FingerprintScanner, IrisScanner
+from edge.sensors.interface import Camera, FingerprintScanner, IrisScanner, LivePicture
 from edge.sensors.sbi_frames import (
     CaptureOrder,
     DeviceFacts,
@@ -26,8 +32,9 @@ from edge.sensors.sbi_frames import (
     parse_device_info,
     parse_discovery,
 )
+from edge.sensors.sbi_stream_frames import HEAD_BYTES_MAX, PICTURE_BYTES_MAX, StreamReader, encode_part
 from edge.sensors.sbi_token_frames import verify_token
-from virtual.sbi_twin import SbiFault, SbiTwin
+from virtual.sbi_twin import SbiFault, SbiTwin, StreamFault
 
 NEVER = threading.Event()
 INDEX = FingerPosition.RIGHT_INDEX
@@ -46,7 +53,7 @@ def finger_twin() -> Iterator[SbiTwin]:
 
 @pytest.fixture
 def twin(finger_twin: SbiTwin) -> SbiTwin:
-    finger_twin.fault = SbiFault.NONE
+    finger_twin.fault, finger_twin.stream_fault = SbiFault.NONE, StreamFault.NONE
     finger_twin.clear()
     return finger_twin
 
@@ -123,6 +130,139 @@ def test_what_was_not_made_by_this_device_for_this_capture_is_refused(
         scanner.capture(INDEX, 5, NEVER)
     twin.fault = SbiFault.NONE
     assert np.array_equal(scanner.capture(INDEX, 5, NEVER).pixels, picture(1))
+
+
+def brightness(scanner: FingerprintScanner) -> float:
+    assert isinstance(scanner, LivePicture)
+    return float(scanner.preview(5).pixels.mean())
+
+
+def test_the_live_picture_shows_who_is_there_now(twin: SbiTwin, scanner: FingerprintScanner) -> None:
+    assert "preview" in scanner.open().capabilities
+    assert brightness(scanner) < 5
+    for level in (200, 100, 60):
+        twin.show("Right IndexFinger", np.full((400, 600), level, np.uint8))
+        deadline = time.monotonic() + 5
+        while abs(brightness(scanner) - level) > 3:
+            assert time.monotonic() < deadline
+    assert isinstance(scanner, LivePicture)
+    assert scanner.preview(5).pixels.shape == (320, 480)
+
+
+def test_ten_live_pictures_a_second_come_through(twin: SbiTwin, scanner: FingerprintScanner) -> None:
+    scanner.open()
+    brightness(scanner)
+    started = time.monotonic()
+    for _ in range(20):
+        brightness(scanner)
+    assert time.monotonic() - started < 2
+
+
+def test_a_capture_ends_the_live_picture_and_it_comes_back(twin: SbiTwin, scanner: FingerprintScanner) -> None:
+    scanner.open()
+    twin.show("Right IndexFinger", picture(1))
+    assert brightness(scanner) > 50
+    assert np.array_equal(scanner.capture(INDEX, 5, NEVER).pixels, picture(1))
+    assert brightness(scanner) > 50
+    scanner.close()
+    with pytest.raises(DeviceError):
+        brightness(scanner)
+
+
+def test_a_live_picture_that_nobody_watched_for_a_while_is_asked_for_anew(
+    twin: SbiTwin, scanner: FingerprintScanner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.sensors.sbi_client.STREAM_IDLE_MS_MAX", -1)
+    scanner.open()
+    assert brightness(scanner) < 5
+    twin.show("Right IndexFinger", np.full((400, 600), 200, np.uint8))
+    assert brightness(scanner) > 190  # the very next one, not one that waited in the line
+
+
+@pytest.mark.parametrize("fault", [f for f in StreamFault if f is not StreamFault.NONE])
+def test_each_fault_of_a_live_picture_is_an_error_in_time_and_the_next_one_comes(
+    twin: SbiTwin, scanner: FingerprintScanner, fault: StreamFault
+) -> None:
+    scanner.open()
+    assert isinstance(scanner, LivePicture)
+    twin.stream_fault = fault
+    started = time.monotonic()
+    with pytest.raises(DeviceError) as caught:
+        scanner.preview(0.5)
+    assert time.monotonic() - started < 3
+    if fault is StreamFault.REFUSED:
+        assert "106" in str(caught.value)
+        assert "cable" in caught.value.next_step
+    twin.stream_fault = StreamFault.NONE
+    assert brightness(scanner) < 5
+
+
+@given(st.binary(max_size=300), st.integers(1, 64))
+@settings(max_examples=150, deadline=None)
+def test_any_bytes_of_a_stream_are_pictures_or_refused(noise: bytes, step: int) -> None:
+    reader = StreamReader()
+    try:
+        for at in range(0, len(noise), step):
+            assert all(isinstance(found, bytes) for found in reader.feed(noise[at : at + step]))
+    except RemoteError:
+        return
+
+
+@given(st.lists(st.binary(min_size=1, max_size=200), max_size=5), st.integers(1, 97))
+@settings(max_examples=100, deadline=None)
+def test_a_stream_cut_anywhere_gives_each_picture_once(pictures: list[bytes], step: int) -> None:
+    stream = b"".join(map(encode_part, pictures))
+    reader = StreamReader()
+    assert [p for at in range(0, len(stream), step) for p in reader.feed(stream[at : at + step])] == pictures
+
+
+def test_a_stream_is_bounded() -> None:
+    for head in (b"x" * (HEAD_BYTES_MAX + 5), b"Content-Length: %d\r\n\r\n" % (PICTURE_BYTES_MAX + 1), b"\r\n\r\n"):
+        with pytest.raises(RemoteError):
+            StreamReader().feed(head)
+
+
+def test_a_device_is_found_on_the_port_range_by_kind_and_serial(tmp_path: Path) -> None:
+    free = [port for port in range(4581, 4601) if port_is_free(port)]
+    iris, first, second = (
+        SbiTwin(kind, port, serial=serial)
+        for kind, port, serial in zip(("Iris", "Finger", "Finger"), free, ("I1", "F1", "F2"), strict=False)
+    )
+    (tmp_path / "trust.pem").write_bytes(first.trust_pem + second.trust_pem)
+    table = {"driver": "sbi", "trust_file": str(tmp_path / "trust.pem")}
+    assert open_driver("finger", table).open().serial == "F1"
+    assert open_driver("finger", {**table, "serial": "F2"}).open().serial == "F2"
+    with pytest.raises(DeviceError, match="not in the trust store"):
+        open_driver("iris", table).open()
+    for twin in (iris, first, second):
+        twin.close()
+
+
+def port_is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_another_client_can_use_the_twin_as_a_program(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "virtual.sbi_service", "--kind", "Iris", "--port", "0", "--person", "1", "3"]
+    with subprocess.Popen([*command, "--trust", str(tmp_path / "trust.pem")], stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        url = f"http://127.0.0.1:{run.stdout.readline().split()[-1]}"
+        try:
+            notices = httpx.request("MOSIPDISC", f"{url}/device", json={"type": "Iris"}).json()
+            assert notices[0]["deviceStatus"] == "Ready"
+            assert "STREAM" in httpx.options(f"{url}/capture").headers["access-control-allow-methods"]
+            with httpx.stream("STREAM", f"{url}/stream", json={"deviceId": "x", "deviceSubId": "3"}) as stream:
+                assert stream.headers["content-type"].startswith("multipart/x-mixed-replace")
+                assert b"Content-Type:image/jpeg" in next(stream.iter_bytes())
+            wanted = {"type": "Iris", "bioSubType": ["Left"], "deviceSubId": "1", "requestedScore": "40"}
+            order = {"env": "Production", "purpose": "Registration", "timeout": "5000", "transactionId": "t"}
+            answer = httpx.request("RCAPTURE", f"{url}/capture", json={**order, "bio": [wanted]}).json()
+            trust = x509.load_pem_x509_certificates((tmp_path / "trust.pem").read_bytes())
+            sample = verify_token(answer["biometrics"][0]["data"], trust, SystemClock().wall_ms())
+            assert sample["bioSubType"] == "Left"
+        finally:
+            run.terminate()
 
 
 @pytest.mark.parametrize("fault", [SbiFault.STRANGER, SbiFault.NO_JSON, SbiFault.HANG_UP])

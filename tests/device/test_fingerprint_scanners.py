@@ -18,10 +18,12 @@ from contract.errors import CaptureRetry, DeviceError
 from contract.sample import FingerPosition
 from edge.sensors.drivers import open_driver
 from edge.sensors.fingerprint_zfm import ZfmScanner
-from edge.sensors.interface import FingerprintScanner
+from edge.sensors.interface import FingerprintScanner, Frame
+from tests.device.hardware import HARDWARE, PATIENCE_S, Hardware, until_gone, until_open
 from virtual.fingerprint_twin import FingerprintModule
 from virtual.pty_twin import PtyTwin, WireFaults
-from virtual.sbi_twin import Issuer, SbiTwin
+from virtual.sbi_issuer import Issuer
+from virtual.sbi_twin import SbiTwin
 
 INDEX = FingerPosition.RIGHT_INDEX
 WIDTH, HEIGHT = 96, 80
@@ -40,12 +42,25 @@ def open_files() -> int:
 
 @dataclass
 class Bench:
-    """A scanner with the means to lay a finger on it and to pull its plug."""
+    """A scanner with the means to lay a finger on it and to pull its plug. exact: what is laid is what must arrive."""
 
     scanner: FingerprintScanner
     place: Callable[[NDArray[np.uint8]], None]
-    unplug: Callable[[], None]
-    plug_in: Callable[[], None]
+    lift: Callable[[], object]
+    unplug: Callable[[], object]
+    plug_in: Callable[[], object]
+    exact: bool = True
+
+    def check(self, frame: Frame, laid: NDArray[np.uint8]) -> None:
+        """The picture is the one that was laid; of a person's finger, that it is a picture of ridges at all."""
+        assert frame.ppi > 0
+        assert frame.pixels.dtype == np.uint8
+        if self.exact:
+            assert np.array_equal(frame.pixels, laid)
+            assert frame.ppi == 500
+        else:
+            assert min(frame.pixels.shape) >= 80
+            assert frame.pixels.std() > 10
 
 
 @pytest.fixture(scope="module")
@@ -53,58 +68,80 @@ def sbi_issuer() -> Issuer:
     return Issuer("Test", SystemClock())
 
 
+def made(table: dict[str, object]) -> FingerprintScanner:
+    scanner = open_driver("finger", table)
+    assert isinstance(scanner, FingerprintScanner)
+    return scanner
+
+
 def sbi_bench(folder: Path, issuer: Issuer) -> Iterator[Bench]:
     """A device behind SBI: unplugging stops its service, plugging in starts it on its port again."""
     twins = [SbiTwin("Finger", issuer=issuer)]
     (folder / "trust.pem").write_bytes(twins[0].trust_pem)
-    scanner = open_driver("finger", {"driver": "sbi", "port": twins[0].port, "trust_file": str(folder / "trust.pem")})
-    assert isinstance(scanner, FingerprintScanner)
     yield Bench(
-        scanner,
+        made({"driver": "sbi", "port": twins[0].port, "trust_file": str(folder / "trust.pem")}),
         place=lambda pixels: twins[-1].show("Right IndexFinger", pixels),
-        unplug=twins[0].close,
+        lift=lambda: twins[-1].clear(),  # noqa: PLW0108 - of the twin that is there then
+        unplug=lambda: twins[-1].close(),  # noqa: PLW0108
         plug_in=lambda: twins.append(SbiTwin("Finger", twins[0].port, issuer=issuer)),
     )
-    scanner.close()
     twins[-1].close()
 
 
-@pytest.fixture(params=["zfm", "folder", "sbi"])
-def bench(request: pytest.FixtureRequest, tmp_path: Path, sbi_issuer: Issuer) -> Iterator[Bench]:
-    if request.param == "sbi":
-        yield from sbi_bench(tmp_path, sbi_issuer)
-        return
-    if request.param == "zfm":
-        module = FingerprintModule(width_px=WIDTH, height_px=HEIGHT)
-        twin = PtyTwin(module, tmp_path / "finger")
-        scanner = open_driver(
-            "finger", {"driver": "zfm", "port": twin.port, "width_px": WIDTH, "poll_interval_s": 0.002}
-        )
-        assert isinstance(scanner, FingerprintScanner)
-        yield Bench(scanner, module.place, twin.unplug, twin.plug_in)
-        scanner.close()
-        twin.close()
-        return
+def zfm_bench(folder: Path) -> Iterator[Bench]:
+    """A module on a pty."""
+    module = FingerprintModule(width_px=WIDTH, height_px=HEIGHT)
+    twin = PtyTwin(module, folder / "finger")
+    scanner = made({"driver": "zfm", "port": twin.port, "width_px": WIDTH, "poll_interval_s": 0.002})
+    yield Bench(scanner, module.place, module.lift, twin.unplug, twin.plug_in)
+    twin.close()
+
+
+def folder_bench(tmp_path: Path) -> Iterator[Bench]:
+    """A maker's program that writes pictures; it is unplugged by taking its folder away."""
     folder = tmp_path / "prints"
     folder.mkdir()
-    scanner = open_driver("finger", {"driver": "folder", "folder": str(folder), "ppi": 500, "poll_interval_s": 0.002})
-    assert isinstance(scanner, FingerprintScanner)
     counter = iter(range(1000))
 
     def place(pixels: NDArray[np.uint8]) -> None:
         hidden = folder / f".{next(counter)}.png"
         Image.fromarray(pixels).save(hidden)
-        later = threading.Timer(0.02, hidden.rename, [folder / hidden.name[1:]])
-        later.start()
+        threading.Timer(0.02, hidden.rename, [folder / hidden.name[1:]]).start()
 
-    def unplug() -> None:
-        folder.rename(tmp_path / "away")
+    yield Bench(
+        made({"driver": "folder", "folder": str(folder), "ppi": 500, "poll_interval_s": 0.002}),
+        place,
+        lift=lambda: None,
+        unplug=lambda: folder.rename(tmp_path / "away"),
+        plug_in=lambda: (tmp_path / "away").rename(folder),
+    )
 
-    def plug_in() -> None:
-        (tmp_path / "away").rename(folder)
 
-    yield Bench(scanner, place, unplug, plug_in)
-    scanner.close()
+def hardware_bench() -> Iterator[Bench]:
+    """The configured scanner and a person's finger."""
+    real = Hardware("finger")
+    yield Bench(
+        made(real.table),
+        place=lambda _: real.ask("lay"),
+        lift=lambda: real.ask("lift"),
+        unplug=lambda: real.ask("unplug"),
+        plug_in=lambda: real.ask("plug in"),
+        exact=False,
+    )
+    real.ask("lift")
+
+
+@pytest.fixture(params=["zfm", "folder", "sbi", HARDWARE])
+def bench(request: pytest.FixtureRequest, tmp_path: Path, sbi_issuer: Issuer) -> Iterator[Bench]:
+    benches = {
+        "zfm": lambda: zfm_bench(tmp_path),
+        "folder": lambda: folder_bench(tmp_path),
+        "sbi": lambda: sbi_bench(tmp_path, sbi_issuer),
+        HARDWARE: hardware_bench,
+    }
+    for found in benches[request.param]():
+        yield found
+        found.scanner.close()
 
 
 def test_the_scanner_says_who_it_is(bench: Bench) -> None:
@@ -118,41 +155,44 @@ def test_each_finger_laid_is_the_picture_taken(bench: Bench) -> None:
     bench.scanner.open()
     for number in range(3):
         bench.place(print_of(number))
-        frame = bench.scanner.capture(INDEX, 10, NEVER)
-        assert np.array_equal(frame.pixels, print_of(number))
-        assert frame.ppi == 500
+        frame = bench.scanner.capture(INDEX, PATIENCE_S, NEVER)
+        bench.check(frame, print_of(number))
         assert frame.metadata["finger_position"] == "2"
 
 
 def test_no_finger_is_advice_and_not_a_failure(bench: Bench) -> None:
     bench.scanner.open()
+    bench.lift()
     with pytest.raises(CaptureRetry) as caught:
         bench.scanner.capture(INDEX, 0.02, NEVER)
     assert caught.value.next_step
     bench.place(print_of(1))
-    assert bench.scanner.capture(INDEX, 10, NEVER).pixels.shape == (HEIGHT, WIDTH)
+    bench.check(bench.scanner.capture(INDEX, PATIENCE_S, NEVER), print_of(1))
 
 
 def test_cancelling_ends_the_wait(bench: Bench) -> None:
     bench.scanner.open()
+    bench.lift()
     cancel = threading.Event()
     threading.Timer(0.02, cancel.set).start()
+    started = time.monotonic()
     with pytest.raises(CaptureRetry, match="cancelled"):
         bench.scanner.capture(INDEX, 60, cancel)
+    assert time.monotonic() - started < 5
 
 
 def test_unplugging_is_for_the_technician_and_plugging_in_heals(bench: Bench) -> None:
     bench.scanner.open()
-    bench.unplug()
-    with pytest.raises(DeviceError):
-        bench.scanner.capture(INDEX, 10, NEVER)
+    bench.lift()
+    threading.Timer(0.05, bench.unplug).start()
+    until_gone(lambda: bench.scanner.capture(INDEX, PATIENCE_S, NEVER))
     bench.scanner.close()
     with pytest.raises(DeviceError):
         bench.scanner.open()
     bench.plug_in()
-    bench.scanner.open()
+    until_open(bench.scanner)
     bench.place(print_of(4))
-    assert np.array_equal(bench.scanner.capture(INDEX, 10, NEVER).pixels, print_of(4))
+    bench.check(bench.scanner.capture(INDEX, PATIENCE_S, NEVER), print_of(4))
 
 
 def test_closing_twice_and_capturing_closed_do_no_harm(bench: Bench) -> None:
