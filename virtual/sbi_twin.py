@@ -95,8 +95,7 @@ class SbiTwin:
         self._seen: dict[str, Grey] = {}
         self._changed = threading.Condition()
         self._closing = False
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
-        self._server.daemon_threads = True
+        self._server = _Service(port, self)
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name=f"sbi-{self.port}", daemon=True
         )
@@ -293,74 +292,80 @@ def _refused(request: Mapping[str, Any], code: str, words: str) -> dict[str, Any
     return {"biometrics": [{"specVersion": request.get("specVersion"), "data": "", "hash": "", "error": error}]}
 
 
-def _handler(twin: SbiTwin) -> type[BaseHTTPRequestHandler]:
-    """The HTTP side of a twin: one method for each verb."""
+class _Service(ThreadingHTTPServer):
+    """The HTTP side of a twin: a thread for each connection."""
 
-    class Handler(BaseHTTPRequestHandler):
-        """Answers one connection."""
+    daemon_threads = True
 
-        timeout = WAIT_S_MAX
+    def __init__(self, port: int, twin: SbiTwin) -> None:
+        self.twin = twin
+        super().__init__(("127.0.0.1", port), _Handler)
 
-        def _reply(self, make: Callable[[Mapping[str, Any]], object], body: bytes | None = None) -> None:
-            if body is None:
-                body = self.rfile.read(min(int(self.headers.get("Content-Length") or 0), REQUEST_BYTES_MAX))
-            if twin.fault is SbiFault.HANG_UP:
-                return
-            try:
-                content = json.dumps(make(json.loads(body or b"{}"))).encode()
-            except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-                self.send_error(HTTPStatus.BAD_REQUEST)
-                return
-            if twin.fault is SbiFault.NO_JSON:
-                content = b"<html>"
-            self.send_response(HTTPStatus.OK)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.send_header("Access-Control-Allow-Origin", "*")
-            self.end_headers()
-            try:
-                self.wfile.write(content)
-            except OSError:
-                self.close_connection = True
 
-        def do_MOSIPDISC(self) -> None:
-            """Discovery."""
-            self._reply(lambda request: twin.discovery())
+class _Handler(BaseHTTPRequestHandler):
+    """Answers one connection."""
 
-        def do_MOSIPDINFO(self) -> None:
-            """Device information."""
-            self._reply(lambda request: twin.information())
+    server: _Service
+    timeout = WAIT_S_MAX
 
-        def do_RCAPTURE(self) -> None:
-            """Registration capture."""
-            self._reply(twin.capture)
+    def _reply(self, make: Callable[[Mapping[str, Any]], object], body: bytes | None = None) -> None:
+        if body is None:
+            body = self.rfile.read(min(int(self.headers.get("Content-Length") or 0), REQUEST_BYTES_MAX))
+        if self.server.twin.fault is SbiFault.HANG_UP:
+            return
+        try:
+            content = json.dumps(make(json.loads(body or b"{}"))).encode()
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+            self.send_error(HTTPStatus.BAD_REQUEST)
+            return
+        if self.server.twin.fault is SbiFault.NO_JSON:
+            content = b"<html>"
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Access-Control-Allow-Origin", "*")
+        self.end_headers()
+        try:
+            self.wfile.write(content)
+        except OSError:
+            self.close_connection = True
 
-        def do_STREAM(self) -> None:
-            """Live pictures until the client hangs up."""
-            self.rfile.read(min(int(self.headers.get("Content-Length") or 0), REQUEST_BYTES_MAX))
-            if twin.stream_fault is StreamFault.REFUSED:
-                self._reply(lambda _: {"error": {"errorCode": "106", "errorInfo": "Device not found"}}, body=b"{}")
-                return
-            self.send_response(HTTPStatus.OK)
-            self.send_header("Content-Type", CONTENT_TYPE)
-            self.end_headers()
-            try:
-                if twin.stream_fault is not StreamFault.SILENT:
-                    twin.stream(self.wfile.write)
-                else:
-                    self.rfile.read(1)  # the client hangs up first
-            except OSError:
-                self.close_connection = True
+    def do_MOSIPDISC(self) -> None:
+        """Discovery."""
+        self._reply(lambda request: self.server.twin.discovery())
 
-        def do_OPTIONS(self) -> None:
-            """A browser asks first whether it may use these verbs."""
-            self.send_response(HTTPStatus.NO_CONTENT)
-            self.send_header("Access-Control-Allow-Origin", "*")
-            self.send_header("Access-Control-Allow-Methods", "MOSIPDISC, MOSIPDINFO, STREAM, RCAPTURE, OPTIONS")
-            self.send_header("Access-Control-Allow-Headers", "Content-Type")
-            self.end_headers()
+    def do_MOSIPDINFO(self) -> None:
+        """Device information."""
+        self._reply(lambda request: self.server.twin.information())
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it
-            """Nothing is logged: requests carry biometrics."""
+    def do_RCAPTURE(self) -> None:
+        """Registration capture."""
+        self._reply(self.server.twin.capture)
 
-    return Handler
+    def do_STREAM(self) -> None:
+        """Live pictures until the client hangs up."""
+        self.rfile.read(min(int(self.headers.get("Content-Length") or 0), REQUEST_BYTES_MAX))
+        if self.server.twin.stream_fault is StreamFault.REFUSED:
+            self._reply(lambda _: {"error": {"errorCode": "106", "errorInfo": "Device not found"}}, body=b"{}")
+            return
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Type", CONTENT_TYPE)
+        self.end_headers()
+        try:
+            if self.server.twin.stream_fault is not StreamFault.SILENT:
+                self.server.twin.stream(self.wfile.write)
+            else:
+                self.rfile.read(1)  # the client hangs up first
+        except OSError:
+            self.close_connection = True
+
+    def do_OPTIONS(self) -> None:
+        """A browser asks first whether it may use these verbs."""
+        self.send_response(HTTPStatus.NO_CONTENT)
+        self.send_header("Access-Control-Allow-Origin", "*")
+        self.send_header("Access-Control-Allow-Methods", "MOSIPDISC, MOSIPDINFO, STREAM, RCAPTURE, OPTIONS")
+        self.send_header("Access-Control-Allow-Headers", "Content-Type")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it
+        """Nothing is logged: requests carry biometrics."""
