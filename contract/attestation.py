@@ -16,6 +16,7 @@ from contract.packet import Attestation, Biodata, Model, Name, UuidText
 from contract.seal import lock, unlock
 
 PAGE_BYTES_MAX = 256 * 1024
+SIGNATURE_BYTES_MAX = 192 * 1024  # of the pen's time series: the page with its biodata always fits
 _CONTEXT = "rekam attestation 1/"
 
 

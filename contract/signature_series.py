@@ -2,7 +2,8 @@
 
 A record is a header that says which channels were sampled and how they are scaled, then the sample points.
 Signed channels are stored with an offset of 32768. Scaling values say how many units of a channel make one
-millimetre (X, Y), one second (T, DT) or one newton (F).
+millimetre (X, Y), one second (T, DT) or one newton (F). X grows to the right, Y upwards. The compact format for cards
+(clause 8) and the compressed one of later editions are not read: they have another header and are refused by it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ MAGIC = b"SDI\x00"
 VERSION = b" 10\x00"
 RECORD_BYTES_MAX = 1 << 20
 POINTS_MAX = 65_536
+CLOCK_HZ, CLOCK_HZ_LONG = 1000.0, 100.0  # milliseconds while 16 bits hold them, else hundredths
 
 
 class Channel(IntEnum):
@@ -98,20 +100,21 @@ class SignatureSeries:
 def signature_of(
     points: list[tuple[int, int, int, int, bool]], *, units_per_mm: float, units_per_newton: float | None = None
 ) -> SignatureSeries:
-    """A series of (x, y, time in ms, pressure, tip touches) as a pad delivers it, coordinates in the pad's units."""
+    """A series of (x, y, time in ms, pressure, tip touches) as a pad delivers it: its units, y downwards."""
     x, y, time_ms, pressure, touches = zip(*points, strict=True) if points else ((), (), (), (), ())
     start = time_ms[0] if time_ms else 0
+    clock_hz = CLOCK_HZ if not time_ms or time_ms[-1] - start <= Channel.T.value_max else CLOCK_HZ_LONG
     channels: dict[Channel, tuple[int, ...]] = {
         Channel.X: tuple(x),
-        Channel.Y: tuple(y),
-        Channel.T: tuple(value - start for value in time_ms),
+        Channel.Y: tuple(-value for value in y),
+        Channel.T: tuple(round((value - start) * clock_hz / 1000) for value in time_ms),
         Channel.F: tuple(pressure),
         Channel.S: tuple(int(touch) for touch in touches),
     }
     scaling: dict[Channel, float | None] = {
         Channel.X: units_per_mm,
         Channel.Y: units_per_mm,
-        Channel.T: 1000.0,
+        Channel.T: clock_hz,
         Channel.F: units_per_newton,
     }
     descriptions = {

@@ -6,9 +6,10 @@ Each is a coroutine of the step table: it takes the capture and the action's fie
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 
-from contract.attestation import biodata_digest
+from contract.attestation import SIGNATURE_BYTES_MAX, biodata_digest
 from contract.comparison import Decision
 from contract.errors import RekamError
 from contract.packet import Attestation, BiometricException, Verification
@@ -26,6 +27,7 @@ from edge.sensors.quality import LIMIT_VALUE, judge_signature
 # Fingers of one person resemble each other more than the strangers that a calibration is made of.
 SAME_FINGER_FMR = 1e-7
 SIGNATURE_POINTS_MIN = 8
+SIGNATURE_POINTS_MAX = SIGNATURE_BYTES_MAX // 10  # a point takes 9 bytes
 UNITS_PER_MM = 100.0
 REASON_CHARS_MIN = 3
 
@@ -228,12 +230,13 @@ async def agree(capture: Capture, _fields: Fields) -> str:
 
 
 def signature_record(points: Sequence[PenPoint]) -> bytes:
-    """A signature as ISO/IEC 19794-7. Raises Retry where nothing was written."""
+    """A signature as ISO/IEC 19794-7, SIGNATURE_POINTS_MAX points at most. Raises Retry where nothing was written."""
     written = [point for point in points if point.down and point.pressure > 0]
     if len(written) < SIGNATURE_POINTS_MIN:
         raise Retry(NO_INK)
+    kept = points[:: math.ceil(len(points) / SIGNATURE_POINTS_MAX)]
     series = signature_of(
-        [(point.x, point.y, point.time_ms - points[0].time_ms, point.pressure, point.down) for point in points],
+        [(point.x, point.y, point.time_ms, point.pressure, point.down) for point in kept],
         units_per_mm=UNITS_PER_MM,
     )
     try:

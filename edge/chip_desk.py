@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 
-from contract.attestation import open_attestation
+from contract.attestation import AttestationPage, open_attestation
 from contract.card_keys import Sam
 from contract.chip_file import ChipData
 from contract.dispatch import ConsignedCard
 from contract.errors import RemoteError
 from contract.finger_card import CardFormat, decode_card
 from contract.finger_minutiae import encode_record
-from contract.packet import Biodata
 from contract.sample import FingerPosition
 from contract.seal import PublicKey, load_public_key
 from edge.card_access import ReadChip, read_card
@@ -39,12 +38,9 @@ class ReaderDesk:
         issuer = await asyncio.to_thread(load_public_key, card.issuer_key, self._issuer.kid)
         return chip_content(found.uid, found.verified(issuer))
 
-    def attested_biodata(self, card: ConsignedCard, chip: ChipContent) -> Biodata:
-        """The biodata that the resident e-signed at capture. Raises RemoteError."""
-        page = open_attestation(card.attestation, chip.attestation_key, card.card_number)
-        if page.capture_id != card.capture_id:
-            raise RemoteError("The attestation belongs to another capture.")
-        return page.biodata
+    def attestation(self, card: ConsignedCard, chip: ChipContent) -> AttestationPage:
+        """What the resident e-signed at capture: biodata and the pen's time series. Raises RemoteError."""
+        return attestation_of(card, chip)
 
     def cancel(self) -> None:
         """End a read that is under way."""
@@ -58,6 +54,14 @@ class ReaderDesk:
             channel.close()
 
 
+def attestation_of(card: ConsignedCard, chip: ChipContent) -> AttestationPage:
+    """The page that travelled with `card`, opened with the key on `chip`. Raises RemoteError where it is another's."""
+    page = open_attestation(card.attestation, chip.attestation_key, card.card_number)
+    if page.capture_id != card.capture_id:
+        raise RemoteError("The attestation belongs to another capture.")
+    return page
+
+
 def chip_content(card_uid: str, data: ChipData) -> ChipContent:
     """Verified chip data as the handover needs them: card templates become ISO records that any comparator reads."""
     return ChipContent(
@@ -65,6 +69,7 @@ def chip_content(card_uid: str, data: ChipData) -> ChipContent:
         card_number=data.card_number,
         biodata=data.biodata,
         portrait=data.photo,
+        signature=data.signature,
         templates={finger.position: _as_record(finger.template, finger.position) for finger in data.fingers},
         attestation_key=data.attestation_key,
     )

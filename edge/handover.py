@@ -12,10 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from contract.attestation import AttestationPage
 from contract.comparison import Decision
 from contract.dispatch import ConsignedCard, OperatorEntry
 from contract.identifiers import uuid7
-from contract.packet import Biodata, HandoverBody, PacketKind, StepClock, Verification
+from contract.packet import HandoverBody, PacketKind, StepClock, Verification
 from contract.sample import INDEX_FINGERS, FingerPosition, Modality
 from contract.transfer import Receipt
 from edge.capture_state import VERIFICATIONS_MAX, Services
@@ -45,7 +46,7 @@ class Handover:
     clocks: Callable[[], tuple[StepClock, ...]] = tuple
     old_card: OldCard | None = None
     chip: ChipContent | None = None
-    attested: Biodata | None = None
+    attested: AttestationPage | None = None
     dispute: Literal["none", "attestation agrees", "attestation differs"] = "none"
     fallback: Literal["none", "other finger", "section head"] = "none"
     decided_by: str | None = None
@@ -97,6 +98,14 @@ class Handover:
     def has_no_finger(self) -> bool:
         """Whether the chip holds no finger that could be asked: only then may a section head decide."""
         return self.chip is not None and not self.chip.templates
+
+    @property
+    def disputed_fields(self) -> tuple[str, ...]:
+        """Names of the biodata that differ between the chip and what was e-signed at capture (M45)."""
+        if self.attested is None or self.chip is None:
+            return ()
+        signed, written = self.attested.biodata.model_dump(), self.chip.biodata.model_dump()
+        return tuple(name for name, value in signed.items() if value != written[name])
 
     @property
     def failed_step(self) -> str:
@@ -156,15 +165,19 @@ async def confirm_data(_handover: Handover, _fields: Fields) -> str:
 
 
 async def dispute_data(handover: Handover, _fields: Fields) -> str:
-    """The resident disputes: what was e-signed at capture decides (M45). The finger is still asked for."""
+    """The resident disputes: what was e-signed at capture is opened and decides (M45)."""
     if handover.chip is None:
         return "card"
-    handover.attested = handover.desk.attested_biodata(handover.card, handover.chip)
-    if handover.attested == handover.chip.biodata:
-        handover.dispute = "attestation agrees"
-        return "verify"
-    handover.dispute = "attestation differs"
-    return handover.failed_step
+    handover.attested = handover.desk.attestation(handover.card, handover.chip)
+    handover.dispute = "attestation differs" if handover.disputed_fields else "attestation agrees"
+    return "attestation"
+
+
+async def settle_dispute(handover: Handover, _fields: Fields) -> str:
+    """Both have seen what was signed, and how. Where the card agrees with it, the finger is still asked for."""
+    if handover.attested is None:
+        return "card"
+    return "verify" if handover.dispute == "attestation agrees" else handover.failed_step
 
 
 async def match_finger(handover: Handover, _fields: Fields) -> str:
@@ -268,6 +281,7 @@ HANDOVER: Mapping[str, Row[Handover]] = {
     "old_card": Row("KTP lama", "Old card", {"old_card": Action(record_old_card)}),
     "card": Row("Kartu baru", "New card", {"read": Action(read_card)}, retry_id=RETRY_CARD),
     "data": Row("Periksa data", "Check the data", {"confirm": Action(confirm_data), "dispute": Action(dispute_data)}),
+    "attestation": Row("Dokumen pengesahan", "Attestation", {"settle": Action(settle_dispute)}, shown=False),
     "verify": Row(
         "Cocokkan jari",
         "Match the finger",

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from contract.attestation import AttestationPage
 from contract.comparison import Candidate, ComparisonScore
 from contract.dispatch import ConsignedCard, GalleryEntry
 from contract.packet import Biodata, Body, PacketKind
@@ -122,7 +123,7 @@ class Keeper(Protocol):
 class ChipContent:
     """What an authorised reader found on a chip whose issuer signature is genuine.
 
-    portrait: an image file; templates: {finger position: ISO/IEC 19794-2 record}; attestation_key: opens the
+    portrait, signature: image files; templates: {finger position: ISO/IEC 19794-2 record}; attestation_key: opens the
     attestation that came with the card.
     """
 
@@ -130,6 +131,7 @@ class ChipContent:
     card_number: str
     biodata: Biodata
     portrait: bytes
+    signature: bytes
     templates: Mapping[FingerPosition, bytes]
     attestation_key: bytes
 
@@ -144,8 +146,8 @@ class ChipDesk(Protocol):
         """
         ...
 
-    def attested_biodata(self, card: ConsignedCard, chip: ChipContent) -> Biodata:
-        """The biodata of the e-signed attestation, opened with the chip's key. Raises RemoteError."""
+    def attestation(self, card: ConsignedCard, chip: ChipContent) -> AttestationPage:
+        """What the resident e-signed at capture, opened with the chip's key. Raises RemoteError."""
         ...
 
     def cancel(self) -> None:

@@ -119,6 +119,10 @@ PROMPTS: dict[str, tuple[str, str]] = {
         "Periksa data pada kartu dan data di dalam chip. Apakah semuanya benar?",
         "Check the data on the card and in its chip. Is everything right?",
     ),
+    "attestation": (
+        "Inilah yang ditandatangani saat perekaman. Bandingkan dengan data di kartu.",
+        "This is what was signed at the capture. Compare it with the data on the card.",
+    ),
     "receipt": ("Tanda tangani tanda terima kartu pada papan.", "Sign the card's receipt on the pad."),
     "result": ("Mohon tunggu, hasil sedang disimpan.", "Please wait while the result is saved."),
     "berhasil": (

@@ -92,6 +92,7 @@ class Snapshot(Answer):
     statement_en: str = ""
     result: dict[str, Any] | None = None
     card: dict[str, Any] | None = None
+    attestation: dict[str, Any] | None = None
 
 
 def session_snapshot(procedure: Procedure[Capture]) -> Snapshot:
@@ -165,9 +166,23 @@ def handover_snapshot(procedure: Procedure[Handover]) -> Snapshot:
             "policy": handover.policy,
             "chip_fingers": [int(finger) for finger in chip.templates] if chip else [],
             "portrait": "/api/handover/portrait.jpg" if chip else "",
-            "attested": handover.attested.model_dump() if handover.attested else None,
         },
+        attestation=_attestation(handover),
     )
+
+
+def _attestation(handover: Handover) -> dict[str, Any] | None:
+    """What was e-signed at capture, once a dispute has opened it; its pen strokes are fetched apart."""
+    page = handover.attested
+    if page is None:
+        return None
+    return {
+        "biodata": page.biodata.model_dump(),
+        "differs": list(handover.disputed_fields),
+        "agreed_ms": page.attestation.agreed_ms,
+        "strokes": "/api/handover/strokes",
+        "chip_signature": "/api/handover/signature.png",
+    }
 
 
 def _shared(procedure: Procedure[Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from contract import signature_series
-from contract.attestation import biodata_digest
+from contract.attestation import SIGNATURE_BYTES_MAX, biodata_digest
 from contract.errors import RemoteError
 from contract.lifecycle import RecordEvent
 from contract.packet import EnrolmentBody, Envelope, PacketSample
@@ -190,6 +190,8 @@ def _check_readable(body: EnrolmentBody) -> Finding | None:
             _DECODERS[sample.modality](sample.record)
         except RemoteError as error:
             return Finding(Failure.UNREADABLE, f"{_label(sample)}: {error.message}"[:DETAIL_CHARACTERS_MAX])
+    if len(body.attestation.signature) > SIGNATURE_BYTES_MAX:  # it has to travel with the card
+        return Finding(Failure.UNREADABLE, "signature under the attestation: too long")
     try:
         signature_series.decode_series(body.attestation.signature)
     except RemoteError:

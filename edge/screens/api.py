@@ -18,6 +18,8 @@ from contract.errors import RemoteError
 from contract.image_formats import decode_image
 from contract.packet import Name, Nik
 from contract.sample import Modality
+from contract.signature_series import decode_series
+from contract.signature_strokes import ink_of
 from edge.desk import Desk
 from edge.eligibility import Refusal
 from edge.procedure import Procedure, Refused
@@ -199,7 +201,21 @@ def _add_handover(api: APIRouter, desk: Desk) -> None:
         chip = desk.handover().context.chip
         if chip is None:
             return Response(status_code=404)
-        return Response(await asyncio.to_thread(_portrait, chip.portrait), media_type="image/jpeg")
+        return Response(await asyncio.to_thread(_shown, chip.portrait, ".jpg"), media_type="image/jpeg")
+
+    @api.get("/handover/signature.png")
+    async def signature() -> Response:
+        chip = desk.handover().context.chip
+        if chip is None:
+            return Response(status_code=404)
+        return Response(await asyncio.to_thread(_shown, chip.signature, ".png"), media_type="image/png")
+
+    @api.get("/handover/strokes")
+    async def strokes() -> dict[str, Any]:
+        page = desk.handover().context.attested
+        if page is None or desk.handover().step != "attestation":
+            raise Refused(Refusal.NOT_ALLOWED)
+        return await asyncio.to_thread(_strokes, page.attestation.signature)
 
     @api.get("/handover/pen")
     async def pen() -> dict[str, Any]:
@@ -249,10 +265,17 @@ def _pen(desk: Desk) -> dict[str, Any]:
     return {"points": [[point.x, point.y, point.pressure, point.down] for point in points]}
 
 
-def _portrait(image: bytes) -> bytes:
-    """The chip's portrait as a JPEG that every browser shows. Raises RemoteError."""
+def _shown(image: bytes, suffix: str) -> bytes:
+    """A picture from the chip in a format that every browser shows. Raises RemoteError."""
     pixels = decode_image(image, max_pixels=4_000_000, colour=True)
-    done, encoded = cv2.imencode(".jpg", np.ascontiguousarray(pixels[:, :, ::-1]))
+    done, encoded = cv2.imencode(suffix, np.ascontiguousarray(pixels[:, :, ::-1]))
     if not done:
-        raise RemoteError("The portrait on the chip cannot be shown.")
+        raise RemoteError("A picture on the chip cannot be shown.")
     return encoded.tobytes()
+
+
+def _strokes(record: bytes) -> dict[str, Any]:
+    """The pen's way for the replay: per stroke [[x mm, y mm, pressure, s], …]. Raises RemoteError."""
+    ink = ink_of(decode_series(record))
+    strokes = [[[round(value, 3) for value in mark] for mark in stroke] for stroke in ink.strokes]
+    return {"width_mm": ink.width_mm, "height_mm": ink.height_mm, "duration_s": ink.duration_s, "strokes": strokes}

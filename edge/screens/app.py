@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
@@ -20,6 +20,7 @@ from edge.screens.guard import Guard
 from edge.screens.hands import hands
 
 ROOM = Path(__file__).parent
+REPLAY = ROOM.parent / "matcher_lite" / "signature_replay.js"  # one player for these pages and for `rekam-match replay`
 PAPERS = {
     "application-form": ("Formulir permohonan", "Application form"),
     "family-card": ("Fotokopi Kartu Keluarga", "Copy of the family card"),
@@ -54,6 +55,7 @@ def make_app(desk: Desk, token: str) -> FastAPI:
     """The application, guarded by `token`."""
     app = FastAPI(title="Rekam unit", docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(make_api(desk))
+    app.add_api_route("/static/signature_replay.js", _replay_script)
     app.mount("/static", StaticFiles(directory=ROOM / "static"), name="static")
     _add_pages(app, desk)
     app.add_exception_handler(RekamError, _refuse)
@@ -75,6 +77,10 @@ def _add_pages(app: FastAPI, desk: Desk) -> None:
     @app.get("/{name}")
     async def page(name: Page) -> HTMLResponse:
         return HTMLResponse(templates.get_template(f"{name}.html").render(page=name.value, **shared))
+
+
+async def _replay_script() -> FileResponse:
+    return FileResponse(REPLAY, media_type="text/javascript")
 
 
 async def _refuse(_request: Request, error: Exception) -> JSONResponse:

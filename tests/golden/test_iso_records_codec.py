@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import pytest
+
 from contract import face_image, finger_image, iris_image, signature_series
 from contract.capture_header import CaptureHeader, QualityBlock
 from contract.sample import FingerPosition, IrisPosition
+from contract.signature_strokes import ink_of
 
 FINGER_2005 = bytes.fromhex(
     "46495200" "30313000"  # FIR, 010
@@ -62,6 +65,19 @@ SIGNATURE_2007 = bytes.fromhex(
     "7FF6" "8001" "0000" "00FF" "01"
     "8014" "7FFF" "000A" "0000" "00"
     "0002" "BEEF"
+)  # fmt: skip
+# As other tablets' programs lay theirs out: a fixed rate instead of times, the pad's range of force, no pen switch.
+SIGNATURE_OF_OTHERS = bytes.fromhex(
+    "53444900" "20313000"
+    "C0C0"  # X, Y, DT, F
+    "80" "B480" "80" "B480"  # X, Y: scaling 100
+    "84" "BC80"  # DT: scaling 200 = (1 + 1152 / 2048) · 2^7, constant
+    "60" "0000" "03FF"  # F: minimum 0, maximum 1023
+    "00"  # reserved
+    "00" "000003"  # no extended data, three points
+    "8064" "80C8" "01FF"
+    "812C" "8064" "03FF"
+    "812C" "8064" "0000"
 )  # fmt: skip
 
 
@@ -143,3 +159,13 @@ def test_a_signature_of_2007() -> None:
     )
     assert signature_series.encode_series(series) == SIGNATURE_2007
     assert signature_series.decode_series(SIGNATURE_2007) == series
+
+
+def test_a_signature_of_another_program_is_read_as_it_was_meant() -> None:
+    channel = signature_series.Channel
+    series = signature_series.decode_series(SIGNATURE_OF_OTHERS)
+    assert series.channels == {channel.X: (100, 300, 300), channel.Y: (200, 100, 100), channel.F: (511, 1023, 0)}
+    assert series.descriptions[channel.DT] == signature_series.ChannelDescription(scaling=200.0, constant=True)
+    assert signature_series.encode_series(series) == SIGNATURE_OF_OTHERS
+    (stroke,) = ink_of(series).strokes  # down and to the right: Y grows upwards
+    assert stroke == ((0.0, 0.0, pytest.approx(511 / 1023), 0.0), (2.0, 1.0, 1.0, pytest.approx(0.005)))

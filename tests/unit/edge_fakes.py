@@ -14,11 +14,12 @@ import numpy as np
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from contract.attestation import AttestationPage, biodata_digest
 from contract.comparison import Candidate, ComparisonScore
 from contract.dispatch import ConsignedCard, GalleryEntry, OperatorEntry, RegisterEntry, RegisterPage, Roster
 from contract.errors import CaptureRetry, DeviceError
 from contract.lifecycle import RecordState
-from contract.packet import Biodata, Body, PacketKind
+from contract.packet import Attestation, Biodata, Body, PacketKind
 from contract.sample import FingerPosition, IrisPosition
 from contract.transfer import Receipt
 from edge.capture_state import Services
@@ -190,6 +191,7 @@ class FakeDesk:
 
     chip: ChipContent
     attested: Biodata | None = None
+    signature: bytes = b"no record"
     faults: list[Exception] = field(default_factory=list)
 
     async def read(self, card: ConsignedCard) -> ChipContent:
@@ -197,10 +199,18 @@ class FakeDesk:
             raise self.faults.pop(0)
         return self.chip
 
-    def attested_biodata(self, card: ConsignedCard, chip: ChipContent) -> Biodata:
+    def attestation(self, card: ConsignedCard, chip: ChipContent) -> AttestationPage:
         if self.attested is None:
             raise DeviceError("no attestation")
-        return self.attested
+        signed = Attestation(
+            text_sha256=bytes(32),
+            biodata_sha256=biodata_digest(self.attested),
+            signature=self.signature,
+            agreed_ms=1_790_000_000_000,
+        )
+        return AttestationPage(
+            capture_id=card.capture_id, card_number=card.card_number, biodata=self.attested, attestation=signed
+        )
 
     def cancel(self) -> None:
         return
@@ -261,6 +271,7 @@ def chip(
         card_number="C-1",
         biodata=biodata(nik, name),
         portrait=b"jp2",
+        signature=b"png",
         templates={FingerPosition(finger): f"{person}/{finger}".encode() for finger in fingers},
         attestation_key=bytes(32),
     )

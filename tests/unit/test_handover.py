@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from contract.attestation import seal_attestation
 from contract.errors import CaptureRetry, DeviceError, RemoteError
 from contract.packet import HandoverBody, PacketKind
+from edge.chip_desk import attestation_of
 from edge.config import PolicyTable
 from edge.eligibility import Refusal
 from edge.enrolment import ENROLMENT
@@ -208,16 +210,44 @@ async def test_the_section_head_is_not_offered_while_a_finger_can_be_asked(bench
 async def test_a_disputed_card_that_agrees_with_the_attestation_is_still_verified(bench: Bench, desk: FakeDesk) -> None:
     desk.attested = biodata()
     handover = await at_data(bench, desk)
-    assert await do(handover, "dispute") == "verify"
+    assert await do(handover, "dispute") == "attestation"
+    assert handover.actions() == ["settle", "cancel"]
+    assert await do(handover, "settle") == "verify"
     await do(handover, "capture")
     await do(handover, "sign")
     assert result(bench).dispute == "attestation agrees"
 
 
+def test_the_attestation_opens_with_this_cards_key_and_for_this_capture_alone() -> None:
+    signed = FakeDesk(chip(), attested=biodata()).attestation(consigned(), chip())
+    sealed = seal_attestation(signed, bytes(32))
+    assert attestation_of(consigned(attestation=sealed), chip()) == signed
+    for other in (
+        (consigned(attestation=sealed), replace(chip(), attestation_key=bytes(31) + b"1")),
+        (consigned(attestation=sealed, card_number="C-2"), chip()),
+        (consigned(attestation=sealed, capture_id="01920000-0000-7000-8000-000000000009"), chip()),
+        (consigned(attestation=sealed[:-1] + b"x"), chip()),
+    ):
+        with pytest.raises(RemoteError):
+            attestation_of(*other)
+
+
+async def test_the_pages_strokes_and_the_page_itself_are_gone_when_the_handover_ends(
+    bench: Bench, desk: FakeDesk
+) -> None:
+    desk.attested = biodata()
+    handover = await at_data(bench, desk)
+    await do(handover, "dispute")
+    assert handover.context.attested is not None
+    await handover.cancel()
+    assert handover.context.attested is None
+
+
 async def test_a_card_that_differs_from_the_attestation_is_gagal(bench: Bench, desk: FakeDesk) -> None:
     desk.attested = biodata(name="SARI CONTOH BINTI")
     handover = await at_data(bench, desk)
-    assert await do(handover, "dispute") == "old_card_back"
+    assert await do(handover, "dispute") == "attestation" and handover.context.disputed_fields == ("name",)
+    assert await do(handover, "settle") == "old_card_back"
     assert await do(handover, "returned") == "gagal"
     assert result(bench).dispute == "attestation differs" and not result(bench).berhasil
 

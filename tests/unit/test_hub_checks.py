@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from contract.attestation import SIGNATURE_BYTES_MAX
 from contract.comparison import threshold_at
 from contract.lifecycle import RecordEvent
 from contract.packet import BiometricException, EnrolmentBody
@@ -96,6 +97,12 @@ def test_an_image_that_is_none_is_unreadable_and_an_unverified_index_is_told() -
     assert failure_of(signed_off(body.model_copy(update={"verification": unmatched}))) is Failure.NOT_VERIFIED
     lenient = tuple(v.model_copy(update={"threshold_fmr": 0.5}) for v in body.verification)
     assert failure_of(signed_off(body.model_copy(update={"verification": lenient}))) is Failure.NOT_VERIFIED
+
+
+def test_a_signature_that_could_not_travel_with_the_card_is_told_at_the_door() -> None:
+    body = enrolment(ANA)
+    long = body.attestation.model_copy(update={"signature": body.attestation.signature + bytes(SIGNATURE_BYTES_MAX)})
+    assert failure_of(signed_off(body.model_copy(update={"attestation": long}))) is Failure.UNREADABLE
 
 
 def test_an_attestation_about_other_data_is_refused() -> None:

@@ -3,7 +3,7 @@
 
 const LABELS = {
   read: ["Baca kartu", "Read the card", "primary"], confirm: ["Ya, semuanya benar", "Yes, everything is right", "primary"],
-  dispute: ["Data tidak benar", "The data are not right", "danger"], capture: ["Cocokkan jari", "Match the finger", "primary"],
+  dispute: ["Data tidak benar", "The data are not right", "danger"], settle: ["Sudah dibandingkan, lanjut", "Compared, go on", "primary"], capture: ["Cocokkan jari", "Match the finger", "primary"],
   other_finger: ["Jari lain", "Another finger", ""], section_head: ["Keputusan kepala seksi", "Section head decides", ""],
   returned: ["KTP lama sudah dikembalikan", "The old card is given back", "primary"], not_returned: ["Penduduk pergi tanpa KTP lama", "The resident left without it", "quiet"],
   give_up: ["Tidak cocok: gagal", "No match: failed", "quiet"], sign: ["Tanda tangani tanda terima", "Sign the receipt", "primary"],
@@ -48,11 +48,30 @@ function penOf(found) {
   return canvas;
 }
 
+// What was e-signed at the capture beside what the card says: the fields that differ, and how the pen moved.
+function attestationOf(found) {
+  const signed = found.attestation;
+  const differs = signed.differs.length > 0;
+  const verdict = differs
+    ? unit.note("problem", "alert", "Data di kartu berbeda dari yang ditandatangani: hasilnya gagal.", "The card differs from what was signed: the result is gagal.")
+    : unit.note("good", "tick", "Data di kartu sama dengan yang ditandatangani. Perbaikan data menyusul sebagai layanan.", "The card agrees with what was signed. A correction follows as a service.");
+  const rows = unit.fields(found.biodata).map(([name, written], index) => {
+    const here = unit.fields(signed.biodata)[index][1];
+    return unit.make("tr", { class: here === written ? "" : "differs" }, unit.make("th", {}, name), unit.make("td", {}, here), unit.make("td", {}, written));
+  });
+  const table = unit.make("table", { class: "versus" }, unit.make("thead", {}, unit.make("tr", {}, unit.make("th"), unit.make("th", {}, "Ditandatangani", unit.make("br"), unit.make("small", { class: "en", lang: "en" }, "Signed")), unit.make("th", {}, "Pada kartu", unit.make("br"), unit.make("small", { class: "en", lang: "en" }, "On the card")))), unit.make("tbody", {}, ...rows));
+  const player = unit.make("div", { class: "player" });
+  unit.ask(signed.strokes).then((ink) => signatureReplay(player, ink)).catch((error) => unit.fill(player, unit.tell(error)));
+  const chip = unit.make("figure", { class: "chip-signature" }, unit.make("img", { src: signed.chip_signature, alt: "Tanda tangan di chip (signature on the chip)" }), unit.make("figcaption", {}, "Tanda tangan di chip", unit.make("br"), unit.make("small", { class: "en", lang: "en" }, "Signature on the chip")));
+  return unit.make("div", { class: "dispute" }, unit.make("div", { class: "card stack" }, verdict, table), unit.make("div", { class: "card stack" }, unit.make("div", { class: "heading" }, unit.make("h2", {}, `${unit.when(signed.agreed_ms)}`), unit.make("small", { class: "en", lang: "en" }, "When and how it was signed")), player, chip));
+}
+
 function visual(found) {
   const head = unit.make("p", {}, unit.make("b", {}, found.card.name), ` · ${found.card.nik}`);
   switch (found.step) {
     case "old_card": case "card": case "old_card_back": return [unit.make("div", { class: "outcome" }, unit.badge("warn", "card"), head)];
     case "data": return [unit.make("div", { class: "compare card" }, unit.make("img", { src: found.card.portrait, alt: "Foto di chip (photo on the chip)" }), unit.make("div", { class: "stack" }, unit.make("h2", {}, "Data di dalam chip"), unit.facts(found.biodata)))];
+    case "attestation": return [attestationOf(found)];
     case "verify": return [handsOf(found)];
     case "receipt": return [penOf(found)];
     case "berhasil": return [unit.make("div", { class: "outcome" }, unit.badge("good", "tick"), head)];

@@ -68,12 +68,13 @@ const unit = {
     return steps.map((step) => unit.make("li", { class: step.state }, step.title_id, unit.make("small", { lang: "en" }, step.title_en)));
   },
 
-  facts(biodata, big) {
-    const rows = [["NIK", biodata.nik], ["Nama", biodata.name], ["Tempat, tanggal lahir", `${biodata.birth_place}, ${biodata.birth_date}`],
+  fields: (biodata) => [["NIK", biodata.nik], ["Nama", biodata.name], ["Tempat, tanggal lahir", `${biodata.birth_place}, ${biodata.birth_date}`],
       ["Jenis kelamin", biodata.sex], ["Golongan darah", biodata.blood_type], ["Alamat", biodata.address], ["RT/RW", biodata.rt_rw],
       ["Desa/Kelurahan", biodata.village], ["Kecamatan", biodata.district], ["Kabupaten/Kota", biodata.regency], ["Provinsi", biodata.province],
-      ["Agama", biodata.religion], ["Status perkawinan", biodata.marital_status], ["Pekerjaan", biodata.occupation], ["Kewarganegaraan", biodata.nationality]];
-    return unit.make("dl", { class: big ? "facts big" : "facts" }, ...rows.flatMap(([name, value]) => [unit.make("dt", {}, name), unit.make("dd", {}, value)]));
+      ["Agama", biodata.religion], ["Status perkawinan", biodata.marital_status], ["Pekerjaan", biodata.occupation], ["Kewarganegaraan", biodata.nationality]],
+
+  facts(biodata, big) {
+    return unit.make("dl", { class: big ? "facts big" : "facts" }, ...unit.fields(biodata).flatMap(([name, value]) => [unit.make("dt", {}, name), unit.make("dd", {}, value)]));
   },
 
   icon(name, kind = "") {
