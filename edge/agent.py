@@ -28,7 +28,7 @@ from edge.chip_desk import ReaderDesk
 from edge.comparison_worker import ComparisonWorker
 from edge.config import UnitConfig
 from edge.data_lock import only_agent
-from edge.desk import Desk, Reports
+from edge.desk import CAPTURE_ROLES, HANDOVER_ROLES, Desk, Reports
 from edge.device_bench import DeviceBench
 from edge.diary import Diary
 from edge.downlink import Downlink
@@ -37,6 +37,7 @@ from edge.links import check_links
 from edge.moment import MomentSource
 from edge.packing import PacketKeeper, Sealer
 from edge.presence import Presence
+from edge.queue_numbers import QueueNumbers
 from edge.register import Register
 from edge.screens.app import make_app
 from edge.screens.guard import drop_token, make_token
@@ -45,6 +46,8 @@ from edge.site_gallery import SiteGallery
 from edge.spool import Spool
 from edge.station import JobIntake, make_station
 from edge.status import UnitStatus
+from edge.ticket_desk import TicketDesk
+from edge.tickets import Place
 from edge.uplink import Uplink
 from edge.uplink_settings import uplink_settings
 
@@ -129,13 +132,9 @@ class Agent:
             uplink.release_held,
         )  # fmt: skip
         desk = Desk(
-            config.unit,
-            services,
-            reports,
-            chip_desk=_chip_desk(config, keys, bench),
-            station=station,
-            diary=Diary(store, clock),
-        )
+            config.unit, services, reports, chip_desk=_chip_desk(config, keys, bench), station=station,
+            diary=Diary(store, clock), tickets=_ticket_desk(config, bench, store, clock),
+        )  # fmt: skip
         parts.push_async_callback(desk.leave)
         await self._serve(desk, channel, uplink, presence)
 
@@ -232,6 +231,22 @@ def _chip_desk(config: UnitConfig, keys: UnitKeys, bench: DeviceBench) -> Reader
     if keys.sam is None or bench.card is None or config.unit.role == "station":
         return None
     return ReaderDesk(bench.card, keys.sam, keys.issuer, config.policy.card_timeout_s)
+
+
+def _ticket_desk(config: UnitConfig, bench: DeviceBench, store: SealedStore, clock: Clock) -> TicketDesk | None:
+    """Queue numbers and the ticket printer, where people come to this unit."""
+    prefixes = {
+        service: prefix
+        for service, prefix, roles in (
+            ("capture", config.queue.capture_prefix, CAPTURE_ROLES),
+            ("handover", config.queue.handover_prefix, HANDOVER_ROLES),
+        )
+        if config.unit.role in roles
+    }
+    if not prefixes:
+        return None
+    place = Place(config.unit.site, config.unit.id, config.queue.utc_offset_h)
+    return TicketDesk(bench.ticket, place, QueueNumbers(store, clock, prefixes, place.day))
 
 
 def _web_server(config: UnitConfig, desk: Desk) -> tuple[_Pages, socket.socket]:

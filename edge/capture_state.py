@@ -20,7 +20,7 @@ from contract.packet import (
 from contract.sample import ALL_FINGERS, BOTH_EYES, INDEX_FINGERS, FingerPosition, IrisPosition, Modality
 from contract.transfer import Receipt
 from edge.config import PolicyTable
-from edge.ports import Examined, Examiner, Keeper, Kept, Sensors
+from edge.ports import Examined, Examiner, Keeper, Kept, Sensors, TicketState
 from edge.register import Register
 
 VERIFICATIONS_MAX = 20
@@ -114,6 +114,7 @@ class Capture:
     appeal_of: str | None = None
     kept: Kept | None = None
     receipt: Receipt | None = None
+    ticket: TicketState | None = None
 
     @property
     def next_finger(self) -> FingerPosition | None:

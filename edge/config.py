@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from contract.errors import DeviceError
 from contract.packet import Name
@@ -91,6 +91,23 @@ class PolicyTable(_Table):
     handover_policy: Literal["either", "both"] = "either"
 
 
+class QueueTable(_Table):
+    """Queue numbers (M9, M41). Units of one site that both hand out numbers have different prefixes.
+
+    utc_offset_h: of the office: 7 WIB, 8 WITA, 9 WIT; it decides when a day begins.
+    """
+
+    capture_prefix: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9]{0,3}$")] = "A"
+    handover_prefix: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9]{0,3}$")] = "B"
+    utc_offset_h: Annotated[int, Field(ge=-12, le=14)] = 7
+
+    @model_validator(mode="after")
+    def _prefixes_differ(self) -> Self:
+        if self.capture_prefix == self.handover_prefix:
+            raise ValueError("capture_prefix and handover_prefix must differ, or a number would be called twice")
+        return self
+
+
 class UnitConfig(_Table):
     """The whole of unit.toml.
 
@@ -104,6 +121,7 @@ class UnitConfig(_Table):
     screen: ScreenTable = ScreenTable()
     spool: SpoolTable = SpoolTable()
     policy: PolicyTable = PolicyTable()
+    queue: QueueTable = QueueTable()
     devices: dict[Name, dict[Name, Setting]] = Field(default_factory=dict)
     uplink: dict[Name, Setting] = Field(default_factory=dict)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import structlog
@@ -21,14 +21,16 @@ from edge.diary import Diary
 from edge.eligibility import Eligibility, Refusal, check_eligibility
 from edge.enrolment import start_enrolment
 from edge.handover import Handover, start_handover
-from edge.ports import ChipDesk
+from edge.ports import ChipDesk, TicketState
 from edge.procedure import Fields, Procedure, Refused
 from edge.snapshot import Snapshot, handover_snapshot, session_snapshot
+from edge.ticket_desk import TicketDesk
 
 log = structlog.get_logger("edge.desk")
 
 CAPTURE_ROLES = frozenset({"kiosk", "desk", "mobile"})
 HANDOVER_ROLES = frozenset({"handover", "desk", "mobile"})
+PRINTED_STEPS = frozenset({"saved", "berhasil", "gagal"})
 STATION_ROLES = frozenset({"station"})
 
 
@@ -78,6 +80,7 @@ class Desk:
         chip_desk: ChipDesk | None = None,
         station: Station | None = None,
         diary: Diary | None = None,
+        tickets: TicketDesk | None = None,
     ) -> None:
         self.unit = unit
         self.services = services
@@ -85,7 +88,9 @@ class Desk:
         self.chip_desk = chip_desk
         self.station = station
         self.diary = diary
+        self.tickets = tickets
         self._writing: set[asyncio.Task[None]] = set()
+        self._printing: set[asyncio.Task[None]] = set()
         self._diary_turn = asyncio.Lock()
         self._session: Procedure[Capture] | None = None
         self._handover: Procedure[Handover] | None = None
@@ -193,11 +198,70 @@ class Desk:
                     continue
             if procedure is not None:
                 procedure.context.forget()
-        await asyncio.gather(*self._writing)
+        for task in self._printing:
+            task.cancel()
+        await asyncio.gather(*self._writing, *self._printing, return_exceptions=True)
+
+    # --- paper ---
+
+    async def queue_number(self, service: str) -> dict[str, Any]:
+        """Hand out a number; it counts whether or not it could be printed. Raises Refused."""
+        tickets = self._tickets(service)
+        entry, ahead = await tickets.issue(service)
+        self._note("queue", entry.number, "", "")
+        return {"number": entry.number, "service": service, "ahead": ahead, "ticket": await self._paper(entry.number)}
+
+    async def reprint_number(self, number: str) -> dict[str, Any]:
+        """Print one of today's numbers once more. Raises Refused."""
+        return {"number": number, "ticket": await self._paper(number)}
+
+    async def call_number(self, service: str) -> str | None:
+        """Call the next number, or None where nobody waits. Raises Refused."""
+        entry = await self._tickets(service).call(service)
+        return entry.number if entry else None
+
+    def print_ticket(self, procedure: Procedure[Any]) -> None:
+        """Print what belongs to the outcome of this work, again where it was printed before. Raises Refused."""
+        context, tickets = procedure.context, self._tickets()
+        if isinstance(context, Capture):
+            papers = tickets.of_capture(context) if procedure.step == "saved" else ()
+        else:
+            ended = procedure.step in ("berhasil", "gagal")
+            papers = tickets.of_handover(context, berhasil=procedure.step == "berhasil") if ended else ()
+        if not papers or (context.ticket is not None and context.ticket.state == "printing"):
+            raise Refused(Refusal.NOT_ALLOWED, "There is nothing to print now.")
+        context.ticket = TicketState("printing")
+        procedure.touch()
+
+        async def run() -> None:
+            context.ticket = await tickets.print(papers)
+            procedure.touch()
+
+        task = asyncio.create_task(run(), name="ticket")
+        self._printing.add(task)
+        task.add_done_callback(self._printing.discard)
+
+    def _tickets(self, service: str = "") -> TicketDesk:
+        if self.tickets is None or (service and service not in self.tickets.queue.services):
+            raise Refused(Refusal.NOT_THIS_ROLE)
+        return self.tickets
+
+    async def _paper(self, number: str) -> dict[str, str]:
+        tickets = self._tickets()
+        entry = tickets.queue.find(number)
+        if entry is None:
+            raise Refused(Refusal.NO_SESSION, "This number was not handed out today.")
+        return asdict(await tickets.print(tickets.number(entry)))
 
     def _follow(self, procedure: Procedure[Any], work: str, nik: str, operator: str, session_id: str) -> None:
-        """Write the start and every further step of this work into the diary (M10)."""
-        procedure.on_step = lambda step: self._note(work, step, nik, operator, session_id)
+        """Write the start and every further step of this work into the diary (M10), and print what it ends with."""
+
+        def on_step(step: str) -> None:
+            self._note(work, step, nik, operator, session_id)
+            if self.tickets is not None and self.tickets.prints and step in PRINTED_STEPS:
+                self.print_ticket(procedure)
+
+        procedure.on_step = on_step
         self._note(work, procedure.step, nik, operator, session_id)
 
     def _note(self, work: str, step: str, nik: str, operator: str, session_id: str = "") -> None:

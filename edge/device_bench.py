@@ -23,6 +23,7 @@ from edge.sensors.interface import (
     IrisScanner,
     PenPoint,
     SignaturePad,
+    TicketPrinter,
 )
 from edge.sensors.worker import DeviceWorker
 
@@ -30,7 +31,7 @@ D = TypeVar("D", bound=Device)
 
 PREVIEW_TIMEOUT_S = 3.0
 WORKER_MARGIN_S = 3.0
-SENSOR_KINDS = ("camera", "finger", "iris", "signature", "card")
+SENSOR_KINDS = ("camera", "finger", "iris", "signature", "card", "ticket")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +56,17 @@ class DeviceBench:
         self._iris: DeviceWorker[IrisScanner] | None = self._worker("iris")
         self._signature: DeviceWorker[SignaturePad] | None = self._worker("signature")
         self._card: DeviceWorker[CardReader] | None = self._worker("card")
+        self._ticket: DeviceWorker[TicketPrinter] | None = self._worker("ticket")
 
     @property
     def card(self) -> DeviceWorker[CardReader] | None:
         """The card reader, for who works with chips."""
         return self._card
+
+    @property
+    def ticket(self) -> DeviceWorker[TicketPrinter] | None:
+        """The ticket printer, for who prints."""
+        return self._ticket
 
     async def photo(self) -> Frame:
         """A portrait at full resolution."""
@@ -124,7 +131,7 @@ class DeviceBench:
         ]
 
     def _workers(self) -> list[tuple[str, DeviceWorker[Any]]]:
-        found = (self._camera, self._finger, self._iris, self._signature, self._card)
+        found = (self._camera, self._finger, self._iris, self._signature, self._card, self._ticket)
         return [(kind, worker) for kind, worker in zip(SENSOR_KINDS, found, strict=True) if worker is not None]
 
     def _worker(self, kind: str) -> DeviceWorker[Any] | None:

@@ -23,7 +23,7 @@ from edge.capture_state import VERIFICATIONS_MAX, Services
 from edge.capture_steps import signature_record
 from edge.eligibility import OPERATOR_ROLE, Refusal, check_operator
 from edge.officer import identify_officer
-from edge.ports import ChipContent, ChipDesk, Kept
+from edge.ports import ChipContent, ChipDesk, Kept, TicketState
 from edge.procedure import Action, Fields, Procedure, Refused, Retry, Row
 from edge.prompts import NOT_THE_SAME, OTHER_CARD, RETRY_CARD, RETRY_FINGER, RETRY_PEN
 from edge.register import CardOutcome
@@ -58,6 +58,7 @@ class Handover:
     old_card_returned: bool = False
     kept: Kept | None = None
     receipt: Receipt | None = None
+    ticket: TicketState | None = None
 
     @property
     def policy(self) -> Literal["either", "both"]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from contract.attestation import AttestationPage
 from contract.comparison import Candidate, ComparisonScore
@@ -41,6 +41,15 @@ class Kept:
     packet_id: str
     pid: str
     wall_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class TicketState:
+    """What became of a piece of paper; the messages say what to do where it failed."""
+
+    state: Literal["printing", "printed", "failed"]
+    message_id: str = ""
+    message_en: str = ""
 
 
 class Sensors(Protocol):

@@ -5,6 +5,7 @@ Samples are named, never carried: their small pictures are fetched one by one an
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -91,6 +92,7 @@ class Snapshot(Answer):
     statement_id: str = ""
     statement_en: str = ""
     result: dict[str, Any] | None = None
+    ticket: dict[str, str] | None = None
     card: dict[str, Any] | None = None
     attestation: dict[str, Any] | None = None
 
@@ -105,6 +107,7 @@ def session_snapshot(procedure: Procedure[Capture]) -> Snapshot:
     fingers = sum(modality is Modality.FINGER for modality, _ in (*capture.taken, *capture.exceptions))
     return Snapshot(
         **_shared(procedure),
+        ticket=asdict(capture.ticket) if capture.ticket else None,
         id=capture.capture_id,
         kind="enrolment",
         ask=ask,
@@ -146,6 +149,7 @@ def handover_snapshot(procedure: Procedure[Handover]) -> Snapshot:
     chip = handover.chip
     return Snapshot(
         **_shared(procedure),
+        ticket=asdict(handover.ticket) if handover.ticket else None,
         id=handover.handover_id,
         kind="handover",
         ask=ask,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import cv2
 import numpy as np
@@ -59,6 +59,12 @@ class HandoverForm(_Form):
     card_uid: Annotated[str, Field(pattern=r"^[0-9A-F]{8,20}$")] | None = None
 
 
+class QueueForm(_Form):
+    """What somebody waits for."""
+
+    service: Literal["capture", "handover"]
+
+
 ActionFields = Annotated[dict[str, FieldText], Body(max_length=10)]
 
 
@@ -70,6 +76,7 @@ def make_api(desk: Desk) -> APIRouter:
     _add_session(api, desk)
     _add_handover(api, desk)
     _add_station(api, desk)
+    _add_queue(api, desk)
     return api
 
 
@@ -178,6 +185,11 @@ def _add_session(api: APIRouter, desk: Desk) -> None:
             return Response(status_code=404)
         return Response(picture, media_type="image/jpeg")
 
+    @api.post("/session/ticket")
+    async def ticket() -> Snapshot:
+        desk.print_ticket(desk.session())
+        return session_snapshot(desk.session())
+
     @api.post("/session/{action}")
     async def act(action: str, fields: ActionFields | None = None, wait_s: WaitS = WAIT_DEFAULT_S) -> Snapshot:
         return session_snapshot(await _act(desk, desk.session(), action, fields, wait_s))
@@ -223,6 +235,11 @@ def _add_handover(api: APIRouter, desk: Desk) -> None:
             raise Refused(Refusal.NOT_ALLOWED)
         return _pen(desk)
 
+    @api.post("/handover/ticket")
+    async def ticket() -> Snapshot:
+        desk.print_ticket(desk.handover())
+        return handover_snapshot(desk.handover())
+
     @api.post("/handover/{action}")
     async def act(action: str, fields: ActionFields | None = None, wait_s: WaitS = WAIT_DEFAULT_S) -> Snapshot:
         return handover_snapshot(await _act(desk, desk.handover(), action, fields, wait_s))
@@ -247,6 +264,33 @@ def _add_station(api: APIRouter, desk: Desk) -> None:
             raise Refused(Refusal.NOT_THIS_ROLE)
         await desk.station.act(action, _texts(fields))
         return desk.station.snapshot()
+
+
+def _add_queue(api: APIRouter, desk: Desk) -> None:
+    @api.get("/queue")
+    async def queue() -> dict[str, Any]:
+        tickets = desk.tickets
+        if tickets is None:
+            raise Refused(Refusal.NOT_THIS_ROLE)
+        waiting, called = tickets.queue.waiting(), tickets.queue.last_called()
+        return {
+            "services": tickets.queue.services,
+            "printer": tickets.prints,
+            "waiting": [{"number": e.number, "service": e.service, "issued_ms": e.issued_ms} for e in waiting[:200]],
+            "called": [{"number": e.number, "service": e.service, "called_ms": e.called_ms} for e in called[:5]],
+        }
+
+    @api.post("/queue", status_code=201)
+    async def issue(form: QueueForm) -> dict[str, Any]:
+        return await desk.queue_number(form.service)
+
+    @api.post("/queue/call")
+    async def call(form: QueueForm) -> dict[str, Any]:
+        return {"number": await desk.call_number(form.service)}
+
+    @api.post("/queue/{number}/print")
+    async def reprint(number: Name) -> dict[str, Any]:
+        return await desk.reprint_number(number)
 
 
 async def _act(

@@ -44,6 +44,7 @@ class Page(StrEnum):
     DESK = "desk"
     HANDOVER = "handover"
     STATION = "station"
+    QUEUE = "queue"
     STATUS = "status"
     PROOF = "proof"
 

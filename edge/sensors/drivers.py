@@ -30,6 +30,7 @@ from edge.sensors.interface import (
     PresenceSensor,
     SignaturePad,
     SlapScanner,
+    TicketPrinter,
 )
 
 DRIVERS: Mapping[str, Mapping[str, str]] = {
@@ -63,6 +64,12 @@ DRIVERS: Mapping[str, Mapping[str, str]] = {
     "card": {
         "pcsc": "edge.sensors.cardreader_pcsc:PcscReader",
     },
+    "ticket": {
+        "serial": "edge.sensors.ticket_escpos:SerialTicketPrinter",
+        "usb": "edge.sensors.ticket_escpos:UsbTicketPrinter",
+        "network": "edge.sensors.ticket_escpos:NetworkTicketPrinter",
+        "file": "edge.sensors.ticket_escpos:FileTicketPrinter",
+    },
     "illumination": {
         "pca9685": "edge.sensors.lights_pca9685:Pca9685Lights",
     },
@@ -85,6 +92,7 @@ INTERFACES: Mapping[str, type] = {
     "signature": SignaturePad,
     "code": CodeScanner,
     "card": CardReader,
+    "ticket": TicketPrinter,
     "illumination": Illumination,
     "presence": PresenceSensor,
     "climate": ClimateSensor,

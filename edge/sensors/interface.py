@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,6 +159,63 @@ class CodeScanner(Device, Protocol):
 
     def scan(self, timeout_s: float, cancel: threading.Event) -> str:
         """The text of the next code that is shown. Raises CaptureRetry where none was shown in time."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TicketLine:
+    """A line of text, wrapped where it is long. scale: 1 to 8 times the font's size."""
+
+    text: str
+    scale: int = 1
+    bold: bool = False
+    align: Literal["left", "center", "right"] = "left"
+
+
+@dataclass(frozen=True, slots=True)
+class TicketPair:
+    """A name and its value, beside each other where they fit."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class TicketCode:
+    """A QR code that holds `text`."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TicketRule:
+    """A line across the paper."""
+
+
+TicketPart = TicketLine | TicketPair | TicketCode | TicketRule
+
+
+@dataclass(frozen=True, slots=True)
+class TicketCondition:
+    """A ticket printer now. faults: keywords of ticket_frames.ADVICE; paper_low: the roll ends soon."""
+
+    faults: tuple[str, ...] = ()
+    paper_low: bool = False
+
+
+@runtime_checkable
+class TicketPrinter(Device, Protocol):
+    """A small printer for numbers, proofs and receipts on a roll of paper."""
+
+    def condition(self) -> TicketCondition:
+        """What the printer complains of. Raises DeviceError where it does not answer."""
+        ...
+
+    def print(self, parts: Sequence[TicketPart], timeout_s: float, cancel: threading.Event) -> None:
+        """Print one ticket and cut it; returns when the printer says that it lies there.
+
+        Raises DeviceError where it does not: what of it was printed is unknown, and printing it again does no harm.
+        """
         ...
 
 

@@ -66,7 +66,10 @@ def grey_file(path: Path, seed: int) -> np.ndarray[tuple[int, int], np.dtype[np.
 def test_every_named_driver_can_be_made_and_is_of_its_kind() -> None:
     for kind, names in DRIVERS.items():
         for name in names:
-            required = {key: "x" for key, (_, needed, _) in settings_of(driver_class(kind, name)).items() if needed}
+            settings = settings_of(driver_class(kind, name))
+            required = {
+                key: "x" if plain is str else plain(1) for key, (plain, needed, _) in settings.items() if needed
+            }
             device = open_driver(kind, {"driver": name, **required})
             assert fits(device, INTERFACES[kind])
             device.close()

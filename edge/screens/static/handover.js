@@ -65,6 +65,7 @@ function attestationOf(found) {
   const chip = unit.make("figure", { class: "chip-signature" }, unit.make("img", { src: signed.chip_signature, alt: "Tanda tangan di chip (signature on the chip)" }), unit.make("figcaption", {}, "Tanda tangan di chip", unit.make("br"), unit.make("small", { class: "en", lang: "en" }, "Signature on the chip")));
   return unit.make("div", { class: "dispute" }, unit.make("div", { class: "card stack" }, verdict, table), unit.make("div", { class: "card stack" }, unit.make("div", { class: "heading" }, unit.make("h2", {}, `${unit.when(signed.agreed_ms)}`), unit.make("small", { class: "en", lang: "en" }, "When and how it was signed")), player, chip));
 }
+const paperOf = (found) => unit.paper(found.ticket, () => act("ticket")) || "";
 
 function visual(found) {
   const head = unit.make("p", {}, unit.make("b", {}, found.card.name), ` · ${found.card.nik}`);
@@ -74,8 +75,8 @@ function visual(found) {
     case "attestation": return [attestationOf(found)];
     case "verify": return [handsOf(found)];
     case "receipt": return [penOf(found)];
-    case "berhasil": return [unit.make("div", { class: "outcome" }, unit.badge("good", "tick"), head)];
-    case "gagal": return [unit.make("div", { class: "outcome" }, unit.badge("bad", "cross"), head)];
+    case "berhasil": return [unit.make("div", { class: "outcome" }, unit.badge("good", "tick"), head, paperOf(found))];
+    case "gagal": return [unit.make("div", { class: "outcome" }, unit.badge("bad", "cross"), head, paperOf(found))];
     case "cancelled": return [unit.make("div", { class: "outcome" }, unit.badge("warn", "alert"), head)];
     default: return [unit.make("div", { class: "waiting" })];
   }
@@ -92,7 +93,7 @@ function draw(found) {
   unit.fill("#progress", ...unit.steps(found.steps));
   unit.fill("#prompt-id", found.prompt_id);
   unit.fill("#prompt-en", found.prompt_en);
-  if (!before || before.step !== found.step || JSON.stringify(before.ask) !== JSON.stringify(found.ask)) unit.fill("#visual", ...visual(found));
+  if (!before || before.step !== found.step || JSON.stringify([before.ask, before.ticket]) !== JSON.stringify([found.ask, found.ticket])) unit.fill("#visual", ...visual(found));
   const notes = [];
   if (found.advice_id) notes.push(unit.note("advice", "hand", found.advice_id, found.advice_en));
   if (found.problem) notes.push(unit.note("problem", "alert", found.problem.message, found.problem.next_step));

@@ -109,7 +109,7 @@ function photoOf(found) {
 }
 
 function outcome(kind, icon, ...text) {
-  return unit.make("div", { class: "outcome" }, unit.badge(kind, icon), ...text);
+  return unit.make("div", { class: "outcome" }, unit.badge(kind, icon), ...text.filter((part) => part !== null));
 }
 
 function receiptOf(found) {
@@ -118,7 +118,7 @@ function receiptOf(found) {
   const line = receipt
     ? unit.note("good", "tick", "Tersimpan di server pusat: dikonfirmasi.", `Saved on the server is confirmed (number ${receipt.hub_sequence}).`)
     : unit.note("advice", "alert", "Tersimpan di perangkat ini. Menunggu konfirmasi server; pengiriman berjalan sendiri.", "Saved on this unit. Waiting for the server's confirmation; it is sent by itself.");
-  return outcome("good", "tick", line, proof);
+  return outcome("good", "tick", line, unit.paper(found.ticket, () => act("ticket")), proof);
 }
 
 function visual(found) {
@@ -151,7 +151,7 @@ function draw(found) {
   unit.at("#start").hidden = Boolean(found) && found.step !== "finished";
   unit.at("#stage").hidden = !found || found.step === "finished";
   if (!found || found.step === "finished") { shown = null; return; }
-  const same = before && before.step === found.step && JSON.stringify(before.ask) === JSON.stringify(found.ask) && JSON.stringify(before.result) === JSON.stringify(found.result) && before.samples.length === found.samples.length;
+  const same = before && before.step === found.step && JSON.stringify(before.ask) === JSON.stringify(found.ask) && JSON.stringify([before.result, before.ticket]) === JSON.stringify([found.result, found.ticket]) && before.samples.length === found.samples.length;
   unit.at("#stage").classList.toggle("busy", found.state === "busy");
   unit.fill("#progress", ...unit.steps(found.steps));
   unit.fill("#prompt-id", found.prompt_id);

@@ -93,6 +93,15 @@ const unit = {
 
   badge: (kind, icon) => unit.make("div", { class: `badge ${kind}` }, unit.icon(icon)),
   note: (kind, icon, id, en) => unit.make("div", { class: `note ${kind}`, role: "status" }, unit.icon(icon), unit.make("div", {}, id, unit.make("small", { lang: "en" }, en || ""))),
+  // What became of a piece of paper, with a button to print it again; null where this unit prints none.
+  paper(ticket, again) {
+    if (!ticket) return null;
+    if (ticket.state === "printing") return unit.note("advice", "hand", "Sedang mencetak …", "Printing …");
+    const note = ticket.state === "printed" ? unit.note("good", "tick", "Kertas sudah dicetak.", "Printed.") : unit.note("advice", "alert", ticket.message_id, ticket.message_en);
+    note.append(unit.button("Cetak ulang", "Print again", "", again));
+    return note;
+  },
+
   tell: (error) => unit.note("problem", "alert", error.content?.next_step || "", error.content?.message || error.message),
 
   // Strokes of a signature pad, fitted into a canvas.
