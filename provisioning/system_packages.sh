@@ -9,6 +9,7 @@ runtime=(
   pcscd libpcsclite-dev swig         # card readers
   vsmartcard-vpcd iproute2           # the virtual card's reader, in a network namespace of its own
   cups-ipp-utils dbus                # ippeveprinter, the printer of the demo and the tests
+  sane-utils                         # scanimage, for document scanners; its test backend is the scanner's twin
   fonts-dejavu-core                  # the card's face
 )
 development=(

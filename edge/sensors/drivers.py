@@ -23,6 +23,7 @@ from edge.sensors.interface import (
     ClimateSensor,
     CodeScanner,
     Device,
+    DocumentScanner,
     FingerprintScanner,
     IdentityChip,
     Illumination,
@@ -64,6 +65,9 @@ DRIVERS: Mapping[str, Mapping[str, str]] = {
     "card": {
         "pcsc": "edge.sensors.cardreader_pcsc:PcscReader",
     },
+    "scanner": {
+        "sane": "edge.sensors.scanner_sane:SaneScanner",
+    },
     "ticket": {
         "serial": "edge.sensors.ticket_escpos:SerialTicketPrinter",
         "usb": "edge.sensors.ticket_escpos:UsbTicketPrinter",
@@ -92,6 +96,7 @@ INTERFACES: Mapping[str, type] = {
     "signature": SignaturePad,
     "code": CodeScanner,
     "card": CardReader,
+    "scanner": DocumentScanner,
     "ticket": TicketPrinter,
     "illumination": Illumination,
     "presence": PresenceSensor,

@@ -162,6 +162,18 @@ class CodeScanner(Device, Protocol):
         ...
 
 
+@runtime_checkable
+class DocumentScanner(Device, Protocol):
+    """A scanner for papers: a flatbed, or a feeder."""
+
+    def scan(self, timeout_s: float, cancel: threading.Event) -> Sequence[Frame]:
+        """The page on the glass, or every page in the feeder, in their order; grey or RGB, ppi > 0.
+
+        Raises CaptureRetry where a hand is needed (feeder empty, jam, cover); pages before it do not count.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class TicketLine:
     """A line of text, wrapped where it is long. scale: 1 to 8 times the font's size."""
