@@ -156,6 +156,16 @@ class SignOff(Model):
     signature: Annotated[bytes, Field(min_length=64, max_length=80)]
 
 
+class PortraitReview(Model):
+    """The operator's word on the portrait (M29): it shows the person who is present.
+
+    differs: what of the biodata this person does not seem to fit; the hub then asks the region. No program judges that.
+    """
+
+    differs: Annotated[tuple[Literal["sex", "age"], ...], Field(max_length=2)] = ()
+    reviewed_ms: Millis
+
+
 class StepClock(Model):
     """One step of the procedure and how long it took (M65)."""
 
@@ -176,10 +186,16 @@ class EnrolmentBody(Model):
     steps: Annotated[tuple[StepClock, ...], Field(max_length=60)]
     appeal_of: UuidText | None = None
     signoff: SignOff | None = None
+    portrait_review: PortraitReview | None = None
 
     def digest(self) -> bytes:
-        """SHA-256 of the capture without its sign-off: what the operator signs."""
-        return hashlib.sha256(_dumps(self.model_copy(update={"signoff": None}).model_dump())).digest()
+        """SHA-256 of the capture without its sign-off: what the operator signs.
+
+        A capture from before portraits were reviewed has no such field: its digest is what it was.
+        """
+        later = {"portrait_review"} if self.portrait_review is None else None
+        fields = self.model_copy(update={"signoff": None}).model_dump(exclude=later)
+        return hashlib.sha256(_dumps(fields)).digest()
 
 
 class HandoverBody(Model):

@@ -13,6 +13,7 @@ from contract.packet import (
     BiometricException,
     EnrolmentBody,
     PacketSample,
+    PortraitReview,
     SignOff,
     StepClock,
     Verification,
@@ -104,6 +105,7 @@ class Capture:
     pending_exception: PendingException | None = None
     gate: Gate = field(default_factory=Gate)
     verification: list[Verification] = field(default_factory=list)
+    portrait_review: PortraitReview | None = None
     attestation: Attestation | None = None
     signoff: SignOff | None = None
     asked_officer_position: FingerPosition = FingerPosition.RIGHT_INDEX
@@ -171,8 +173,8 @@ class Capture:
 
     def completed_body(self) -> EnrolmentBody:
         """Everything captured, still without the operator's word."""
-        if self.attestation is None:
-            raise ValueError("a capture is complete only once its attestation is signed")
+        if self.attestation is None or self.portrait_review is None:
+            raise ValueError("a capture is complete only once its portrait is reviewed and its attestation signed")
         samples = [taken.as_packet() for taken in self.taken.values()]
         samples += [taken.as_packet("check") for taken in self.checks.values()]
         return EnrolmentBody(
@@ -184,6 +186,7 @@ class Capture:
             attestation=self.attestation,
             steps=self.clocks(),
             appeal_of=self.appeal_of,
+            portrait_review=self.portrait_review,
         )
 
     def gallery_entry(self) -> GalleryEntry:
@@ -201,7 +204,7 @@ class Capture:
         self.checks.clear()
         self.exceptions.clear()
         self.pending_exception = None
-        self.attestation = self.signoff = self.body = None
+        self.portrait_review = self.attestation = self.signoff = self.body = None
         self.open_gate()
 
     def _settled(self, modality: Modality, position: int) -> bool:

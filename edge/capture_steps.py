@@ -8,11 +8,12 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 from contract.attestation import SIGNATURE_BYTES_MAX, biodata_digest
 from contract.comparison import Decision
 from contract.errors import RekamError
-from contract.packet import Attestation, BiometricException, Verification
+from contract.packet import Attestation, BiometricException, PortraitReview, Verification
 from contract.sample import FingerPosition, IrisPosition, Modality
 from contract.signature_series import encode_series, signature_of
 from edge.capture_state import Capture, PendingException, Taken
@@ -30,6 +31,7 @@ SIGNATURE_POINTS_MIN = 8
 SIGNATURE_POINTS_MAX = SIGNATURE_BYTES_MAX // 10  # a point takes 9 bytes
 UNITS_PER_MM = 100.0
 REASON_CHARS_MIN = 3
+_DIFFERENCES: tuple[Literal["sex", "age"], ...] = ("sex", "age")
 
 
 async def confirm_biodata(_capture: Capture, _fields: Fields) -> str:
@@ -48,13 +50,31 @@ async def take_photo(capture: Capture, _fields: Fields) -> str:
     frame = await capture.services.sensors.photo()
     examined = await capture.services.examiner.face(frame)
     _pass_gate(capture, Modality.FACE, 0, examined, capture.services.policy.face_quality_min)
-    return "signature"
+    return "photo_review"
 
 
 async def force_photo(capture: Capture, _fields: Fields) -> str:
     """The best portrait there is, after the last retry."""
     _force_gate(capture, Modality.FACE, 0)
+    return "photo_review"
+
+
+async def confirm_portrait(capture: Capture, fields: Fields) -> str:
+    """The operator says that the photo shows this person, and what of the biodata it does not seem to fit (M29)."""
+    named = [name for name in fields.get("differs", "").split(",") if name]
+    if any(name not in _DIFFERENCES for name in named):
+        raise Refused(Refusal.INVALID, "A photo differs from the biodata in 'sex', in 'age', or in 'sex,age'.")
+    capture.portrait_review = PortraitReview(
+        differs=tuple(name for name in _DIFFERENCES if name in named), reviewed_ms=capture.services.clock.wall_ms()
+    )
     return "signature"
+
+
+async def retake_photo(capture: Capture, _fields: Fields) -> str:
+    """The photo shows somebody else, or shows the person badly: it is dropped and taken again."""
+    capture.taken.pop((Modality.FACE, 0), None)
+    capture.open_gate()
+    return "photo"
 
 
 async def take_signature(capture: Capture, _fields: Fields) -> str:

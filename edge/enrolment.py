@@ -1,8 +1,8 @@
 """The capture session as a step table, in the SOP's order (M11).
 
-biodata → photo → signature → ten fingers → irises → the site's own 1:N → both indexes 1:1 → statement e-signed →
-operator's fingerprint → seal → spool. Only then is BIO_CAPTURED claimed (M14); before it nothing exists outside
-memory. A session starts from an eligible NIK and from nothing else: a failed handover cannot reach it (M48).
+biodata → photo → operator's word on it → signature → ten fingers → irises → the site's own 1:N → both indexes 1:1 →
+statement e-signed → operator's fingerprint → seal → spool. Only then is BIO_CAPTURED claimed (M14); before it nothing
+exists outside memory. A session starts from an eligible NIK and from nothing else: never from a failed handover (M48).
 """
 
 from __future__ import annotations
@@ -120,6 +120,12 @@ ENROLMENT: Mapping[str, Row[Capture]] = {
         "Photo",
         {"capture": Action(steps.take_photo), "force": Action(steps.force_photo, lambda c: c.may_force)},
         retry_id=RETRY_PHOTO,
+    ),
+    "photo_review": Row(
+        "Periksa foto",
+        "Check the photo",
+        {"confirm": Action(steps.confirm_portrait), "retake": Action(steps.retake_photo)},
+        shown=False,
     ),
     "signature": Row(
         "Tanda tangan",

@@ -64,6 +64,10 @@ PROMPTS: dict[str, tuple[str, str]] = {
         "Duduk tegak, lihat ke kamera, mata terbuka, tanpa kacamata.",
         "Sit upright, look at the camera, eyes open, no glasses.",
     ),
+    "photo_review": (
+        "Petugas: apakah foto ini orang yang hadir, sesuai jenis kelamin dan umurnya?",
+        "Officer: does this photo show the person present, and fit the sex and age in the biodata?",
+    ),
     "signature": ("Tanda tangani pada papan tanda tangan.", "Sign on the signature pad."),
     "fingers": ("Letakkan {finger} pada pemindai.", "Place the {finger} on the scanner."),
     "exception_photo": (

@@ -21,7 +21,7 @@ from hub.enrolment_checks import Facts, Finding, check
 from hub.fleet import Role
 from hub.issuance import Issuance
 from hub.packets import PacketBook, open_packet
-from hub.records import REVOKED, SIGN_OFF, Records, known
+from hub.records import PORTRAIT, REVOKED, SIGN_OFF, Records, known
 from hub.schema.tables import Operator, Packet, Record, Resident, Site, Unit
 from hub.search.fusion import PersonMatch
 
@@ -140,6 +140,8 @@ class Intake:
             officer = session.get(Operator, body.signoff.operator) if body.signoff is not None else None
             revoked = officer is not None and officer.revoked
             note = {SIGN_OFF: REVOKED} if revoked else {}
+            if body.portrait_review is not None and body.portrait_review.differs:
+                note[PORTRAIT] = ", ".join(body.portrait_review.differs)
             self._records.move(session, record, RecordEvent.CHECKS_PASSED, note=note)
         else:
             record.failure = finding.failure

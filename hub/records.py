@@ -27,6 +27,8 @@ HUB = "hub"
 DELETION, LOSS = "deletion", "loss"
 # In the note of CHECKS_PASSED: the sign-off verifies, and its officer was revoked since; a person has to look.
 SIGN_OFF, REVOKED = "sign-off", "revoked"
+# In the same note: what of the biodata the operator found the portrait not to fit (M29).
+PORTRAIT = "portrait"
 
 _PRINT_EVENTS = (RecordEvent.PRINT_DATA_SENT, RecordEvent.CARD_RELEASED, RecordEvent.HANDED_OVER)
 _JUDGED = (RecordEvent.JUDGED_DIFFERENT, RecordEvent.JUDGED_FIRST)

@@ -20,7 +20,7 @@ from hub.adjudication import Adjudication, Cause
 from hub.context import HubContext
 from hub.notices import biodata_as_captured
 from hub.packets import open_capture
-from hub.records import REVOKED, SIGN_OFF, Moved, Records, known
+from hub.records import PORTRAIT, REVOKED, SIGN_OFF, Moved, Records, known
 from hub.schema.tables import Record, RecordHistory, Resident, Template
 from hub.search.features import STAMPS, Features, StoredTemplate, extract_features, from_stored, to_stored
 from hub.search.fusion import PersonMatch
@@ -125,8 +125,8 @@ class Dedup:
                 note={"candidates": len(matches), "best": round(max((m.value for m in matches), default=0.0), 1)},
             )
             self._adjudication.open(session, record.capture_id, cause or Cause.SIMILAR, matches)
-        elif self._differs_from_register(session, record):
-            self._records.move(session, record, RecordEvent.ANOMALY_FOUND, note={"finding": "biodata differ"})
+        elif finding := self._anomaly(session, record):
+            self._records.move(session, record, RecordEvent.ANOMALY_FOUND, note={"finding": finding})
         else:
             self._records.move(session, record, RecordEvent.NO_CANDIDATE, note={"searched": len(self.gallery)})
         return RecordState(record.state)
@@ -146,9 +146,14 @@ class Dedup:
         earlier = set(verdicts.barred_by(session, record))
         return (Cause.EARLIER_ARRIVED if earlier else None), earlier
 
-    def _differs_from_register(self, session: Session, record: Record) -> bool:
+    def _anomaly(self, session: Session, record: Record) -> str:
+        """What the region has to look into (M29), or an empty string."""
         resident = session.get_one(Resident, record.nik_digest)
-        return register.biodata_of(self._context, resident) != biodata_as_captured(self._context, record)
+        if register.biodata_of(self._context, resident) != biodata_as_captured(self._context, record):
+            return "biodata differ"
+        links = history.way_of(session, RecordHistory, record.capture_id)
+        told = [str(note[PORTRAIT]) for link in links if PORTRAIT in (note := json.loads(link.note))]
+        return f"the operator finds the portrait unlike the biodata: {told[-1]}" if told else ""
 
     def _fail(self, capture_id: str, error: Exception) -> RecordState:
         message = error.message if isinstance(error, RekamError) else type(error).__name__

@@ -12,9 +12,11 @@ import pytest
 from playwright.sync_api import Page
 
 from edge.screens.app import make_app
+from edge.screens.pictures import jpeg
 from tests.screens.conftest import PICTURES, fits, served
 from tests.screens.test_unit_pages import TOKEN, make_desk
 from tests.unit.edge_fakes import NIK, make_bench
+from virtual.people import person
 
 TOUCH_PX_MIN = 44
 
@@ -23,6 +25,7 @@ TOUCH_PX_MIN = 44
 def kiosk(tmp_path: Path) -> Iterator[str]:
     """A kiosk's pages on a port of their own, with fakes at every device."""
     bench = make_bench(tmp_path)
+    bench.examiner.portrait = jpeg(person(1, 3).portrait(0))
     with served(make_app(make_desk(bench, role="kiosk"), TOKEN)) as address:
         yield address
     bench.store.close()
@@ -49,7 +52,11 @@ def test_a_resident_walks_through_the_kiosk_by_touch(kiosk: str, page: Page) -> 
     assert small_targets(page) == []
     page.get_by_role("button", name="Mulai perekaman").click()
     page.get_by_role("button", name="Ya, benar").click()
-    for step, title in (("photo", "Ambil foto"), ("signature", "Mulai tanda tangan")):
+    for step, title in (
+        ("photo", "Ambil foto"),
+        ("photo_review", "Ya, orang ini dan cocok"),
+        ("signature", "Mulai tanda tangan"),
+    ):
         button = page.get_by_role("button", name=title).first
         button.wait_for()
         page.screenshot(path=PICTURES / f"kiosk-{step}.png")

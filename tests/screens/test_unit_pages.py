@@ -116,13 +116,13 @@ async def test_a_whole_capture_can_be_driven_by_a_program(client: httpx.AsyncCli
             break
         labels.append((found["ask"] or {}).get("label_id", found["step"]))
         bench.sensors.person = OPERATOR if found["step"] == "sign_off" else "sari"
-        action = {"biodata": "confirm", "attest": "agree"}.get(found["step"], "capture")
+        action = {"biodata": "confirm", "photo_review": "confirm", "attest": "agree"}.get(found["step"], "capture")
         before = found["revision"]
         found = (await client.post(f"/api/session/{action}?wait_s=5")).json()
         assert found["revision"] > before and found["problem"] is None
         assert found["prompt_id"] and found["prompt_en"] and "{" not in found["prompt_id"]
     assert found["result"]["outcome"] == "captured" and found["result"]["status"] == "BIO_CAPTURED"
-    assert labels[:5] == ["biodata", "Foto", "Tanda tangan", "Ibu jari kanan", "Telunjuk kanan"]
+    assert labels[:5] == ["biodata", "Foto", "photo_review", "Tanda tangan", "Ibu jari kanan"]
     assert found["progress"] == {"done": 9, "total": 9, "fingers": 0}
     assert (await client.post("/api/session/finish")).json()["step"] == "finished"
     assert (await client.get("/api/session")).json()["code"] == "NO_SESSION"
@@ -130,7 +130,7 @@ async def test_a_whole_capture_can_be_driven_by_a_program(client: httpx.AsyncCli
 
 async def test_a_sample_can_be_seen_while_the_session_runs_and_never_after(client: httpx.AsyncClient) -> None:
     await client.post("/api/session", json=SESSION)
-    for action in ("confirm", "capture", "capture", "capture"):
+    for action in ("confirm", "capture", "confirm", "capture", "capture"):
         await client.post(f"/api/session/{action}?wait_s=5")
     assert (await client.get("/api/session/sample/finger/1.jpg")).content == b"jpeg"
     assert (await client.get("/api/session/sample/finger/2.jpg")).status_code == 404

@@ -133,13 +133,14 @@ class FakeExaminer:
     """Templates are the names of what was shown; site: captures that the site's 1:N holds."""
 
     site: dict[str, set[bytes]] = field(default_factory=dict)
+    portrait: bytes = b"jpeg"
 
     async def finger(self, frame: Frame, position: FingerPosition) -> Examined:
         shows = frame.metadata["shows"].encode()
         return Examined(b"FIR " + shows, int(frame.metadata["quality"]), b"jpeg", shows)
 
     async def face(self, frame: Frame) -> Examined:
-        return Examined(b"FAC " + frame.metadata["shows"].encode(), int(frame.metadata["quality"]), b"jpeg")
+        return Examined(b"FAC " + frame.metadata["shows"].encode(), int(frame.metadata["quality"]), self.portrait)
 
     async def iris(self, frame: Frame, position: IrisPosition) -> Examined:
         return Examined(b"IIR " + frame.metadata["shows"].encode(), int(frame.metadata["quality"]), b"jpeg")

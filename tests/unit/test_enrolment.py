@@ -22,7 +22,9 @@ from edge.procedure import Refused
 from edge.register import Register
 from tests.unit.edge_fakes import KEY, NIK, OPERATOR, PAPERS, SECOND, Bench, biodata, make_bench
 
-ORDER = ["biodata", "photo", "signature", "fingers", "irises", "verify", "attest", "sign_off", "saved"]
+ORDER = [
+    "biodata", "photo", "photo_review", "signature", "fingers", "irises", "verify", "attest", "sign_off", "saved",
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -44,7 +46,7 @@ async def do(session: Enrolment, action: str, **fields: str) -> str:
 def usual_action(bench: Bench, session: Enrolment) -> str:
     """What a resident does at each step when all goes well; at the sign-off the operator stands at the scanner."""
     bench.sensors.person = OPERATOR if session.step == "sign_off" else "sari"
-    return {"biodata": "confirm", "attest": "agree"}.get(session.step, "capture")
+    return {"biodata": "confirm", "photo_review": "confirm", "attest": "agree"}.get(session.step, "capture")
 
 
 async def walk(bench: Bench, session: Enrolment, until: str = "saved") -> list[str]:
@@ -352,7 +354,7 @@ async def test_a_broken_device_moves_nothing_and_says_what_to_do(bench: Bench) -
     for name in ("DeviceError", "TransientError", "ValueError"):
         assert await do(session, "capture") == "photo"
         assert session.problem is not None and session.problem["error"] == name and session.problem["next_step"]
-    assert await do(session, "capture") == "signature"
+    assert await do(session, "capture") == "photo_review"
 
 
 async def test_wrong_biodata_go_to_the_correction_service(bench: Bench) -> None:
@@ -405,7 +407,7 @@ async def test_a_nik_captured_elsewhere_meanwhile_is_refused_at_sealing(
 
 
 def test_each_step_is_reached_only_from_the_step_before() -> None:
-    assert [step for step, row in ENROLMENT.items() if row.shown] == ORDER
+    assert [step for step, row in ENROLMENT.items() if row.shown] == [step for step in ORDER if step != "photo_review"]
     assert enrolment.LAST_BEFORE_SEAL in ENROLMENT and "gagal" not in ENROLMENT
 
 

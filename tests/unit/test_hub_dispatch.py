@@ -25,15 +25,15 @@ from contract.dispatch import encode as encode_transfer
 from contract.errors import DeviceError, RemoteError
 from contract.image_formats import decode_image
 from contract.lifecycle import RecordEvent, RecordState
-from contract.packet import RefusalBody
+from contract.packet import PortraitReview, RefusalBody
 from contract.seal import load_opening_key, load_public_key, load_statement_public_key, open_sealed, unlock
 from contract.transfer import Disposition, UnitState
-from hub import card_face, checkpoints, dispatches, outbox, presence
+from hub import card_face, checkpoints, dispatches, history, outbox, presence
 from hub.adjudication import Opinion
 from hub.config import load_settings
 from hub.fleet import load_fleet, load_register
 from hub.packets import blob_path
-from hub.schema.tables import Outbox, Packet, PrintOrder, Record, Template
+from hub.schema.tables import Outbox, Packet, PrintOrder, Record, RecordHistory, Template
 from hub.search.dedup import Dedup
 from hub.verdicts import Verdict
 from tests.hub_world import (
@@ -370,6 +370,25 @@ def test_a_register_with_a_nik_twice_is_refused_without_showing_it(tmp_path: Pat
     with pytest.raises(DeviceError, match="same NIK") as refused:
         load_register(path)
     assert ANA.nik not in str(refused.value)
+
+
+def test_a_portrait_that_the_operator_found_unlike_the_biodata_goes_to_the_region(world: World) -> None:
+    world.register(ANA)
+    review = PortraitReview(differs=("sex",), reviewed_ms=1)
+    capture_id = world.send(DESK, enrolment(ANA, index_fingers(1), portrait_review=review))
+    assert state_of(world, capture_id) == "REQUEST_VALIDATION"
+    with world.central.context.database.transaction() as session:
+        links = history.way_of(session, RecordHistory, capture_id)
+        assert any("unlike the biodata: sex" in link.note for link in links)
+        world.central.adjudication.region_answers(session, capture_id, RecordEvent.REGION_SAYS_RIGHT, "adb")
+        assert session.get_one(Record, capture_id).state == "PRINT_READY_RECORD"
+
+
+def test_a_portrait_that_fits_goes_on(world: World) -> None:
+    world.register(ANA)
+    review = PortraitReview(reviewed_ms=1)
+    capture_id = world.send(DESK, enrolment(ANA, index_fingers(1), portrait_review=review))
+    assert state_of(world, capture_id) == "SENT_FOR_CARD_PRINTING"
 
 
 def test_an_anomaly_waits_for_the_region_and_its_answer_is_followed(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import time
 import traceback
@@ -20,6 +21,7 @@ from edge import procedure
 from edge.logs import configure_logs
 from hub.console.api import Form
 from hub.fleet import FileModel
+from tests.hub_world import enrolment
 from tests.unit.edge_fakes import NIK, SetClock, biodata
 from tests.unit.test_seal import DESK, HUB
 
@@ -128,3 +130,11 @@ def test_no_traceback_of_the_hub_says_who_it_was(model: type[FileModel] | type[F
         said = written.getvalue()
         assert "ValidationError" in said and "input_value" not in said
         assert NIK not in said and biodata().name not in said
+
+
+def test_a_capture_from_before_portraits_were_reviewed_keeps_the_digest_that_was_signed() -> None:
+    body = enrolment(biodata())
+    assert body.portrait_review is None
+    fields = body.model_copy(update={"signoff": None}).model_dump()
+    del fields["portrait_review"]
+    assert body.digest() == hashlib.sha256(cbor2.dumps(fields, canonical=True)).digest()

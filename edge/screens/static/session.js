@@ -6,6 +6,7 @@ const LABELS = {
   confirm: ["Ya, benar", "Yes, it is right", "primary"], wrong: ["Ada yang salah", "Something is wrong", "danger"],
   capture: ["Mulai", "Start", "primary"], force: ["Pakai yang terbaik", "Use the best one", ""],
   except: ["Tidak bisa", "Cannot be given", "quiet"], withdraw: ["Batalkan pengecualian", "Withdraw the exception", ""],
+  retake: ["Foto ulang", "Take it again", ""],
   recapture: ["Rekam ulang jari ini", "Capture this finger again", ""], agree: ["Saya setuju, tanda tangan", "I agree and sign", "primary"],
   retry: ["Coba lagi", "Try again", "primary"], appeal: ["Ajukan keberatan", "Appeal", ""], finish: ["Selesai", "Finish", "good"],
   cancel: ["Batal", "Cancel", "danger"],
@@ -16,6 +17,7 @@ const CAPTURE = {
   sign_off: ["Sahkan dengan jari", "Sign off by finger"], second_officer: ["Benarkan dengan jari", "Confirm by finger"],
 };
 const REASONS = [["Tidak ada (amputasi)", "missing (amputated)"], ["Luka atau diperban", "injured or bandaged"], ["Cacat, tidak terbaca", "impaired, cannot be read"]];
+const UNLIKE = [["sex", "Jenis kelamin", "Sex"], ["age", "Umur", "Age"], ["sex,age", "Jenis kelamin dan umur", "Sex and age"]];
 const ON_ITS_OWN = new Set(["fingers", "verify"]);
 let shown = null;
 let pressed = false;
@@ -27,12 +29,28 @@ async function act(action, fields = {}) {
 }
 
 function actions(found) {
+  if (found.step === "photo_review") return reviewActions(found);
   return found.actions.map((action) => {
     const [id, en, kind] = LABELS[action] || [action, action, ""];
     const [label_id, label_en] = action === "capture" && CAPTURE[found.step] ? CAPTURE[found.step] : [id, en];
     const again = action === "capture" && found.advice_id ? ["Coba lagi", "Try again"] : [label_id, label_en];
     return unit.button(...again, kind, () => press(found, action));
   });
+}
+
+// The operator's word on the photo (M29): it is this person, and sex and age fit, or one of them does not.
+function reviewActions(found) {
+  const made = { confirm: unit.button("Ya, orang ini dan cocok", "Yes, this person, and it fits", "primary", () => act("confirm")) };
+  const unlike = unit.button("Tidak sesuai data", "Unlike the biodata", "danger", askUnlike);
+  return found.actions.flatMap((action) => {
+    const [id, en, kind] = LABELS[action] || [action, action, ""];
+    return action === "confirm" ? [made.confirm, unlike] : [unit.button(id, en, action === "cancel" ? "quiet" : kind, () => press(found, action))];
+  });
+}
+
+function askUnlike() {
+  let close = () => {};
+  close = dialog("Apa yang tidak sesuai?", "What does not fit? The centre will ask the region; the capture goes on.", ...UNLIKE.map(([differs, id, en]) => unit.button(id, en, "", () => { close(); act("confirm", { differs }); })));
 }
 
 function press(found, action) {
@@ -108,6 +126,17 @@ function photoOf(found) {
   return unit.make("div", { class: "oval" }, image);
 }
 
+function reviewOf(found) {
+  const photo = found.samples.find((sample) => sample.modality === "face");
+  const born = new Date(found.biodata.birth_date);
+  const [today, had] = [new Date(), new Date()];
+  had.setMonth(born.getMonth(), born.getDate());
+  const years = today.getFullYear() - born.getFullYear() - (had > today ? 1 : 0);
+  const rows = [["Nama", "Name", found.biodata.name], ["Jenis kelamin", "Sex", found.biodata.sex], ["Umur", "Age", `${years} tahun`], ["Tanggal lahir", "Born", found.biodata.birth_date]];
+  return unit.make("div", { class: "review card" }, unit.make("img", { src: `${photo.href}?q=${photo.quality}`, alt: "Foto yang diambil (the photo taken)" }),
+    unit.make("dl", { class: "facts" }, ...rows.flatMap(([id, en, value]) => [unit.make("dt", {}, ...unit.both(id, en)), unit.make("dd", {}, value)])));
+}
+
 function outcome(kind, icon, ...text) {
   return unit.make("div", { class: "outcome" }, unit.badge(kind, icon), ...text.filter((part) => part !== null));
 }
@@ -126,6 +155,7 @@ function visual(found) {
   switch (found.step) {
     case "biodata": return [unit.make("div", { class: "card" }, unit.facts(found.biodata, true))];
     case "photo": case "exception_photo": return [photoOf(found)];
+    case "photo_review": return [reviewOf(found)];
     case "signature": return [penOf(found)];
     case "attest": return [unit.make("div", { class: "attest" }, unit.make("div", { class: "statement" }, found.statement_id, "\n\n", unit.make("span", { class: "en", lang: "en" }, found.statement_en)), penOf(found))];
     case "fingers": case "verify": case "sign_off": case "second_officer": return [handsOf(found)];
