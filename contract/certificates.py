@@ -158,10 +158,9 @@ def load_certificate(encoded: bytes) -> x509.Certificate:
         pem = encoded.lstrip().startswith(b"-----")
         certificate = x509.load_pem_x509_certificate(encoded) if pem else x509.load_der_x509_certificate(encoded)
         _p256(certificate.public_key())
-        common_name(certificate)
-        _ = certificate.extensions, certificate.not_valid_before_utc, certificate.not_valid_after_utc  # parsed lazily
-    except RemoteError:
-        raise
+        # The library parses these when they are first asked for.
+        _ = certificate.subject, certificate.extensions
+        _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     except Exception as error:  # noqa: BLE001 - see load_request
         raise RemoteError(f"The certificate is none ({type(error).__name__}).", next_step=_REFUSED) from None
     return certificate

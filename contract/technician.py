@@ -208,10 +208,11 @@ class UnitRow(Model):
 
 
 class StatusResult(Model):
-    """A page of units by name."""
+    """A page of units by name. alarm: what is about to lock everybody out, or nothing."""
 
     rows: Annotated[tuple[UnitRow, ...], Field(max_length=ROWS_MAX)]
     more: bool
+    alarm: Text = ""
 
 
 class DepartureResult(Model):

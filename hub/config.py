@@ -66,6 +66,30 @@ class KeysSection(Section):
     recovery: Path = Path("recovery.pub")
 
 
+class AuthoritySection(Section):
+    """The hub as the authority of the message bus, and the broker whose lists it writes.
+
+    issuing_key: a file, or a key in a hardware module as a PKCS#11 URI (RFC 7512:
+    `pkcs11:token=rekam;object=issuing?module-path=/usr/lib/…so&pin-source=/etc/rekam/pin`); broker_dir: where
+    mosquitto.conf lies; broker_names: further host names and addresses under which units reach the broker;
+    control_port: its door for the hub on loopback; revocation_list_h: life of the list, which is signed anew at half of
+    it; claim_port, renewal_port: told to boxes.
+    """
+
+    issuing_certificate: Path = Path("issuing.crt")
+    issuing_key: Annotated[str, Field(max_length=1000)] = "issuing.key"
+    claims_certificate: Path = Path("claims.crt")
+    claims_key: Path = Path("claims.key")
+    control_certificate: Path = Path("control.crt")
+    control_key: Path = Path("control.key")
+    broker_dir: Path
+    broker_names: tuple[Annotated[str, Field(min_length=1, max_length=253)], ...] = ()
+    claim_port: Port = 8884
+    renewal_port: Port = 8885
+    control_port: Port = 8886
+    revocation_list_h: Annotated[float, Field(gt=0, le=24 * 90)] = 168.0
+
+
 class ConsoleSection(Section):
     """Where the console listens. session_h: a log-in ends after so many hours."""
 
@@ -131,6 +155,7 @@ class HubSettings(Section):
     hub: HubSection = HubSection()
     broker: BrokerSection = BrokerSection()
     keys: KeysSection = KeysSection()
+    authority: AuthoritySection | None = None
     console: ConsoleSection = ConsoleSection()
     fleet: FleetSection = FleetSection()
     search: SearchSection = SearchSection()

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from contract.certificates import CERTIFICATE_BYTES_MAX
 from contract.errors import DeviceError
 from contract.packet import Biodata, Name
 
@@ -61,13 +62,17 @@ class FleetSite(FileModel):
 
 
 class FleetUnit(FileModel):
-    """A box that runs the agent. Public keys are PEM, P-256: one verifies its packets, one seals dispatches to it."""
+    """A box that runs the agent. Public keys are PEM, P-256: one verifies its packets, one seals dispatches to it.
+
+    certificate: PEM of the one that setup issued to it, so that it can be renewed and revoked.
+    """
 
     id: Name
     site: Name
     role: Literal["kiosk", "desk", "mobile", "handover", "station", "server"]
     sign_public_pem: Annotated[str, Field(max_length=1000)]
     open_public_pem: Annotated[str, Field(max_length=1000)]
+    certificate: Annotated[str, Field(max_length=CERTIFICATE_BYTES_MAX)] = ""
 
     @model_validator(mode="after")
     def _keys_are_p256(self) -> Self:
@@ -88,6 +93,8 @@ class FleetOperator(FileModel):
     SubjectPublicKeyInfo and PKCS#8 DER, P-256, for sign-offs (the private one reaches the units sealed, in the roster);
     sites: where the operator may work, "*" for every site; console_secret: empty for no console, else
     `scrypt$16384$8$1$<base64 salt, 16 bytes>$<base64 of 32 bytes>`, made by hashlib.scrypt(secret, n, r, p, dklen=32).
+    technician_key: of a technician, base64 of SubjectPublicKeyInfo DER, Ed25519: verifies their orders; certificate:
+    PEM of the one that setup issued to them.
     """
 
     id: Name
@@ -100,6 +107,8 @@ class FleetOperator(FileModel):
     public_key: bytes = b""
     private_key: bytes = b""
     lease_days: Annotated[int, Field(ge=1, le=3650)] = 30
+    technician_key: Annotated[bytes, Field(max_length=200)] = b""
+    certificate: Annotated[str, Field(max_length=CERTIFICATE_BYTES_MAX)] = ""
     console_secret: Annotated[
         str, Field(pattern=r"^(|scrypt\$[0-9]+\$[0-9]+\$[0-9]+\$[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]+)$")
     ] = ""

@@ -7,6 +7,7 @@ time, so that a hub that runs for months shuts nobody out. Every method runs in 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import structlog
@@ -18,10 +19,12 @@ from contract.dispatch import SiteKey
 from contract.errors import RemoteError
 from contract.lifecycle import UnitEvent, UnitState, advance
 from contract.seal import KEY_BYTES, unlock
-from hub import dispatches, outbox, register
+from hub import certificates, dispatches, history, outbox, register
 from hub.context import HubContext
 from hub.fleet import Role
+from hub.history import Note
 from hub.print_orders import OrderState, PrintOrders
+from hub.schema.commissioning_tables import UnitHistory
 from hub.schema.tables import Operator, Outbox, PrintOrder, Unit
 from hub.schema.tables import SiteKey as SiteKeyRow
 
@@ -34,11 +37,15 @@ log = structlog.get_logger("fleet")
 
 
 class FleetControl:
-    """What a dc-officer may do to units and operators, and what happens by itself in time."""
+    """What a dc-officer may do to units and operators, and what happens by itself in time.
+
+    on_barred: called in process when certificates were revoked, so that the broker hears of it at once.
+    """
 
     def __init__(self, context: HubContext, orders: PrintOrders) -> None:
         self._context = context
         self._orders = orders
+        self.on_barred: Callable[[], None] = lambda: None
 
     def move_unit(self, session: Session, unit_id: str, event: UnitEvent, actor: str, reason: str) -> Unit:
         """Suspend, resume or retire a unit. Raises RemoteError for anything else, or where the table refuses."""
@@ -46,16 +53,42 @@ class FleetControl:
         unit = session.get(Unit, unit_id, with_for_update=True)
         if unit is None or event not in _ORDERED:
             raise RemoteError("No such unit, or no such order to it.", next_step="Choose both from the list.")
+        self.move(session, unit, event, actor, {"reason": reason.strip()})
+        return unit
+
+    def move(self, session: Session, unit: Unit, event: UnitEvent, actor: str, note: Note) -> None:
+        """Move a unit by its table, write its history, and do what the move brings with it.
+
+        Whose right it is was asked before. Raises IllegalTransition where the table refuses.
+        """
         before = UnitState(unit.state)
         unit.state = advance(before, event)
+        history.append(
+            session,
+            UnitHistory,
+            subject=unit.id,
+            event=event,
+            from_state=before,
+            to_state=unit.state,
+            at_ms=self._context.clock.wall_ms(),
+            actor=actor,
+            note=note,
+        )
         session.flush()
-        if event is UnitEvent.RESUMED:
+        if unit.state == UnitState.IN_SERVICE:
             dispatches.greet_unit(session, self._context, unit)
             self._orders.send_next(session, unit.id)
         elif before is UnitState.IN_SERVICE:
             self._cut_off(session, unit)
-        log.warning("unit moved", unit=unit_id, unit_event=str(event), actor=actor, reason=reason.strip())
-        return unit
+        if event is UnitEvent.RETIRED:
+            self.bar(session, unit.id, f"retired by {actor}")
+        log.warning("unit moved", unit=unit.id, unit_event=str(event), actor=actor, note=dict(note))
+
+    def bar(self, session: Session, holder: str, reason: str) -> int:
+        """Revoke every certificate of a unit or technician; returns how many. The broker hears of it at once."""
+        ended = certificates.revoke(session, holder, reason, self._context.clock.wall_ms())
+        self.on_barred()
+        return ended
 
     def set_revoked(self, session: Session, operator_id: str, actor: str, reason: str, *, revoked: bool) -> Operator:
         """Take an operator's rights, or give them back; every unit where they worked hears it. Raises RemoteError."""

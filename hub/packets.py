@@ -56,7 +56,7 @@ class UnitKeys:
         """Why this unit's packets are quarantined although they verify, or an empty string."""
         with self._database.reading() as session:
             found = session.get(Unit, unit)
-        if found is not None and found.state in (UnitState.SUSPENDED, UnitState.RETIRED):
+        if found is not None and found.state != UnitState.IN_SERVICE:
             return f"Unit {unit} is {found.state}; a person decides about what it still sends."
         return ""
 

@@ -19,9 +19,11 @@ from contract.lifecycle import UnitState
 from contract.packet import Biodata
 from contract.seal import PublicKey, RecipientKey, load_public_key, load_recipient_key
 from contract.topics import NAME_PATTERN
+from hub import certificates
 from hub.context import HubContext
 from hub.fleet import Fleet, FleetOperator, Register, Role
 from hub.records import status_of
+from hub.schema.commissioning_tables import Technician
 from hub.schema.tables import BlankMovement, Operator, Resident, Site, Unit
 
 PAGE_ENTRIES = min(200, REGISTER_PAGE_ENTRIES_MAX)
@@ -47,8 +49,15 @@ def merge_fleet(session: Session, context: HubContext, fleet: Fleet) -> None:
             session.add(known)
         known.site, known.role = unit.site, unit.role
         known.sign_public_pem, known.open_public_pem = unit.sign_public_pem, unit.open_public_pem
+        if unit.certificate:
+            certificates.enter_known(session, unit.id, unit.certificate, now)
     for operator in fleet.operators:
         _merge_operator(session, context, operator)
+        if operator.technician_key and Role.TECHNICIAN in operator.roles:
+            session.flush()
+            session.merge(Technician(id=operator.id, public_key=operator.technician_key))
+        if operator.certificate:
+            certificates.enter_known(session, operator.id, operator.certificate, now)
     session.flush()
 
 

@@ -27,6 +27,7 @@ from contract.errors import DeviceError, RekamError, RemoteError
 from contract.topics import UP_JOB, UP_STATE, UP_STATUS
 from hub import checkpoints, dispatches, outbox, presence
 from hub.central import Central, assemble
+from hub.commissioning_service import CommissioningService
 from hub.config import HubSettings
 from hub.console.application import create_application
 from hub.context import HUB_KEY_ID, HubContext, load_keys
@@ -58,6 +59,7 @@ class HubService:
         self._search = ThreadPoolExecutor(1, thread_name_prefix="search")
         self._channel = MqttChannel(_mqtt_settings(settings), lambda: hub_will(clock))
         self._ingest: IngestService | None = None
+        self._commissioning: CommissioningService | None = None
 
     @property
     def central(self) -> Central:
@@ -79,6 +81,7 @@ class HubService:
             self._context.clock,
         )
         self._ingest = IngestService(self._channel, ingest, self._context.clock)
+        await self._begin_commissioning()
         self._channel.on(UP_JOB, self._on_job_answer)
         self._channel.on(UP_STATE, self._on_state)
         self._channel.on(UP_STATUS, self._on_uplink)
@@ -92,10 +95,22 @@ class HubService:
                 tasks.create_task(self._every(POLL_INTERVAL_S, self._work_off_searches), name="dedup")
                 tasks.create_task(self._every(self._settings.hub.checkpoint_period_s, self._tick), name="checkpoints")
                 tasks.create_task(self._serve_console(), name="console")
+                if self._commissioning is not None:
+                    tasks.create_task(self._commissioning.run(), name="commissioning")
         finally:
             self._office.shutdown()
             self._search.shutdown()
             self._context.database.close()
+
+    async def _begin_commissioning(self) -> None:
+        """Where this hub is the bus's authority: certify hub and broker before the first connection."""
+        section = self._settings.authority
+        if section is not None:
+            self._commissioning = CommissioningService(
+                self._context, section, self._central.fleet, self._channel, self._office
+            )
+            await self._commissioning.prepare()
+            self._commissioning.subscribe()
 
     def _prepare(self) -> None:
         settings = self._settings

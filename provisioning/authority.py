@@ -1,114 +1,115 @@
-"""The X.509 authority of the message bus: a root, and certificates whose common name is who may speak.
+"""The message bus's authorities as they are made once: a root, the issuing authority under it, and two roots apart.
 
-Mutual TLS on the broker identifies a unit by its certificate's common name, and the ACL is written in that name.
-RFC 5280; keys are P-256. A unit's certificate lives 30 days.
+The root signs the issuing authority and then leaves the machine. Claims have a root of their own, which only the
+provisioning listener trusts; the hub's control of the broker has another. See contract.certificates for the profile.
 """
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-ROOT_DAYS = 3650
-CERTIFICATE_DAYS = 30
-CLOCK_SKEW = timedelta(minutes=5)
+from contract.certificates import (
+    Issuer,
+    certify_authority,
+    certify_client,
+    certify_server,
+    make_revocation_list,
+    make_root,
+    new_key,
+    pem,
+    private_pem,
+    request_key,
+)
+from contract.errors import DeviceError
+
+HUB = "hub"
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A certificate with its private key, both PEM."""
+    """A certificate with those that lead to the root, and its private key, all PEM."""
 
     certificate: bytes
     key: bytes
 
 
-def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """A private key as unencrypted PKCS#8 PEM; the file that holds it is readable by its owner alone."""
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-
-
 class Authority:
-    """Signs certificates under one self-signed root."""
+    """Makes the authorities, and signs certificates with them. With a `request` the issuing key stays where it is."""
 
-    def __init__(self, name: str, now: datetime) -> None:
-        """Make a new root called `name`, valid from `now`."""
-        self._key = ec.generate_private_key(ec.SECP256R1())
+    def __init__(self, name: str, now: datetime, request: x509.CertificateSigningRequest | None = None) -> None:
+        """Make a new root called `name`, valid from `now`.
+
+        request: of an issuing key that lives elsewhere, in a hardware module; then `issue` cannot sign here, and the
+        hub certifies itself and its broker when it first starts.
+        """
         self._now = now
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        self._root = (
-            self._builder(subject, subject, self._key.public_key(), ROOT_DAYS)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(_usage(signs_certificates=True), critical=True)
-            .sign(self._key, hashes.SHA256())
-        )
+        self._root = make_root(name, new_key(), now)
+        self._claims = make_root(f"{name} claims", new_key(), now, path_length=0)
+        self._control = make_root(f"{name} control", new_key(), now, path_length=0)
+        self._signer: Issuer | None = None
+        if request is None:
+            key = new_key()
+            self._issuing = certify_authority(self._root, f"{name} issuing", key.public_key(), now)
+            self._signer = Issuer(self._issuing, key)
+        else:
+            self._issuing = certify_authority(self._root, f"{name} issuing", request_key(request), now)
 
     @property
-    def credential(self) -> Credential:
-        """The root itself: to be kept off-line once the first units are in service."""
-        return Credential(self.certificate, private_pem(self._key))
+    def root(self) -> Credential:
+        """The root itself: to be kept off-line."""
+        return _credential(self._root)
 
     @property
     def certificate(self) -> bytes:
         """The root's certificate, PEM: the one thing every party pins."""
-        return self._root.public_bytes(serialization.Encoding.PEM)
+        return pem(self._root.certificate)
 
-    def issue(self, common_name: str, *, server_names: tuple[str, ...] = ()) -> Credential:
+    @property
+    def issuing(self) -> tuple[bytes, bytes | None]:
+        """The issuing authority's certificate, PEM, and its key where it was made here."""
+        return pem(self._issuing), None if self._signer is None else private_pem(self._signer.key)
+
+    @property
+    def claims(self) -> Credential:
+        """The root of claims."""
+        return _credential(self._claims)
+
+    @property
+    def control(self) -> bytes:
+        """The root of the hub's control of the broker, PEM; its key is not kept."""
+        return pem(self._control.certificate)
+
+    def issue(self, common_name: str, *, server_names: tuple[str, ...] = (), key_home: str = "") -> Credential:
         """A certificate for `common_name`: for a server where names are given, for a client otherwise."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-        purpose = ExtendedKeyUsageOID.SERVER_AUTH if server_names else ExtendedKeyUsageOID.CLIENT_AUTH
-        builder = (
-            self._builder(subject, self._root.subject, key.public_key(), CERTIFICATE_DAYS)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_usage(signs_certificates=False), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
-        )
+        signer, key = self._here(), new_key()
         if server_names:
-            names = [_general_name(name) for name in server_names]
-            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-        certificate = builder.sign(self._key, hashes.SHA256())
-        return Credential(certificate.public_bytes(serialization.Encoding.PEM), private_pem(key))
+            certificate = certify_server(signer, common_name, server_names, key.public_key(), self._now)
+        else:
+            certificate = certify_client(signer, common_name, key.public_key(), self._now, key_home=key_home)
+        return Credential(pem(certificate, signer.certificate), private_pem(key))
 
-    def _builder(
-        self, subject: x509.Name, issuer: x509.Name, public: ec.EllipticCurvePublicKey, days: int
-    ) -> x509.CertificateBuilder:
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(issuer)
-            .public_key(public)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(self._now - CLOCK_SKEW)
-            .not_valid_after(self._now + timedelta(days=days))
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
-        )
+    def issue_control(self) -> Credential:
+        """What the hub shows at the broker's control listener; as long-lived as its root, since both are local."""
+        key = new_key()
+        life = self._control.certificate.not_valid_after_utc - self._now
+        certificate = certify_client(self._control, HUB, key.public_key(), self._now, life=life)
+        return Credential(pem(certificate), private_pem(key))
 
+    def revocation_list(self) -> bytes:
+        """An empty list, so that the broker can start before the hub has written one."""
+        return make_revocation_list(self._here(), 0, (), self._now)
 
-def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not signs_certificates,
-        key_cert_sign=signs_certificates,
-        crl_sign=signs_certificates,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
+    def _here(self) -> Issuer:
+        if self._signer is None:
+            raise DeviceError(
+                "The issuing key lives in a hardware module, so nothing can be certified here.",
+                next_step="Start the hub: it certifies itself and its broker.",
+            )
+        return self._signer
 
 
-def _general_name(name: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(name))
-    except ValueError:
-        return x509.DNSName(name)
+def _credential(issuer: Issuer) -> Credential:
+    return Credential(pem(issuer.certificate), private_pem(issuer.key))

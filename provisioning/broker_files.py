@@ -1,26 +1,32 @@
-"""The broker's configuration and its access list, written from the fleet.
+"""The broker's configuration and its access lists, as it first starts; from then on the hub writes the lists.
 
 What Mosquitto 2.0 was measured to do decides the settings: queues without a limit (a limit drops silently), no trust in
-persistence (only the hub's signed receipt frees anything), certificates as identities, and an explicit ACL, since a
-forbidden SUBSCRIBE is granted and then filtered.
+persistence (only the hub's signed receipt frees anything), certificates as identities. Each listener trusts one root
+and has one list of its own; only the service listener looks at the revocation list.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from contract.broker_access import CLAIM_ACCESS, CONTROL_ACCESS, RENEWAL_ACCESS, service_access
 from provisioning.world import World
 
 PACKET_BYTES_MAX = 2_000_000
+LATE_CONNECTIONS_MAX = 200
 
 
 def mosquitto_conf(world: World, folder: Path) -> str:
     """mosquitto.conf for a broker whose files lie in `folder`."""
+    service, claims, renewals, control = world.broker.doors
+    host = world.broker.host
+    server = f"certfile {folder}/tls.crt\nkeyfile {folder}/tls.key\ntls_version tlsv1.2"
+    # Below a listener: above the first one Mosquitto would open a plain one for these.
+    known = "require_certificate true\nuse_identity_as_username true"
     return f"""\
-# Written by 'rekam-provision setup'; mutual TLS, the certificate's common name is the user.
-per_listener_settings false
-allow_anonymous false
-acl_file {folder}/acl
+# Written by 'rekam-provision'; mutual TLS, the certificate's common name is the user.
+per_listener_settings true
+pid_file {folder}/mosquitto.pid
 log_dest stderr
 log_type error
 log_type warning
@@ -32,36 +38,50 @@ max_inflight_messages 64
 max_packet_size {PACKET_BYTES_MAX}
 set_tcp_nodelay true
 
-listener {world.broker.port} {world.broker.host}
-cafile {folder}/ca.crt
-certfile {folder}/tls.crt
-keyfile {folder}/tls.key
-tls_version tlsv1.2
-require_certificate true
-use_identity_as_username true
-# Nobody takes over the session of another by its client id. Below the listener: above it, it would open a plain one.
+# Units, hub and technicians. Nobody takes over the session of another by its client id.
+listener {service} {host}
+allow_anonymous false
+acl_file {folder}/acl
+cafile {folder}/trust.crt
+crlfile {folder}/crl.pem
+{server}
+{known}
 use_username_as_clientid true
+
+# Boxes with a claim.
+listener {claims} {host}
+allow_anonymous false
+acl_file {folder}/acl-claims
+cafile {folder}/claims.crt
+{server}
+{known}
+use_username_as_clientid true
+
+# Units whose certificate has ended; what they send proves itself.
+listener {renewals} {host}
+allow_anonymous true
+acl_file {folder}/acl-renewals
+max_connections {LATE_CONNECTIONS_MAX}
+cafile {folder}/ca.crt
+{server}
+
+# The hub's control: whoever connects under another's client id ends that session.
+listener {control} 127.0.0.1
+allow_anonymous false
+acl_file {folder}/acl-control
+cafile {folder}/control.crt
+{server}
+{known}
 """
 
 
-def access_list(world: World) -> str:
-    """The ACL: a unit speaks under its own name and hears its own site; the hub reads and writes all of it."""
-    lines = [
-        "# Written by 'rekam-provision setup'.",
-        "pattern write k/%u/up/#",
-        "pattern read k/%u/dn/#",
-        "",
-        "user hub",
-        "topic readwrite k/#",
-        "topic readwrite s/#",
-        "topic readwrite hub/#",
-    ]
-    for unit in world.units:
-        lines += [
-            "",
-            f"user {unit.id}",
-            "topic read hub/state",
-            f"topic read s/{unit.site}/#",
-            f"topic write s/{unit.site}/gallery/#",
-        ]
-    return "\n".join(lines) + "\n"
+def access_lists(world: World) -> dict[str, bytes]:
+    """The lists by file name: a unit speaks under its own name and hears its own site; the hub reads and writes all."""
+    units = [(unit.id, unit.site) for unit in world.units]
+    technicians = [operator.id for operator in world.operators if operator.is_technician]
+    return {
+        "acl": service_access(units, technicians).encode(),
+        "acl-claims": CLAIM_ACCESS.encode(),
+        "acl-renewals": RENEWAL_ACCESS.encode(),
+        "acl-control": CONTROL_ACCESS.encode(),
+    }

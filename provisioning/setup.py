@@ -18,18 +18,23 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from contract.card_keys import CardRole, role_key_file
+from contract.certificates import load_certificate, pem, private_pem
 from contract.errors import DeviceError
-from provisioning.authority import Authority, private_pem
-from provisioning.broker_files import access_list, mosquitto_conf
+from provisioning.authority import Authority
+from provisioning.broker_files import access_lists, mosquitto_conf
+from provisioning.technician_identity import identity_files, new_order_key, order_public_der
 from provisioning.world import Operator, Setting, Unit, World
 
 TEMPLATE_BYTES_MAX = 16 * 1024
 CARD_ROLES = frozenset({"station", "handover"})
 SCRYPT_N, SCRYPT_R, SCRYPT_P = 16384, 8, 1
+
+KEY_HOME = "tls=software sign=software"
 
 Progress = Callable[[str], None]
 
@@ -47,36 +52,52 @@ class HubKeys:
     sam: bytes
 
 
-def set_up(world: World, source: Path, target: Path, now: datetime, progress: Progress) -> None:
-    """Write the world into `target`, which must not exist. Paths in the world file start at `source`."""
+@dataclass(frozen=True, slots=True)
+class IssuingModule:
+    """An issuing key in a hardware module. request: its PKCS#10; uri: how the hub finds it (RFC 7512)."""
+
+    request: x509.CertificateSigningRequest
+    uri: str
+
+
+def set_up(
+    world: World,
+    source: Path,
+    target: Path,
+    now: datetime,
+    progress: Progress,
+    module: IssuingModule | None = None,
+) -> None:
+    """Write the world into `target`, which must not exist. Paths in the world file start at `source`.
+
+    module: where the issuing key is not made here; such a world starts without units, and the hub certifies the rest.
+    """
     if target.exists():
         raise DeviceError(f"{target} exists already.", next_step="Name a new folder; keys are never written over.")
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
-        _write_world(world, source, draft, target.absolute(), now, progress)
+        _write_world(world, source, draft, target.absolute(), now, progress, module)
         draft.rename(target)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
 
 
-def _write_world(world: World, source: Path, draft: Path, target: Path, now: datetime, progress: Progress) -> None:
+def _write_world(
+    world: World,
+    source: Path,
+    draft: Path,
+    target: Path,
+    now: datetime,
+    progress: Progress,
+    module: IssuingModule | None,
+) -> None:
     progress("Authority")
-    authority = Authority(f"{world.name} message bus", now)
-    _write(draft / "ca", {"ca.crt": authority.certificate, "ca.key": authority.credential.key})
+    authority = Authority(f"{world.name} message bus", now, module.request if module else None)
+    _write(draft / "ca", {"ca.crt": authority.certificate, "ca.key": authority.root.key})
     progress("Broker")
-    server = authority.issue("broker", server_names=(world.broker.host, "localhost"))
-    _write(
-        draft / "broker",
-        {
-            "ca.crt": authority.certificate,
-            "tls.crt": server.certificate,
-            "tls.key": server.key,
-            "acl": access_list(world).encode(),
-            "mosquitto.conf": mosquitto_conf(world, target / "broker").encode(),
-        },
-    )
+    _write_broker(world, authority, draft / "broker", target / "broker")
     keys = HubKeys(
         packet=_new_key(),
         dispatch=_new_key(),
@@ -92,18 +113,83 @@ def _write_world(world: World, source: Path, draft: Path, target: Path, now: dat
     for unit in world.units:
         progress(f"Unit {unit.id}")
         units.append(_write_unit(world, unit, authority, keys, draft / "units" / unit.id))
+    technicians = {}
+    for operator in filter(lambda operator: operator.is_technician, world.operators):
+        progress(f"Technician {operator.id}")
+        technicians[operator.id] = _write_technician(world, operator.id, authority, keys, draft / "technicians")
     progress("Hub")
-    _write_hub(world, source, authority, keys, units, draft / "hub")
+    _write_hub(world, source, authority, keys, units, technicians, draft / "hub", module)
+
+
+def _write_broker(world: World, authority: Authority, draft: Path, folder: Path) -> None:
+    """Everything the broker reads. folder: where the files will lie in the end."""
+    issuing, key = authority.issuing
+    files = {
+        "ca.crt": authority.certificate,
+        "trust.crt": authority.certificate + issuing,
+        "claims.crt": authority.claims.certificate,
+        "control.crt": authority.control,
+        "mosquitto.conf": mosquitto_conf(world, folder).encode(),
+        **access_lists(world),
+    }
+    if key is not None:
+        server = authority.issue(
+            "broker", server_names=tuple(dict.fromkeys((world.broker.host, "localhost", "127.0.0.1")))
+        )
+        files |= {"tls.crt": server.certificate, "tls.key": server.key, "crl.pem": authority.revocation_list()}
+    _write(draft, files)
+
+
+def _write_technician(world: World, name: str, authority: Authority, keys: HubKeys, folder: Path) -> dict[str, str]:
+    """A technician's folder; returns what the hub must know of them."""
+    key = new_order_key()
+    known = {"technician_key": base64.b64encode(order_public_der(key)).decode()}
+    statement = _public_pem(keys.statement.public_key())
+    files = identity_files(name, world.broker, authority.certificate, statement, key)
+    if authority.issuing[1] is not None:
+        client = authority.issue(name, key_home=KEY_HOME)
+        files |= {"tls.crt": client.certificate, "tls.key": client.key}
+        known["certificate"] = _leaf(client.certificate)
+    _write(folder / name, files)
+    return known
+
+
+def _authority_files(authority: Authority) -> dict[str, bytes]:
+    issuing, key = authority.issuing
+    control = authority.issue_control()
+    files = {
+        "issuing.crt": issuing,
+        "claims.crt": authority.claims.certificate,
+        "claims.key": authority.claims.key,
+        "control.crt": control.certificate,
+        "control.key": control.key,
+    }
+    if key is not None:
+        client = authority.issue("hub")
+        files |= {"issuing.key": key, "tls.crt": client.certificate, "tls.key": client.key}
+    return files
+
+
+def _leaf(chain: bytes) -> str:
+    return pem(load_certificate(chain)).decode()
 
 
 def _write_hub(
-    world: World, source: Path, authority: Authority, keys: HubKeys, units: list[dict[str, str]], folder: Path
+    world: World,
+    source: Path,
+    authority: Authority,
+    keys: HubKeys,
+    units: list[dict[str, str]],
+    technicians: Mapping[str, Mapping[str, str]],
+    folder: Path,
+    module: IssuingModule | None,
 ) -> None:
-    client = authority.issue("hub")
     fleet = {
         "sites": [site.model_dump() for site in world.sites],
         "units": units,
-        "operators": [_operator(operator, source) for operator in world.operators],
+        "operators": [
+            _operator(operator, source) | dict(technicians.get(operator.id, {})) for operator in world.operators
+        ],
     }
     register = b'{"residents": []}'
     if world.register_file is not None:
@@ -112,8 +198,7 @@ def _write_hub(
         folder,
         {
             "ca.crt": authority.certificate,
-            "tls.crt": client.certificate,
-            "tls.key": client.key,
+            **_authority_files(authority),
             "packet.key": private_pem(keys.packet),
             "dispatch.key": private_pem(keys.dispatch),
             "issuer.key": private_pem(keys.issuer),
@@ -125,13 +210,13 @@ def _write_hub(
             "recovery.pub": _public_pem(keys.recovery.public_key()),
             "fleet.json": json.dumps(fleet, indent=1).encode(),
             "register.json": register,
-            "hub.toml": _hub_toml(world).encode(),
+            "hub.toml": _hub_toml(world, module).encode(),
         },
     )
 
 
 def _write_unit(world: World, unit: Unit, authority: Authority, keys: HubKeys, folder: Path) -> dict[str, str]:
-    client = authority.issue(unit.id)
+    client = authority.issue(unit.id, key_home=KEY_HOME)
     sign, opening = _new_key(), _new_key()
     files = {
         "ca.crt": authority.certificate,
@@ -158,6 +243,7 @@ def _write_unit(world: World, unit: Unit, authority: Authority, keys: HubKeys, f
         "role": unit.role,
         "sign_public_pem": _public_pem(sign.public_key()).decode(),
         "open_public_pem": _public_pem(opening.public_key()).decode(),
+        "certificate": _leaf(client.certificate),
     }
 
 
@@ -203,7 +289,8 @@ def hash_secret(secret: str) -> str:
     return f"scrypt${SCRYPT_N}${SCRYPT_R}${SCRYPT_P}${encoded}"
 
 
-def _hub_toml(world: World) -> str:
+def _hub_toml(world: World, module: IssuingModule | None) -> str:
+    _, claims, renewals, control = world.broker.doors
     return toml(
         {
             "hub": {"name": world.name, "database_url": "sqlite:///hub.db", "blob_dir": "blobs", **world.hub},
@@ -222,6 +309,13 @@ def _hub_toml(world: World) -> str:
                 "blob": "blob.key",
                 "sam": "sam.key",
                 "recovery": "recovery.pub",
+            },
+            "authority": {
+                "issuing_key": module.uri if module else "issuing.key",
+                "broker_dir": "../broker",
+                "claim_port": claims,
+                "renewal_port": renewals,
+                "control_port": control,
             },
             "console": {"host": world.console.host, "port": world.console.port},
             "fleet": {"fleet": "fleet.json", "register": "register.json"},

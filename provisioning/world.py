@@ -17,6 +17,7 @@ from contract.packet import Name
 WORLD_BYTES_MAX = 4 * 1024 * 1024
 Port = Annotated[int, Field(ge=1, le=65535)]
 Setting = str | int | float | bool
+TECHNICIAN = "technician"
 
 EXAMPLE = """\
 # One regency with a desk, a kiosk, a printing station and a handover desk.
@@ -27,6 +28,8 @@ register = "register.json"      # residents, as hub/fleet.py describes them; omi
 [broker]
 host = "127.0.0.1"
 port = 8883
+
+# claim_port = 8884, renewal_port = 8885, control_port = 8886: the three above, unless you say otherwise
 
 [console]
 host = "127.0.0.1"
@@ -51,6 +54,12 @@ width_px = 256
 ppi = 500
 
 [[operators]]
+id = "tek-andi"                 # 'rekam-provision' speaks as this technician, from OUT/technicians/tek-andi
+name = "Andi"
+roles = ["technician"]
+sites = ["*"]
+
+[[operators]]
 id = "op-siti"
 name = "Siti Aminah"
 roles = ["operator"]
@@ -70,6 +79,26 @@ class Listener(_Table):
 
     host: str = "127.0.0.1"
     port: Port
+
+
+class Broker(Listener):
+    """The broker's four doors. claim_port, renewal_port, control_port: by default the three ports above `port`."""
+
+    claim_port: Port | None = None
+    renewal_port: Port | None = None
+    control_port: Port | None = None
+
+    @property
+    def doors(self) -> tuple[int, int, int, int]:
+        """The ports of service, claims, renewals and control."""
+        port = self.port
+        return port, self.claim_port or port + 1, self.renewal_port or port + 2, self.control_port or port + 3
+
+    @model_validator(mode="after")
+    def _doors_differ(self) -> Self:
+        if len(set(self.doors)) != len(self.doors) or max(self.doors) > 65535:
+            raise ValueError("the broker's four ports must differ and end at 65535")
+        return self
 
 
 class Site(_Table):
@@ -112,17 +141,22 @@ class Operator(_Table):
     console_secret_file: Path | None = None
     lease_days: Annotated[int, Field(ge=1, le=3650)] = 30
 
+    @property
+    def is_technician(self) -> bool:
+        """Whether this person gets a key that signs orders to the hub."""
+        return TECHNICIAN in self.roles
+
 
 class World(_Table):
     """The whole file."""
 
     name: Annotated[str, Field(min_length=1, max_length=120)]
     register_file: Annotated[Path | None, Field(alias="register")] = None
-    broker: Listener
+    broker: Broker
     console: Listener
     hub: dict[Name, Setting] = Field(default_factory=dict)
     sites: Annotated[tuple[Site, ...], Field(min_length=1)]
-    units: Annotated[tuple[Unit, ...], Field(min_length=1)]
+    units: tuple[Unit, ...] = ()
     operators: tuple[Operator, ...] = ()
 
     @model_validator(mode="after")
@@ -133,8 +167,8 @@ class World(_Table):
         for what, values in (("site", codes), ("unit", ids), ("operator", names)):
             if len(set(values)) != len(values):
                 raise ValueError(f"two {what}s carry the same id")
-        if "hub" in ids:
-            raise ValueError("no unit may be called 'hub'")
+        if "hub" in ids or set(ids) & set(names):
+            raise ValueError("no unit may be called 'hub', or like an operator")
         if unknown := sorted({unit.site for unit in self.units} - set(codes)):
             raise ValueError(f"units stand at unknown sites: {unknown}")
         return self

@@ -27,17 +27,25 @@ _PROGRAM_PLACES = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin"
 
 def free_port() -> int:
     """A port on loopback that nothing uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    """Different ports on loopback that nothing uses now."""
+    sockets = [socket.socket() for _ in range(count)]
+    for sock in sockets:
+        sock.bind(("127.0.0.1", 0))
+    ports: list[int] = [sock.getsockname()[1] for sock in sockets]
+    for sock in sockets:
+        sock.close()
+    return ports
 
 
 class PrivateBroker:
     """One Mosquitto process on one configuration file; it can be killed and started again."""
 
     def __init__(self, configuration: Path, log: Path) -> None:
-        """configuration: a mosquitto.conf with one TLS listener; log: its messages are appended there."""
+        """configuration: a mosquitto.conf whose first listener is waited for; log: its messages are appended there."""
         text = configuration.read_text(encoding="utf-8")
         listener = _LISTENER.search(text)
         if listener is None:

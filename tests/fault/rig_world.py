@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from provisioning.setup import set_up
-from provisioning.world import Listener, Site, Unit, World
+from provisioning.world import Broker, Listener, Site, Unit, World
 from tests.fault.rig import OTHER_UNIT, SITE, UNIT, Rig
-from virtual.broker import free_port
+from virtual.broker import free_port, free_ports
+
+
+def broker_at(ports: Sequence[int]) -> Broker:
+    """A broker with its four doors at these ports."""
+    service, claims, renewals, control = ports
+    return Broker(port=service, claim_port=claims, renewal_port=renewals, control_port=control)
 
 
 def make_world(folder: Path, *, packet_bytes_max: int | None = None) -> Rig:
     """Run the setup for two units at one site. packet_bytes_max: a broker that takes less than usual."""
-    port = free_port()
+    ports = free_ports(4)
     world = World(
         name="Transfer",
-        broker=Listener(port=port),
+        broker=broker_at(ports),
         console=Listener(port=free_port()),
         sites=(Site(code=SITE, name="Kecamatan Contoh", region="9901"),),
         units=tuple(Unit(id=name, site=SITE, role="desk", screen_port=1) for name in (UNIT, OTHER_UNIT)),
         operators=(),
     )
     set_up(world, folder, folder / "world", datetime.now(UTC), lambda _progress: None)
-    rig = Rig(folder / "world", port)
+    rig = Rig(folder / "world", ports[0])
     if packet_bytes_max is not None:
         limit_broker(rig, packet_bytes_max)
     return rig

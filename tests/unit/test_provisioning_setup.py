@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import ssl
 import stat
 from datetime import UTC, datetime
@@ -15,8 +16,9 @@ from typer.testing import CliRunner
 from contract.card_keys import CardRole, role_key_file
 from contract.errors import DeviceError
 from provisioning.__main__ import app
-from provisioning.broker_files import access_list, mosquitto_conf
+from provisioning.broker_files import access_lists, mosquitto_conf
 from provisioning.setup import set_up
+from provisioning.technician_identity import load_identity
 from provisioning.world import load_world
 
 WORLD = """
@@ -48,6 +50,13 @@ id = "op-a"
 name = "Operator A"
 roles = ["operator"]
 sites = ["9901-A"]
+"""
+TECHNICIAN = """
+[[operators]]
+id = "tek-a"
+name = "Teknisi A"
+roles = ["technician"]
+sites = ["*"]
 """
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
@@ -118,19 +127,42 @@ def test_a_wrong_world_file_names_the_key_that_is_wrong(tmp_path: Path, wrong: s
 
 
 def test_a_unit_may_write_only_under_its_own_name_and_its_sites_gallery(tmp_path: Path) -> None:
-    rules = access_list(load_world(write(tmp_path))).splitlines()
+    rules = access_lists(load_world(write(tmp_path)))["acl"].decode().splitlines()
     after = rules[rules.index("user desk-a1") + 1 :]
     own = after[: after.index("")]
-    assert own == ["topic read hub/state", "topic read s/9901-A/#", "topic write s/9901-A/gallery/#"]
-    assert "pattern write k/%u/up/#" in rules
+    assert own == [
+        "topic write k/desk-a1/up/#", "topic read k/desk-a1/dn/#",
+        "topic read hub/state", "topic read s/9901-A/#", "topic write s/9901-A/gallery/#",
+    ]  # fmt: skip
+    assert not any(rule.startswith("pattern") for rule in rules), "who is not listed can do nothing"
 
 
-def test_the_broker_has_one_listener_and_ties_sessions_to_certificates(tmp_path: Path) -> None:
-    lines = mosquitto_conf(load_world(write(tmp_path)), tmp_path).splitlines()
-    assert [line for line in lines if line.startswith("listener")] == ["listener 18883 127.0.0.1"]
-    below = lines[lines.index("listener 18883 127.0.0.1") :]
-    for setting in ("require_certificate true", "use_identity_as_username true", "use_username_as_clientid true"):
-        assert setting in below  # above the listener Mosquitto would open its default one, without TLS, for it
+def test_each_of_the_brokers_doors_trusts_one_root_and_ties_sessions_to_certificates(tmp_path: Path) -> None:
+    text = mosquitto_conf(load_world(write(tmp_path)), tmp_path)
+    above, *doors = re.split(r"^listener ", text, flags=re.MULTILINE)
+    assert [door.splitlines()[0] for door in doors] == [f"{18883 + place} 127.0.0.1" for place in range(4)]
+    service, claims, renewals, control = (door.splitlines() for door in doors)
+    for door, trusted in ((service, "trust.crt"), (claims, "claims.crt"), (control, "control.crt")):
+        assert f"cafile {tmp_path}/{trusted}" in door
+        assert {"require_certificate true", "use_identity_as_username true", "allow_anonymous false"} <= set(door)
+    assert "use_username_as_clientid true" in service and "use_username_as_clientid true" in claims
+    assert f"crlfile {tmp_path}/crl.pem" in service
+    # The renewal door believes nobody, and its list lets a client speak under its own id only.
+    assert "allow_anonymous true" in renewals
+    assert "use_username_as_clientid" not in above  # above a listener it would open a plain one
+
+
+def test_a_technician_gets_a_folder_that_speaks_for_them_and_nobody_else_does(tmp_path: Path) -> None:
+    world = load_world(write(tmp_path, WORLD + TECHNICIAN))
+    set_up(world, tmp_path, tmp_path / "out", NOW, lambda _: None)
+    assert [path.name for path in (tmp_path / "out/technicians").iterdir()] == ["tek-a"]
+    identity = load_identity(tmp_path / "out/technicians/tek-a")
+    assert (identity.technician, identity.port, identity.renewal_port) == ("tek-a", 18883, 18885)
+    fleet = json.loads((tmp_path / "out/hub/fleet.json").read_text())
+    known = {operator["id"]: operator.get("technician_key", "") for operator in fleet["operators"]}
+    assert known["tek-a"] and not known["op-a"]
+    with pytest.raises(DeviceError, match="no technician's folder"):
+        load_identity(tmp_path / "out/units/desk-a1")
 
 
 def test_the_printed_example_is_a_valid_world(tmp_path: Path) -> None:

@@ -20,17 +20,6 @@ STOP_TIMEOUT_S = 8.0
 PR_SET_PDEATHSIG = 1
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports on loopback that nothing uses now."""
-    sockets = [socket.socket() for _ in range(count)]
-    for sock in sockets:
-        sock.bind(("127.0.0.1", 0))
-    ports: list[int] = [sock.getsockname()[1] for sock in sockets]
-    for sock in sockets:
-        sock.close()
-    return ports
-
-
 @dataclass(slots=True)
 class Running:
     """One process: what it is, how it is started, and its log."""

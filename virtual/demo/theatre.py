@@ -86,7 +86,7 @@ class Theatre:
         self.broker.start()
         self._stack.callback(self.broker.stop)
         for unit in UNITS:
-            link = self.links[unit] = Link(self.ports.links[unit], self.ports.broker)
+            link = self.links[unit] = Link(self.ports.links[unit], self.ports.broker[0])
             await link.start()
             self._stack.push_async_callback(link.stop)
         await self.start_hub()

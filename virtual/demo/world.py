@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contract.sample import FingerPosition
+from virtual.broker import free_ports
 from virtual.demo.cast import DESK, HANDOVER, KIOSK, SITE_A, SITE_B, SITE_K, STATION, Cast
-from virtual.demo.processes import free_ports
 
 BLANKS = 12
 PEN_TIME_SCALE = 8
@@ -21,6 +21,7 @@ SITES = (
     (SITE_B, "Kecamatan Muara Kencana", "9902", 0),
     (SITE_K, "Dinas Dukcapil Kabupaten Arga Mulya", "9901", BLANKS),
 )
+DOORS = ("", "claim_", "renewal_", "control_")
 POLICY: Mapping[str, str | int | float] = {"finger_quality_min": 20}
 
 
@@ -28,7 +29,7 @@ POLICY: Mapping[str, str | int | float] = {"finger_quality_min": 20}
 class Ports:
     """Who listens where on loopback."""
 
-    broker: int
+    broker: tuple[int, ...]
     console: int
     printer: int
     screens: Mapping[str, int]
@@ -40,9 +41,9 @@ class Ports:
 def choose_ports() -> Ports:
     """Free ports for everybody."""
     units = list(UNITS)
-    free = iter(free_ports(3 + 4 * len(units)))
+    free = iter(free_ports(6 + 4 * len(units)))
     return Ports(
-        broker=next(free),
+        broker=(next(free), next(free), next(free), next(free)),
         console=next(free),
         printer=next(free),
         screens={unit: next(free) for unit in units},
@@ -119,7 +120,7 @@ def write_world(
     write_register(cast, folder / "register.json")
     parts = [
         'name = "Kabupaten Arga Mulya"\nregister = "register.json"\n',
-        f"[broker]\nport = {ports.broker}\n",
+        "[broker]\n" + "".join(f"{door}port = {port}\n" for door, port in zip(DOORS, ports.broker, strict=True)),
         f"[console]\nport = {ports.console}\n",
         "[hub]\ncheckpoint_period_s = 5.0\n",
     ]

@@ -1,0 +1,176 @@
+"""The book of certificates: which is whose, which one counts, and what goes on the revocation list.
+
+A certificate is PENDING until its holder has proved at birth that it uses it; then it is the holder's one ACTIVE
+certificate, by an index of the database, and the one before is superseded in the same transaction. What ended before
+its time stays on the revocation list until it would have ended anyway. Every method runs in the caller's transaction.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from cryptography import x509
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from contract.certificates import (
+    RevocationReason,
+    Revoked,
+    certificate_key,
+    common_name,
+    der,
+    key_home_of,
+    load_certificate,
+    public_der,
+    serial_text,
+)
+from contract.errors import RemoteError
+from hub.schema.commissioning_tables import Certificate
+
+REASON_CHARACTERS_MAX = 200
+
+
+class CertificateState(StrEnum):
+    """The life of one certificate."""
+
+    PENDING = "PENDING"
+    ACTIVE = "ACTIVE"
+    SUPERSEDED = "SUPERSEDED"
+    REVOKED = "REVOKED"
+
+
+LIVING = (CertificateState.PENDING, CertificateState.ACTIVE)
+
+
+def milliseconds(moment: datetime) -> int:
+    """A moment as the tables hold it."""
+    return int(moment.timestamp() * 1000)
+
+
+def moment(wall_ms: int) -> datetime:
+    """The moment of a table's milliseconds, to the second, as certificates count."""
+    return datetime.fromtimestamp(wall_ms // 1000, UTC)
+
+
+def enter(
+    session: Session, certificate: x509.Certificate, state: CertificateState, now_ms: int, nonce: str = ""
+) -> Certificate:
+    """Enter a certificate that was just issued."""
+    row = Certificate(
+        serial=serial_text(certificate),
+        holder=common_name(certificate),
+        state=state,
+        encoded=der(certificate),
+        key_home=key_home_of(certificate),
+        from_ms=milliseconds(certificate.not_valid_before_utc),
+        until_ms=milliseconds(certificate.not_valid_after_utc),
+        issued_ms=now_ms,
+        nonce=nonce,
+    )
+    session.add(row)
+    session.flush()
+    return row
+
+
+def enter_known(session: Session, holder: str, pem: str, now_ms: int) -> None:
+    """Enter what setup issued, as active, unless the holder has certificates of the hub's own by now."""
+    if session.scalars(select(Certificate).where(Certificate.holder == holder).limit(1)).first() is not None:
+        return
+    certificate = load_certificate(pem.encode())
+    if common_name(certificate) != holder:
+        raise RemoteError(f"The certificate given for '{holder}' is in another name.", next_step="Run setup again.")
+    enter(session, certificate, CertificateState.ACTIVE, now_ms)
+
+
+def find(session: Session, certificate: x509.Certificate) -> Certificate | None:
+    """The row of a certificate, where it is byte for byte the one that was issued."""
+    row = session.get(Certificate, serial_text(certificate), with_for_update=True)
+    return row if row is not None and row.encoded == der(certificate) else None
+
+
+def all_of(session: Session, holder: str) -> list[Certificate]:
+    """Every certificate of a holder, the newest first."""
+    query = select(Certificate).where(Certificate.holder == holder)
+    return list(session.scalars(query.order_by(Certificate.issued_ms.desc(), Certificate.serial)))
+
+
+def active_of(session: Session, holder: str) -> Certificate | None:
+    """The holder's active certificate."""
+    query = select(Certificate).where(Certificate.holder == holder, Certificate.state == CertificateState.ACTIVE)
+    return session.scalars(query.with_for_update()).first()
+
+
+def pending_with(session: Session, holder: str, public: bytes) -> Certificate | None:
+    """A certificate that was issued for this holder and key and waits for its birth: the same question again."""
+    for row in all_of(session, holder):
+        if row.state == CertificateState.PENDING and key_of(row) == public:
+            return row
+    return None
+
+
+def key_of(row: Certificate) -> bytes:
+    """The public key in a certificate, SubjectPublicKeyInfo DER."""
+    return public_der(certificate_key(load_certificate(row.encoded)))
+
+
+def drop_pending(session: Session, holder: str, now_ms: int) -> None:
+    """A new certificate is about to be issued: what was issued before it and never used must not be used any more."""
+    for row in all_of(session, holder):
+        if row.state == CertificateState.PENDING:
+            _end(row, CertificateState.SUPERSEDED, "a newer one was asked for", now_ms)
+    session.flush()
+
+
+def activate(session: Session, row: Certificate, now_ms: int) -> bool:
+    """Make a pending certificate the one that counts; False where it counts already. Raises RemoteError otherwise."""
+    if row.state == CertificateState.ACTIVE:
+        return False
+    if row.state != CertificateState.PENDING:
+        raise RemoteError(f"The certificate {row.serial} is {row.state}.", next_step="Commission the unit again.")
+    before = active_of(session, row.holder)
+    if before is not None:
+        _end(before, CertificateState.SUPERSEDED, f"by {row.serial}", now_ms)
+        session.flush()
+    row.state = CertificateState.ACTIVE
+    session.flush()
+    return True
+
+
+def revoke(session: Session, holder: str, reason: str, now_ms: int) -> int:
+    """End every living certificate of a holder; returns how many."""
+    ended = 0
+    for row in all_of(session, holder):
+        if row.state in LIVING:
+            _end(row, CertificateState.REVOKED, reason, now_ms)
+            ended += 1
+    session.flush()
+    return ended
+
+
+def revoked(session: Session, now_ms: int) -> list[Revoked]:
+    """The lines of the revocation list: what ended before its time and would still be valid."""
+    query = select(Certificate).where(Certificate.state.not_in(LIVING), Certificate.until_ms > now_ms)
+    return [
+        Revoked(
+            serial=int(row.serial, 16),
+            at=moment(row.ended_ms or row.issued_ms),
+            reason=RevocationReason.SUPERSEDED
+            if row.state == CertificateState.SUPERSEDED
+            else RevocationReason.CESSATION,
+        )
+        for row in session.scalars(query.order_by(Certificate.serial))
+    ]
+
+
+def shut_out(session: Session, now_ms: int) -> set[str]:
+    """Holders with a revoked certificate that would still be valid, and no living one: no session may be theirs."""
+    ended = select(Certificate.holder).where(
+        Certificate.state == CertificateState.REVOKED, Certificate.until_ms > now_ms
+    )
+    living = select(Certificate.holder).where(Certificate.state.in_(LIVING))
+    return set(session.scalars(ended)) - set(session.scalars(living))
+
+
+def _end(row: Certificate, state: CertificateState, reason: str, now_ms: int) -> None:
+    row.state, row.ended_ms, row.reason = state, now_ms, reason[:REASON_CHARACTERS_MAX]

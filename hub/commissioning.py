@@ -1,0 +1,368 @@
+"""What the hub answers a box that knocks, a unit that is born, and a unit that asks for its next certificate.
+
+Everything may be said again, and gets the same answer: a knock changes nothing that the first did not, a request gets
+the certificate that waits for it, a birth that was confirmed is confirmed again. Methods open their own transactions,
+block, and raise RemoteError for what is not worth an answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+from cryptography import x509
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from contract import topics
+from contract.card_keys import CardRole, role_key_file
+from contract.certificates import (
+    CHALLENGE_BYTES,
+    RENEWABLE_AFTER_END,
+    certificate_key,
+    common_name,
+    der,
+    is_issued_by,
+    load_certificate,
+    load_public,
+    load_request,
+    public_der,
+    request_challenge,
+    request_key,
+)
+from contract.commissioning import (
+    CLOCK_SKEW_MS_MAX,
+    MESSAGE_BYTES_MAX,
+    Answer,
+    AnswerState,
+    Birth,
+    CertificateAsk,
+    Confirmation,
+    Grant,
+    Knock,
+    Renewal,
+    RenewalAnswer,
+    SignedBirth,
+    binding_text,
+    birth_text,
+    is_signed,
+    renewal_text,
+    sign_answer,
+    sign_confirmation,
+    sign_renewal_answer,
+)
+from contract.commissioning_problems import Problem, Refusal
+from contract.dispatch import decode, encode
+from contract.errors import RemoteError
+from contract.lifecycle import UnitEvent, UnitState
+from contract.seal import load_recipient_key, seal
+from hub import certificates
+from hub.authority import Authority
+from hub.certificates import CertificateState
+from hub.context import HubContext
+from hub.public_keys import HubPublicKeys
+from hub.schema.commissioning_tables import Certificate, ClaimRow, Commissioning
+from hub.schema.tables import Unit
+from hub.unit_setup import UnitSetups
+
+RIVAL_MS = 2 * 60 * 1000
+log = structlog.get_logger("commissioning")
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A message that answers; lost, it is asked for again."""
+
+    topic: str
+    payload: bytes
+
+
+class CommissioningDesk:
+    """Answers what comes over the provisioning and renewal listeners, and births."""
+
+    def __init__(
+        self,
+        context: HubContext,
+        authority: Authority,
+        setups: UnitSetups,
+        public: HubPublicKeys,
+        changed: Callable[[], None],
+    ) -> None:
+        """changed: called when the broker's lists have to be written again."""
+        self._context = context
+        self._authority = authority
+        self._setups = setups
+        self._public = public
+        self._changed = changed
+
+    def on_knock(self, nonce: str, payload: bytes) -> list[Said]:
+        """A box says that it is there."""
+        knock = decode(Knock, payload, MESSAGE_BYTES_MAX)
+        for key in (knock.tls_key, knock.sign_key, knock.open_key):
+            load_public(key)
+        with self._context.database.transaction() as session:
+            return [self._answer(nonce, self._take_knock(session, nonce, knock))]
+
+    def on_ask(self, nonce: str, payload: bytes) -> list[Said]:
+        """An approved box asks for its certificate: the grant, or why there is none."""
+        ask = decode(CertificateAsk, payload, MESSAGE_BYTES_MAX)
+        try:
+            with self._context.database.transaction() as session:
+                grant = self._grant(session, nonce, ask)
+        except Refusal as refusal:
+            log.warning("certificate refused", nonce=nonce, **refusal.diagnostics())
+            return [self._answer(nonce, self._refused(nonce, refusal))]
+        self._changed()
+        return [grant]
+
+    def on_birth(self, unit: str, payload: bytes) -> list[Said]:
+        """A unit has connected with a certificate and says so: now it counts, and the claim is burned."""
+        signed = decode(SignedBirth, payload, MESSAGE_BYTES_MAX)
+        birth = decode(Birth, signed.birth, MESSAGE_BYTES_MAX)
+        if birth.unit != unit:
+            raise RemoteError("The birth is of another unit than its topic says.")
+        problem, detail = None, ""
+        try:
+            with self._context.database.transaction() as session:
+                fresh = self._take_birth(session, birth, signed)
+            if fresh:
+                self._changed()
+        except Refusal as refusal:
+            problem, detail = refusal.problem, refusal.detail
+            log.warning("birth refused", unit=unit, **refusal.diagnostics())
+        confirmation = Confirmation(
+            unit=unit, certificate=birth.certificate, problem=problem, detail=detail[:200], hub_ms=self._now()
+        )
+        signed_confirmation = sign_confirmation(confirmation, self._context.keys.statement)
+        return [Said(topics.DN_CONFIRMED.at(unit=unit), signed_confirmation)]
+
+    def on_renewal(self, payload: bytes, topic: str, speaker: str = "") -> list[Said]:
+        """A request for the next certificate, on either line. speaker: who the broker says sent it, if it does."""
+        renewal = decode(Renewal, payload, MESSAGE_BYTES_MAX)
+        digest = hashlib.sha256(renewal.request).digest()
+        try:
+            with self._context.database.transaction() as session:
+                row = self._renew(session, renewal, speaker)
+                answer = RenewalAnswer(
+                    request_sha256=digest,
+                    hub_ms=self._now(),
+                    certificate=row.encoded,
+                    issuing=der(self._authority.issuing_certificate),
+                )
+        except Refusal as refusal:
+            log.warning("renewal refused", **refusal.diagnostics())
+            answer = RenewalAnswer(
+                request_sha256=digest, problem=refusal.problem, detail=refusal.detail[:200], hub_ms=self._now()
+            )
+        else:
+            self._changed()
+        return [Said(topic, sign_renewal_answer(answer, self._context.keys.statement))]
+
+    def _take_knock(self, session: Session, nonce: str, knock: Knock) -> Answer:
+        claim = session.get(ClaimRow, nonce, with_for_update=True)
+        row = session.get(Commissioning, nonce)
+        if claim is None:
+            return self._refused(nonce, Refusal(Problem.CLAIM_UNKNOWN))
+        if row is not None and row.key_digest != knock.digest():
+            return self._refused(nonce, Refusal(Problem.CLAIM_USED if claim.burned_ms else Problem.KEYS_CHANGED))
+        if claim.burned_ms is not None and row is not None:
+            return self._reply(row, AnswerState.DONE)
+        if self._now() > claim.expires_ms:
+            return self._refused(nonce, Refusal(Problem.CLAIM_EXPIRED))
+        if claim.serial and claim.serial != knock.serial:
+            return self._refused(nonce, Refusal(Problem.CLAIM_FOR_OTHER_SERIAL, f"It is for {claim.serial}."))
+        row = self._note_knock(session, row, nonce, knock)
+        refusal = self._objection(session, row)
+        row.problem, row.detail = (refusal.problem, refusal.detail[:200]) if refusal else ("", "")
+        session.flush()
+        if refusal is not None:
+            return self._refused(nonce, refusal)
+        if row.approval is None:
+            return self._reply(row, AnswerState.WAITING, Problem.NOT_APPROVED)
+        return self._reply(row, AnswerState.APPROVED)
+
+    def _note_knock(self, session: Session, row: Commissioning | None, nonce: str, knock: Knock) -> Commissioning:
+        if row is None:
+            row = Commissioning(
+                nonce=nonce,
+                serial=knock.serial,
+                key_digest=knock.digest(),
+                challenge=self._context.random_bytes(CHALLENGE_BYTES),
+            )
+            session.add(row)
+            log.info("a unit knocks", nonce=nonce, serial=knock.serial, model=knock.model)
+        row.knock, row.knocked_ms = encode(knock), self._now()
+        row.clock_off_ms = knock.wall_ms - self._now()
+        session.flush()
+        return row
+
+    def _objection(self, session: Session, row: Commissioning) -> Refusal | None:
+        """Why this box does not go on for now, though its claim is good."""
+        if abs(row.clock_off_ms) > CLOCK_SKEW_MS_MAX:
+            off_min = row.clock_off_ms // 60_000
+            return Refusal(Problem.CLOCK_WRONG, f"It is off by {off_min} minutes.")
+        taken = self._setups.holder_of_serial(session, row.serial)
+        if taken is not None and taken not in (row.unit, row.replaces):
+            return Refusal(Problem.SERIAL_TAKEN, f"It is {taken}.")
+        rival = select(Commissioning).where(
+            Commissioning.serial == row.serial,
+            Commissioning.nonce != row.nonce,
+            Commissioning.key_digest != row.key_digest,
+            Commissioning.knocked_ms > self._now() - RIVAL_MS,
+        )
+        other = session.scalars(rival).first()
+        if other is not None and row.approval is None:
+            return Refusal(Problem.SERIAL_TAKEN, f"A second box knocks with it, claim {other.nonce}.")
+        return None
+
+    def _grant(self, session: Session, nonce: str, ask: CertificateAsk) -> Said:
+        row = session.get(Commissioning, nonce, with_for_update=True)
+        claim = session.get(ClaimRow, nonce, with_for_update=True)
+        if row is None or claim is None:
+            raise Refusal(Problem.CLAIM_UNKNOWN)
+        if row.approval is None or row.unit is None:
+            raise Refusal(Problem.NOT_APPROVED)
+        knock = decode(Knock, row.knock, MESSAGE_BYTES_MAX)
+        request = load_request(ask.request)
+        if common_name(request) != row.unit:
+            raise Refusal(Problem.NAME_DIFFERS, f"It should be {row.unit}.")
+        if public_der(request_key(request)) != knock.tls_key:
+            raise Refusal(Problem.KEYS_CHANGED)
+        bound = binding_text(nonce, row.unit, row.challenge, row.key_digest)
+        if request_challenge(request) != row.challenge or not is_signed(
+            load_public(knock.sign_key), ask.binding, bound
+        ):
+            raise Refusal(Problem.PROOF_WRONG)
+        certificate = self._certificate_for(session, row, claim, knock)
+        session.flush()
+        log.info("certificate granted", nonce=nonce, unit=row.unit, certificate=certificate.serial)
+        grant = self._grant_message(session, row, certificate)
+        recipient = load_recipient_key(knock.open_key, nonce)
+        sealed = seal(encode(grant), self._context.keys.dispatch, [recipient])
+        return Said(topics.CLAIM_GRANT.at(nonce=nonce), sealed)
+
+    def _certificate_for(self, session: Session, row: Commissioning, claim: ClaimRow, knock: Knock) -> Certificate:
+        """The certificate of this claim: the one that was issued for it, whatever became of the first answer."""
+        query = select(Certificate).where(Certificate.nonce == row.nonce).order_by(Certificate.issued_ms.desc())
+        known = session.scalars(query).first()
+        if claim.burned_ms is not None:
+            if known is None or known.state != CertificateState.ACTIVE:
+                raise Refusal(Problem.CLAIM_USED)
+            return known
+        if self._now() > claim.expires_ms:
+            raise Refusal(Problem.CLAIM_EXPIRED)
+        return self._authority.issue(session, row.unit or "", load_public(knock.tls_key), knock.key_home, row.nonce)
+
+    def _grant_message(self, session: Session, row: Commissioning, certificate: Certificate) -> Grant:
+        keys = self._context.keys
+        unit = session.get_one(Unit, row.unit)
+        sam = b""
+        if unit.role == "station":
+            sam = keys.sam
+        elif unit.role == "handover":
+            sam = role_key_file(keys.sam, CardRole.READER)
+        return Grant.model_validate(
+            {
+                "nonce": row.nonce,
+                "unit": unit.id,
+                "site": unit.site,
+                "role": unit.role,
+                "certificate": certificate.encoded,
+                "issuing": der(self._authority.issuing_certificate),
+                "hub_packet": self._public.packet,
+                "recovery": self._public.recovery,
+                "issuer": self._public.issuer,
+                "sam": sam,
+            }
+        )
+
+    def _take_birth(self, session: Session, birth: Birth, signed: SignedBirth) -> bool:
+        """Whether something changed. Raises Refusal where this certificate does not count."""
+        row = session.get(Certificate, birth.certificate, with_for_update=True)
+        unit = session.get(Unit, birth.unit, with_for_update=True)
+        if row is None or unit is None or row.holder != birth.unit:
+            raise Refusal(Problem.CERTIFICATE_REVOKED, "This certificate is not known.")
+        if not is_signed(certificate_key(load_certificate(row.encoded)), signed.proof, birth_text(signed.birth)):
+            raise Refusal(Problem.PROOF_WRONG)
+        if row.state not in certificates.LIVING:
+            raise Refusal(Problem.CERTIFICATE_REVOKED, row.reason)
+        if not certificates.activate(session, row, self._now()):
+            return False
+        log.info("certificate active", unit=unit.id, certificate=row.serial)
+        claim = session.get(ClaimRow, row.nonce, with_for_update=True) if row.nonce else None
+        if claim is not None and claim.burned_ms is None:
+            claim.burned_ms, claim.unit = self._now(), unit.id
+            self._enter_keyed(session, session.get_one(Commissioning, row.nonce), unit)
+        return True
+
+    def _enter_keyed(self, session: Session, row: Commissioning, unit: Unit) -> None:
+        """The box is the unit now: it is keyed, and who it replaces is gone."""
+        if unit.state == UnitState.CLAIMED:
+            self._setups.move(session, unit, UnitEvent.KEY_MADE, unit.id, {"claim": row.nonce, "serial": row.serial})
+        if row.replaces:
+            self._setups.retire_replaced(session, row.replaces, unit.id)
+        self._setups.desire_again(session, unit)
+
+    def _renew(self, session: Session, renewal: Renewal, speaker: str) -> Certificate:
+        present = load_certificate(renewal.certificate)
+        name = common_name(present)
+        if speaker and speaker != name:
+            raise Refusal(Problem.NAME_DIFFERS, f"The line is {speaker}'s.")
+        row = certificates.find(session, present)
+        if row is None or not is_issued_by(present, self._authority.issuing_certificate):
+            raise Refusal(Problem.CERTIFICATE_REVOKED, "This certificate is not known.")
+        request = load_request(renewal.request)
+        text = renewal_text(renewal.certificate, renewal.request, renewal.wall_ms)
+        if not is_signed(certificate_key(present), renewal.proof, text):
+            raise Refusal(Problem.PROOF_WRONG)
+        if common_name(request) != name:
+            raise Refusal(Problem.NAME_DIFFERS, f"It should be {name}.")
+        self._check_renewable(session, row, present)
+        issued = self._authority.issue(session, name, request_key(request), row.key_home)
+        log.info("certificate renewed", holder=name, certificate=issued.serial)
+        return issued
+
+    def _check_renewable(self, session: Session, row: Certificate, present: x509.Certificate) -> None:
+        """Whether a certificate may be followed by another. Raises Refusal."""
+        if row.state == CertificateState.REVOKED:
+            raise Refusal(Problem.CERTIFICATE_REVOKED, row.reason)
+        if row.state == CertificateState.SUPERSEDED:
+            active = certificates.active_of(session, row.holder)
+            if active is not None and active.until_ms > self._now():
+                raise Refusal(Problem.CERTIFICATE_REVOKED, "A newer one is in use.")
+        ended_ms = certificates.milliseconds(present.not_valid_after_utc + RENEWABLE_AFTER_END)
+        if self._now() > ended_ms:
+            raise Refusal(Problem.CERTIFICATE_TOO_OLD)
+        unit = session.get(Unit, row.holder)
+        if unit is not None and unit.state == UnitState.RETIRED:
+            raise Refusal(Problem.CERTIFICATE_REVOKED, "The unit is retired.")
+
+    def _reply(self, row: Commissioning, state: AnswerState, problem: Problem | None = None) -> Answer:
+        approved = state in (AnswerState.APPROVED, AnswerState.DONE)
+        return Answer(
+            nonce=row.nonce,
+            state=state,
+            problem=problem,
+            hub_ms=self._now(),
+            unit=(row.unit or "") if approved else "",
+            site=row.site if approved else "",
+            role=row.role if approved else "",
+            challenge=row.challenge if approved else b"",
+        )
+
+    def _refused(self, nonce: str, refusal: Refusal) -> Answer:
+        return Answer(
+            nonce=nonce,
+            state=AnswerState.REFUSED,
+            problem=refusal.problem,
+            detail=refusal.detail[:200],
+            hub_ms=self._now(),
+        )
+
+    def _answer(self, nonce: str, answer: Answer) -> Said:
+        return Said(topics.CLAIM_ANSWER.at(nonce=nonce), sign_answer(answer, self._context.keys.statement))
+
+    def _now(self) -> int:
+        return self._context.clock.wall_ms()

@@ -1,0 +1,220 @@
+"""Puts authority, commissioning and technicians on the line, and keeps the broker's lists as the database says.
+
+Answers are published at once and never queued: who does not hear one asks again. The lists are written as soon as
+something changed, the broker is made to read them, and then the sessions of those who were shut out are ended: well
+within five seconds of the commit that revoked them. What could not be done is tried again, a start begins with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from typing import TypeVar
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from contract import topics
+from contract.broker_access import service_access
+from contract.channel_mqtt import MqttChannel, MqttSettings
+from contract.errors import RekamError, RemoteError, TransientError
+from contract.lifecycle import UnitState
+from hub import certificates
+from hub.authority import Authority
+from hub.broker_control import BrokerControl
+from hub.broker_files import ACCESS_FILE, LIST_FILE, BrokerFolder
+from hub.commissioning import CommissioningDesk, Said
+from hub.config import AuthoritySection
+from hub.context import HubContext
+from hub.fleet_control import FleetControl
+from hub.public_keys import load_public_keys
+from hub.schema.commissioning_tables import Certificate, Technician
+from hub.schema.tables import Operator, Unit
+from hub.technician_desk import TechnicianDesk
+from hub.unit_setup import UnitSetups
+
+POLL_INTERVAL_S = 0.1
+FULL_INTERVAL_S = 20.0
+READ_AGAIN_S = 0.4  # Mosquitto looks for the signal at least every 100 ms
+WAITING_MAX = 256
+
+T = TypeVar("T")
+log = structlog.get_logger("commissioning")
+
+
+class CommissioningService:
+    """The parts of the hub that let units in and put them out. `office` is the thread that may write."""
+
+    def __init__(
+        self,
+        context: HubContext,
+        section: AuthoritySection,
+        fleet: FleetControl,
+        channel: MqttChannel,
+        office: Executor,
+    ) -> None:
+        """Load the authorities. Raises DeviceError."""
+        self._context = context
+        self._channel = channel
+        self._office = office
+        self._changed = threading.Event()
+        self._changed.set()
+        self._folder = BrokerFolder(context.settings.path(section.broker_dir))
+        self._control = BrokerControl(_control_settings(context, section))
+        public = load_public_keys(context.settings)
+        setups = UnitSetups(context, fleet)
+        self.authority = Authority(context, section)
+        self.desk = CommissioningDesk(context, self.authority, setups, public, self._changed.set)
+        self.technicians = TechnicianDesk(context, self.authority, setups, public, self._changed.set)
+        self._setups = setups
+        self._unread = True  # whatever an earlier life of the hub wrote, the broker may not have read
+        self._put_out: set[str] = set()
+        self._known_out: set[str] = set()
+        self._answering: set[asyncio.Task[None]] = set()
+        fleet.on_barred = self._changed.set
+
+    def subscribe(self) -> None:
+        """Register for everything that units and technicians say, before the channel starts."""
+        on, desk = self._channel.on, self.desk
+        on(topics.CLAIM_KNOCK, self._answered(lambda n, p: desk.on_knock(n["nonce"], p)))
+        on(topics.CLAIM_ASK, self._answered(lambda n, p: desk.on_ask(n["nonce"], p)))
+        on(topics.UP_BIRTH, self._answered(lambda n, p: desk.on_birth(n["unit"], p) if p else []))
+        on(topics.UP_RENEWAL, self._answered(self._renewal))
+        on(topics.LATE_RENEWAL, self._answered(self._late_renewal))
+        on(topics.TECHNICIAN_ORDER, self._answered(self._order))
+        on(topics.UP_REPORTED, self._answered(self._reported))
+        on(topics.UP_SELFTEST, self._answered(self._selftest))
+
+    async def prepare(self) -> None:
+        """Before the first connection: hub and broker certified, the lists written."""
+        await self._in_office(self.authority.certify_hub)
+        self._unread |= await self._in_office(self._write)
+
+    async def run(self) -> None:
+        """Keep lists, certificates and sessions right until cancelled."""
+        loop = asyncio.get_running_loop()
+        due = 0.0
+        while True:
+            try:
+                if self._changed.is_set() or loop.time() >= due:
+                    self._changed.clear()
+                    await self._sync()
+                    due = loop.time() + FULL_INTERVAL_S
+                await self._end_sessions()
+            except RekamError as error:
+                log.critical("the broker's lists wait", **error.diagnostics())
+                self._changed.set()
+                await asyncio.sleep(1.0)
+            except SQLAlchemyError as error:
+                log.critical("the broker's lists wait", error=type(error).__name__)
+                self._changed.set()
+                await asyncio.sleep(1.0)
+            await asyncio.sleep(POLL_INTERVAL_S)
+
+    async def _sync(self) -> None:
+        """Files, signal, and who has to be put out. The hub's own new certificate serves from the next connect on."""
+        await self._in_office(self.authority.certify_hub)
+        self._unread |= await self._in_office(self._write)
+        if self._unread:
+            self._folder.reload()
+            self._unread = False
+            await asyncio.sleep(READ_AGAIN_S)
+        out = await self._in_office(self._shut_out)
+        self._put_out |= out - self._known_out
+        self._known_out = out
+
+    async def _end_sessions(self) -> None:
+        for holder in sorted(self._put_out):
+            await self._control.end_session(holder)
+            self._put_out.discard(holder)
+
+    def _write(self) -> bool:
+        """Write what differs from the database; whether the broker has to read again."""
+        with self._context.database.transaction() as session:
+            access = _access(session)
+            revocations = self.authority.revocation_list(session).encoded
+            alarm = self.authority.alarm(session)
+        if alarm:
+            log.critical("alarm", message=alarm)
+        written = [
+            self._folder.update(LIST_FILE, revocations),
+            self._folder.update(ACCESS_FILE, access.encode()),
+            self.authority.certify_broker(self._folder.folder),
+        ]
+        return any(written)
+
+    def _shut_out(self) -> set[str]:
+        with self._context.database.reading() as session:
+            return certificates.shut_out(session, self._context.clock.wall_ms())
+
+    def _renewal(self, names: dict[str, str], payload: bytes) -> list[Said]:
+        return self.desk.on_renewal(payload, topics.DN_RENEWAL.at(unit=names["unit"]), names["unit"])
+
+    def _late_renewal(self, names: dict[str, str], payload: bytes) -> list[Said]:
+        return self.desk.on_renewal(payload, topics.LATE_RENEWAL_ANSWER.at(nonce=names["nonce"]))
+
+    def _order(self, names: dict[str, str], payload: bytes) -> list[Said]:
+        return self.technicians.on_order(names["technician"], names["order"], payload)
+
+    def _reported(self, names: dict[str, str], payload: bytes) -> list[Said]:
+        self._setups.on_reported(names["unit"], payload)
+        return []
+
+    def _selftest(self, names: dict[str, str], payload: bytes) -> list[Said]:
+        self._setups.on_selftest(names["unit"], payload)
+        return []
+
+    def _answered(
+        self, work: Callable[[dict[str, str], bytes], list[Said]]
+    ) -> Callable[[dict[str, str], bytes], Awaitable[None]]:
+        """A handler that does `work` in the office and publishes what it says, without holding up the channel."""
+
+        async def take(names: dict[str, str], payload: bytes) -> None:
+            if len(self._answering) >= WAITING_MAX:
+                raise TransientError("Too much waits for an answer; who asked will ask again.")
+            task = asyncio.create_task(self._answer(work, names, payload))
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
+
+        return take
+
+    async def _answer(
+        self, work: Callable[[dict[str, str], bytes], list[Said]], names: dict[str, str], payload: bytes
+    ) -> None:
+        try:
+            for said in await self._in_office(lambda: work(names, payload)):
+                await self._channel.publish(said.topic, said.payload)
+        except (TransientError, RemoteError) as error:
+            log.info("not answered", **error.diagnostics(), **names)
+        except Exception as error:  # noqa: BLE001 - one message must not end the service of all the others
+            log.critical("message dropped", error=type(error).__name__, **names)
+
+    async def _in_office(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._office, work)
+
+
+def _access(session: Session) -> str:
+    """The service listener's list: units and technicians with a living certificate, and no others."""
+    living = set(session.scalars(select(Certificate.holder).where(Certificate.state.in_(certificates.LIVING))))
+    units = select(Unit.id, Unit.site).where(Unit.state != UnitState.RETIRED)
+    technicians = select(Technician.id).join(Operator, Operator.id == Technician.id).where(Operator.revoked.is_(False))
+    return service_access(
+        [(name, site) for name, site in session.execute(units) if name in living],
+        [name for name in session.scalars(technicians) if name in living],
+    )
+
+
+def _control_settings(context: HubContext, section: AuthoritySection) -> MqttSettings:
+    settings = context.settings
+    return MqttSettings(
+        host="127.0.0.1",
+        port=section.control_port,
+        ca=settings.path(settings.broker.ca),
+        certificate=settings.path(section.control_certificate),
+        key=settings.path(section.control_key),
+        client_id="",
+    )

@@ -1,0 +1,306 @@
+"""Takes the orders of technicians: signed by their own key, within their rights, carried out once, answered always.
+
+The reply is written in the transaction that carried the order out, so that a repetition, after whatever was cut, gets
+the same reply and changes nothing. Orders that only read are answered anew each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import structlog
+from sqlalchemy.orm import Session
+
+from contract import topics
+from contract.certificates import der, load_public
+from contract.commissioning_problems import Problem, Refusal
+from contract.dispatch import decode, encode
+from contract.errors import RekamError, RemoteError
+from contract.lifecycle import UnitEvent, UnitState
+from contract.packet import Model
+from contract.seal import load_statement_public_key
+from contract.technician import (
+    ORDER_AGE_MS_MAX,
+    ORDER_AHEAD_MS_MAX,
+    ApproveOrder,
+    AssignOrder,
+    ClaimsOrder,
+    ClaimsResult,
+    ConfigureOrder,
+    KnocksOrder,
+    Order,
+    ReplaceOrder,
+    Reply,
+    StatusOrder,
+    UnitOrder,
+    Verb,
+    sign_reply,
+    verify_order,
+)
+from hub import certificates, outbox
+from hub.authority import Authority
+from hub.commissioning import Said
+from hub.context import HubContext
+from hub.fleet import Role
+from hub.public_keys import HubPublicKeys
+from hub.schema.commissioning_tables import ClaimRow, Commissioning, Technician, TechnicianOrder
+from hub.schema.tables import Operator, Site, Unit
+from hub.technician_views import account_for, find_knock, knocks, packet_keys, status
+from hub.unit_setup import UnitSetups
+
+EVERYWHERE = "*"
+REASON_CHARACTERS_MIN = 5
+READING = frozenset({Verb.KNOCKS, Verb.STATUS})
+NOTHING = b"\xa0"  # an empty CBOR map
+log = structlog.get_logger("technicians")
+
+
+class TechnicianDesk:
+    """Answers orders. `changed` is called when the broker's lists have to be written again."""
+
+    def __init__(
+        self,
+        context: HubContext,
+        authority: Authority,
+        setups: UnitSetups,
+        public: HubPublicKeys,
+        changed: Callable[[], None],
+    ) -> None:
+        self._context = context
+        self._authority = authority
+        self._setups = setups
+        self._public = public
+        self._changed = changed
+
+    def on_order(self, technician: str, order_id: str, payload: bytes) -> list[Said]:
+        """Carry an order out, or answer it again. Raises RemoteError for one that nobody known has signed."""
+        with self._context.database.reading() as session:
+            key = session.get(Technician, technician)
+        if key is None:
+            raise RemoteError(f"'{technician}' is no technician.", next_step="Enrol them at the hub.")
+        order = verify_order(payload, load_statement_public_key(key.public_key, technician))
+        if order.id != order_id:
+            raise RemoteError("The order is another one than its topic says.")
+        signed = self._known_reply(order, payload)
+        if signed is None:
+            signed = self._carried_out(order, payload)
+        return [Said(topics.TECHNICIAN_REPLY.at(technician=technician, order=order_id), signed)]
+
+    def _known_reply(self, order: Order, payload: bytes) -> bytes | None:
+        with self._context.database.reading() as session:
+            row = session.get(TechnicianOrder, order.id)
+        if row is None:
+            return None
+        if row.signed != payload or row.technician != order.technician:
+            raise RemoteError("Another order carries this id already.", next_step="Give the order again.")
+        return row.reply
+
+    def _carried_out(self, order: Order, payload: bytes) -> bytes:
+        try:
+            with self._context.database.transaction() as session:
+                result = self._perform(session, order)
+                reply = self._signed(Reply(id=order.id, done=True, hub_ms=self._now(), body=result))
+                if order.verb not in READING:
+                    self._remember(session, order, payload, reply)
+        except RekamError as error:
+            log.warning("order refused", technician=order.technician, verb=order.verb, **error.diagnostics())
+            refused = Reply(
+                id=order.id,
+                done=False,
+                problem=error.problem if isinstance(error, Refusal) else None,
+                message=error.message[:600],
+                next_step=error.next_step[:600],
+                hub_ms=self._now(),
+            )
+            return self._signed(refused)
+        if order.verb not in READING:
+            log.info("order carried out", technician=order.technician, verb=order.verb, order=order.id)
+            self._changed()
+        return reply
+
+    def _signed(self, reply: Reply) -> bytes:
+        return sign_reply(reply, self._context.keys.statement)
+
+    def _remember(self, session: Session, order: Order, payload: bytes, reply: bytes) -> None:
+        session.add(
+            TechnicianOrder(
+                id=order.id,
+                technician=order.technician,
+                verb=order.verb,
+                signed=payload,
+                reply=reply,
+                at_ms=self._now(),
+            )
+        )
+
+    def _perform(self, session: Session, order: Order) -> bytes:
+        """Carry out an order whose signature is good; the result as CBOR. Raises RemoteError."""
+        if not -ORDER_AHEAD_MS_MAX <= self._now() - order.at_ms <= ORDER_AGE_MS_MAX:
+            raise Refusal(Problem.ORDER_STALE)
+        who = self._technician(session, order.technician)
+        if order.verb is Verb.CLAIMS:
+            return encode(self._claims(session, who, decode(ClaimsOrder, order.body)))
+        if order.verb is Verb.KNOCKS:
+            return encode(knocks(session, decode(KnocksOrder, order.body).page))
+        if order.verb is Verb.STATUS:
+            asked = decode(StatusOrder, order.body)
+            return encode(status(session, asked.unit, asked.page, self._authority.alarm(session)))
+        if order.verb is Verb.APPROVE:
+            self._approve(session, who, decode(ApproveOrder, order.body), order)
+        elif order.verb is Verb.ASSIGN:
+            self._assign(session, who, decode(AssignOrder, order.body))
+        elif order.verb is Verb.CONFIGURE:
+            configure = decode(ConfigureOrder, order.body)
+            self._setups.desire(session, self._unit(session, who, configure.unit), configure.tables)
+        elif order.verb is Verb.REPLACE:
+            return encode(self._replace(session, who, decode(ReplaceOrder, order.body)))
+        else:
+            return self._move(session, who, order.verb, decode(UnitOrder, order.body))
+        return NOTHING
+
+    def _technician(self, session: Session, name: str) -> Operator:
+        found = session.get(Operator, name)
+        if found is None or found.revoked or Role.TECHNICIAN not in found.roles.split(","):
+            raise Refusal(Problem.NO_RIGHTS, f"'{name}' may not act as technician.")
+        return found
+
+    def _site(self, session: Session, who: Operator, code: str) -> Site:
+        site = session.get(Site, code)
+        if site is None:
+            raise Refusal(Problem.SITE_UNKNOWN, f"'{code}' is not in the register of sites.")
+        if not {code, EVERYWHERE} & set(who.sites.split(",")):
+            raise Refusal(Problem.NO_RIGHTS, f"{who.id} does not work at {code}.")
+        return site
+
+    def _unit(self, session: Session, who: Operator, name: str) -> Unit:
+        unit = session.get(Unit, name, with_for_update=True)
+        if unit is None:
+            raise RemoteError(f"No unit is called '{name}'.", next_step="See 'rekam-provision status' for the names.")
+        self._site(session, who, unit.site)
+        return unit
+
+    def _claims(self, session: Session, who: Operator, order: ClaimsOrder) -> ClaimsResult:
+        section, broker = self._context.settings.authority, self._context.settings.broker
+        if section is None:
+            raise RemoteError("This hub is no authority.", next_step="Add [authority] to hub.toml.")
+        now = self._now()
+        life = timedelta(hours=order.life_h)
+        issued = []
+        for claim in order.claims:
+            if session.get(ClaimRow, claim.nonce) is not None:
+                raise RemoteError("A claim with this nonce exists.", next_step="Run 'box' again.")
+            until = now + int(life / timedelta(milliseconds=1))
+            session.add(ClaimRow(nonce=claim.nonce, serial=claim.serial, made_by=who.id, made_ms=now, expires_ms=until))
+            issued.append(der(self._authority.issue_claim(claim.nonce, load_public(claim.key), life)))
+        session.flush()
+        return ClaimsResult(
+            certificates=tuple(issued),
+            hub_statement=self._public.statement,
+            hub_dispatch=self._public.dispatch,
+            host=broker.host,
+            claim_port=section.claim_port,
+            service_port=broker.port,
+            renewal_port=section.renewal_port,
+            made_ms=now,
+            expires_ms=now + int(life / timedelta(milliseconds=1)),
+        )
+
+    def _approve(self, session: Session, who: Operator, order: ApproveOrder, signed: Order) -> None:
+        """Bind a knocking box to a name at a site; the signed order is the evidence."""
+        site = self._site(session, who, order.site)
+        row = find_knock(session, order.nonce)
+        if row.serial != order.serial or row.key_digest != order.key_digest:
+            raise Refusal(Problem.KEYS_CHANGED, "It is not the box that was seen.")
+        claim = session.get_one(ClaimRow, order.nonce)
+        if claim.burned_ms is not None:
+            raise Refusal(Problem.CLAIM_USED, f"It became {claim.unit}.")
+        if row.problem and not (row.problem == Problem.SERIAL_TAKEN and order.replaces):
+            raise Refusal(Problem(row.problem), row.detail)
+        taken = self._setups.holder_of_serial(session, row.serial)
+        if taken is not None and taken not in (order.unit, order.replaces):
+            raise Refusal(Problem.SERIAL_TAKEN, f"It is {taken}.")
+        if order.replaces:
+            self._unit(session, who, order.replaces)
+        unit = self._named(session, who, order, row, site)
+        row.unit, row.site, row.role = unit.id, site.code, order.role
+        row.replaces = order.replaces
+        row.approval, row.problem, row.detail = encode(signed), "", ""
+        self._setups.desire(session, unit, order.tables, row.serial)
+
+    def _named(self, session: Session, who: Operator, order: ApproveOrder, row: Commissioning, site: Site) -> Unit:
+        """The unit of this name: a new one, or the same box that comes again. Raises Refusal where it is another's."""
+        sign_pem, open_pem = packet_keys(row)
+        unit = session.get(Unit, order.unit, with_for_update=True)
+        clash = order.unit == "hub" or session.get(Operator, order.unit) is not None
+        if unit is None and not clash:
+            unit = Unit(
+                id=order.unit,
+                site=site.code,
+                role=order.role,
+                state=UnitState.FACTORY,
+                sign_public_pem=sign_pem,
+                open_public_pem=open_pem,
+            )
+            session.add(unit)
+            session.flush()
+            note = {"claim": row.nonce, "serial": row.serial, "site": site.code}
+            self._setups.move(session, unit, UnitEvent.CLAIMED, who.id, note)
+            return unit
+        if unit is None or unit.state == UnitState.RETIRED or certificates.active_of(session, unit.id) is not None:
+            raise Refusal(Problem.UNIT_TAKEN, f"'{order.unit}' is somebody already.")
+        if unit.state == UnitState.CLAIMED:
+            unit.sign_public_pem, unit.open_public_pem = sign_pem, open_pem
+        elif (unit.sign_public_pem, unit.open_public_pem) != (sign_pem, open_pem):
+            raise Refusal(Problem.UNIT_TAKEN, "This box has other packet keys than the unit had.")
+        unit.site, unit.role = site.code, order.role
+        return unit
+
+    def _assign(self, session: Session, who: Operator, order: AssignOrder) -> None:
+        unit = self._unit(session, who, order.unit)
+        site = self._site(session, who, order.site)
+        if unit.state == UnitState.IN_SERVICE:
+            raise RemoteError(
+                f"{unit.id} is in service at {unit.site}.", next_step="Suspend it first, then assign it and resume it."
+            )
+        if unit.state == UnitState.RETIRED:
+            raise Refusal(Problem.CERTIFICATE_REVOKED, "The unit is retired.")
+        unit.site = site.code
+        session.flush()
+        self._setups.desire_again(session, unit)
+
+    def _move(self, session: Session, who: Operator, verb: Verb, order: UnitOrder) -> bytes:
+        unit = self._unit(session, who, order.unit)
+        if verb is Verb.RENEW:
+            outbox.post(session, topics.DN_RENEW_NOW, b"renew", self._now(), unit=unit.id)
+            return NOTHING
+        if len(order.reason.strip()) < REASON_CHARACTERS_MIN:
+            raise RemoteError("Taking or giving back rights needs a reason.", next_step="Add --reason with a sentence.")
+        note = {"reason": order.reason.strip()}
+        if verb is Verb.REVOKE:
+            if unit.state == UnitState.IN_SERVICE:
+                self._setups.move(session, unit, UnitEvent.SUSPENDED, who.id, note)
+            self._setups.bar(session, unit.id, order.reason.strip())
+            return encode(account_for(session, self._context, unit))
+        event = {
+            Verb.SUSPEND: UnitEvent.SUSPENDED,
+            Verb.RESUME: UnitEvent.RESUMED,
+            Verb.RETIRE: UnitEvent.RETIRED,
+        }[verb]
+        self._setups.move(session, unit, event, who.id, note)
+        return encode(account_for(session, self._context, unit))
+
+    def _replace(self, session: Session, who: Operator, order: ReplaceOrder) -> Model:
+        """The dead unit goes at once; what it still held is accounted for in the reply."""
+        unit = self._unit(session, who, order.unit)
+        if order.successor:
+            self._unit(session, who, order.successor)
+        if len(order.reason.strip()) < REASON_CHARACTERS_MIN:
+            raise RemoteError("Replacing a unit needs a reason.", next_step="Add --reason with a sentence.")
+        note = {"reason": order.reason.strip(), "successor": order.successor}
+        if unit.state != UnitState.RETIRED:
+            self._setups.move(session, unit, UnitEvent.RETIRED, who.id, note)
+        return account_for(session, self._context, unit)
+
+    def _now(self) -> int:
+        return self._context.clock.wall_ms()

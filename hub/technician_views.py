@@ -1,0 +1,153 @@
+"""What a technician is shown: who knocks, how units are, and what is known of the data of a unit that went.
+
+Reads only, in the caller's transaction, a page at a time.
+"""
+
+from __future__ import annotations
+
+from cryptography.hazmat.primitives import serialization
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from contract.certificates import fingerprint, load_public
+from contract.commissioning import MESSAGE_BYTES_MAX, Knock
+from contract.commissioning_problems import Problem, Refusal
+from contract.dispatch import decode
+from contract.technician import (
+    ROWS_MAX,
+    CertificateRow,
+    DepartureResult,
+    KnockRow,
+    KnocksResult,
+    StatusResult,
+    UnitRow,
+)
+from hub import certificates, presence
+from hub.context import HubContext
+from hub.schema.commissioning_tables import ClaimRow, Commissioning, UnitSetup
+from hub.schema.tables import Packet, Unit
+from hub.unit_setup import reported_of, selftest_of
+
+CERTIFICATES_SHOWN = 5
+
+
+def find_knock(session: Session, nonce: str) -> Commissioning:
+    """The box that knocked with a claim. Raises Refusal."""
+    row = session.get(Commissioning, nonce, with_for_update=True)
+    if row is None:
+        raise Refusal(Problem.CLAIM_UNKNOWN, "Nothing has knocked with it.")
+    return row
+
+
+def packet_keys(row: Commissioning) -> tuple[str, str]:
+    """The public keys of a box that verify its packets and seal to it, PEM."""
+    knock = decode(Knock, row.knock, MESSAGE_BYTES_MAX)
+    pem, info = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    sign, opening = (load_public(key).public_bytes(pem, info).decode() for key in (knock.sign_key, knock.open_key))
+    return sign, opening
+
+
+def knocks(session: Session, page: int) -> KnocksResult:
+    """A page of boxes that knocked, the newest first."""
+    query = select(Commissioning).order_by(Commissioning.knocked_ms.desc(), Commissioning.nonce)
+    rows = session.scalars(query.offset(page * ROWS_MAX).limit(ROWS_MAX + 1)).all()
+    return KnocksResult(rows=tuple(_knock(session, row) for row in rows[:ROWS_MAX]), more=len(rows) > ROWS_MAX)
+
+
+def _knock(session: Session, row: Commissioning) -> KnockRow:
+    knock = decode(Knock, row.knock, MESSAGE_BYTES_MAX)
+    claim = session.get_one(ClaimRow, row.nonce)
+    state = "waiting"
+    if claim.burned_ms is not None:
+        state = "done"
+    elif row.problem:
+        state = "refused"
+    elif row.approval is not None:
+        state = "approved"
+    return KnockRow(
+        nonce=row.nonce,
+        serial=row.serial,
+        model=knock.model,
+        software=knock.software,
+        key_home=knock.key_home,
+        fingerprint=fingerprint(row.key_digest),
+        key_digest=row.key_digest,
+        knocked_ms=row.knocked_ms,
+        clock_off_ms=row.clock_off_ms,
+        state=state,
+        unit=row.unit or "",
+        problem=Problem(row.problem) if row.problem else None,
+    )
+
+
+def status(session: Session, unit: str, page: int, alarm: str) -> StatusResult:
+    """One unit with its certificates, or a page of all. alarm: what threatens everybody, or nothing."""
+    query = select(Unit).order_by(Unit.id)
+    if unit:
+        query = query.where(Unit.id == unit)
+    rows = session.scalars(query.offset(page * ROWS_MAX).limit(ROWS_MAX + 1)).all()
+    shown = tuple(_unit(session, row, whole=bool(unit)) for row in rows[:ROWS_MAX])
+    return StatusResult(rows=shown, more=len(rows) > ROWS_MAX, alarm=alarm)
+
+
+def _unit(session: Session, unit: Unit, *, whole: bool) -> UnitRow:
+    setup = session.get(UnitSetup, unit.id)
+    said, uplink = presence.presence_of(unit), presence.uplink_of(unit)
+    problem, detail, version = _trouble(setup)
+    held = certificates.all_of(session, unit.id)[: CERTIFICATES_SHOWN if whole else 1]
+    return UnitRow(
+        unit=unit.id,
+        site=unit.site,
+        role=unit.role,
+        state=unit.state,
+        online=said is not None and said.state == "online",
+        seen_ms=unit.seen_ms,
+        software=said.software if said else "",
+        serial=setup.serial if setup else "",
+        pending=uplink.pending if uplink else -1,
+        desired_version=setup.version if setup else 0,
+        reported_version=version,
+        problem=problem,
+        detail=detail[:400],
+        certificates=tuple(
+            CertificateRow(
+                serial=row.serial,
+                state=row.state,
+                key_home=row.key_home,
+                from_ms=row.from_ms,
+                until_ms=row.until_ms,
+                reason=row.reason,
+            )
+            for row in held
+        ),
+    )
+
+
+def _trouble(setup: UnitSetup | None) -> tuple[Problem | None, str, int]:
+    """What a unit itself complains of, and the version it runs on."""
+    if setup is None:
+        return None, "", 0
+    reported, report = reported_of(setup), selftest_of(setup)
+    version = reported.version if reported else 0
+    if reported is not None and reported.problem is not None:
+        return reported.problem, reported.detail, version
+    if report is not None and not report.passed:
+        failed = ", ".join(f"{row.kind}: {row.next_step}" for row in report.rows if not row.passed)
+        return Problem.SELFTEST_FAILED, failed, version
+    return None, "", version
+
+
+def account_for(session: Session, context: HubContext, unit: Unit) -> DepartureResult:
+    """What is here of a unit's packets, and what it last said it still held."""
+    received = session.scalar(select(func.count()).select_from(Packet).where(Packet.signer == unit.id)) or 0
+    folder = context.blob_dir / "parts" / unit.id
+    uplink = presence.uplink_of(unit)
+    return DepartureResult(
+        unit=unit.id,
+        state=unit.state,
+        received=received,
+        partial=sum(1 for path in folder.glob("*.part")) if folder.is_dir() else 0,
+        pending=uplink.pending if uplink else -1,
+        oldest_age_s=uplink.oldest_age_s if uplink else 0,
+        said_ms=unit.seen_ms,
+    )
