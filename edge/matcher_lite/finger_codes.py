@@ -1,14 +1,13 @@
 """Describes each minutia by 256 bits that neither rotation nor translation of the finger changes.
 
-Around a minutia stands a cylinder: a disc of cells in space, turned to the minutia's direction, times layers of
-direction difference. Its neighbours blur into the cells; a soft threshold and a learnt projection give a real vector,
-whose signs are the code. Similar surroundings have a small Hamming distance. The cylinder follows Cappelli, Ferrara,
-Maltoni, "Minutia Cylinder-Code" (2010), without its validity masks; the projection is ours (`finger_learn`).
+The levels of the minutia's cylinder (`finger_cylinder`) go through a learnt projection (`finger_learn`); the signs are
+the code, and similar surroundings have a small Hamming distance. Codes are computed in whole numbers: levels are few,
+axes are rounded to a byte such that no sum can leave 16 bits. That is fast, since four in five cells are empty and a
+register holds 32 sums, and exact: every machine computes the same code from the same cells.
 """
 
 from __future__ import annotations
 
-import math
 import zipfile
 from functools import lru_cache
 from pathlib import Path
@@ -20,55 +19,31 @@ from numpy.typing import NDArray
 
 from contract.errors import RemoteError
 from edge.matcher_lite import finger_parameters as p
+from edge.matcher_lite.finger_cylinder import CELLS, Levels, cell_levels
 
 Plane = NDArray[np.float32]
 Codes = NDArray[np.uint64]
+Axes = NDArray[np.int8]
+Sums = NDArray[np.int16]
 
 PROJECTION_FILE = Path(__file__).with_name("finger_projection.npz")
 CODE_WORDS = p.CODE_BITS // 64
+_SUM_MAX = 32_000  # 32,767 less what rounding the axes may add
+_TOGETHER = 4  # cells added at once
 
 
 class Projection(NamedTuple):
-    """axes: (cells, 256) float32; offset: (256,) float32. A bit is cells @ axes > offset."""
+    """axes: (cells, 256) float32; offset: (256,) float32. A bit is cells @ axes > offset, cells being 0 to 1."""
 
     axes: Plane
     offset: Plane
 
 
-def _disc() -> NDArray[np.int32]:
-    """Index of each cell of the square among those of the disc, −1 outside: (side, side)."""
-    centre = (np.arange(p.CYLINDER_SIDE) - (p.CYLINDER_SIDE - 1) / 2) * (2 * p.CYLINDER_RADIUS / p.CYLINDER_SIDE)
-    inside = np.hypot(*np.meshgrid(centre, centre)) <= p.CYLINDER_RADIUS
-    index = np.full(inside.shape, -1, np.int32)
-    index[inside] = np.arange(inside.sum(), dtype=np.int32)
-    return index
+class WholeProjection(NamedTuple):
+    """axes: (cells, 256) int8; offset: (256,) int16. A bit is levels @ axes > offset, exact in 16 bits."""
 
-
-def _layer_shares() -> Plane:
-    """Area of a Gaussian around each direction difference that falls on each layer: (steps of a turn, layers)."""
-    difference = np.arange(_TURN_STEPS) * (2 * np.pi / _TURN_STEPS)
-    width = 2 * np.pi / p.CYLINDER_LAYERS
-    centre = -np.pi + (np.arange(p.CYLINDER_LAYERS) + 0.5) * width
-    gap = np.mod(centre[None, :] - difference[:, None] + np.pi, 2 * np.pi) - np.pi
-    scale = 1.0 / (p.CYLINDER_SIGMA_DIRECTION * math.sqrt(2.0))
-    area = [[math.erf((g + width / 2) * scale) - math.erf((g - width / 2) * scale) for g in row] for row in gap]
-    return (0.5 * np.array(area)).astype(np.float32)
-
-
-def _softened() -> Plane:
-    """Sigmoid of a cell's value less that of an empty cell, over 0.._CELL_TOP."""
-    value = np.linspace(0.0, _CELL_TOP, _CELL_STEPS)
-    sigmoid = 1.0 / (1.0 + np.exp(-p.CELL_STEEPNESS * (value - p.CELL_MIDDLE)))
-    return np.asarray(sigmoid - sigmoid[0], np.float32)
-
-
-_TURN_STEPS = 1024
-_CELL_STEPS = 2048
-_CELL_TOP = p.CELL_MIDDLE + 10.0 / p.CELL_STEEPNESS  # the sigmoid is 1 beyond
-_LAYER_SHARES = _layer_shares()
-_SOFTENED = _softened()
-_DISC = _disc()
-CELLS = int(_DISC.max() + 1) * p.CYLINDER_LAYERS
+    axes: Axes
+    offset: Sums
 
 
 @lru_cache(maxsize=1)
@@ -99,6 +74,7 @@ def store_projection(projection: Projection, path: Path = PROJECTION_FILE) -> No
     with path.open("wb") as file:
         np.savez_compressed(file, axes=axes, offset=offset)
     shipped_projection.cache_clear()
+    _shipped_whole.cache_clear()
 
 
 def reproduces(made: Projection, stored: Projection) -> bool:
@@ -107,121 +83,62 @@ def reproduces(made: Projection, stored: Projection) -> bool:
     return bool(np.array_equal(axes, stored.axes) and np.array_equal(made.offset, stored.offset))
 
 
+@lru_cache(maxsize=1)
+def _shipped_whole() -> WholeProjection:
+    return whole(shipped_projection())
+
+
+def whole(projection: Projection) -> WholeProjection:
+    """The projection in whole numbers, each axis by a scale of its own: as fine as a byte and a 16-bit sum allow."""
+    axes = projection.axes.astype(np.float64)
+    furthest = np.maximum(np.maximum(axes, 0.0).sum(0), np.maximum(-axes, 0.0).sum(0)) + np.abs(projection.offset)
+    scale = np.minimum(127.0 / np.abs(axes).max(0), _SUM_MAX / (p.CELL_LEVELS * furthest))
+    offset = np.round(projection.offset * scale * p.CELL_LEVELS)
+    return WholeProjection(np.round(axes * scale).astype(np.int8), offset.astype(np.int16))
+
+
 def describe(geometry: Plane, projection: Projection | None = None) -> Codes:
     """Codes of all minutiae of a template.
 
     geometry: (4, n) float32 rows x, y (px at 500 ppi, y up), cos, sin. Returns (4, n) uint64; the first
     words hold the most telling bits.
     """
-    chosen = projection or shipped_projection()
     if geometry.shape[1] == 0:
         return np.zeros((CODE_WORDS, 0), np.uint64)
-    codes: Codes = _pack(cells(geometry), chosen.axes, chosen.offset)
+    chosen = _shipped_whole() if projection is None else whole(projection)
+    codes: Codes = _project(cell_levels(geometry), chosen.axes, chosen.offset)
     return codes
 
 
 def cells(geometry: Plane) -> Plane:
-    """Cylinder cells of all minutiae after the soft threshold, 0 where nothing is near: (n, CELLS) float32."""
-    return _cells(
-        geometry,
-        _DISC,
-        _LAYER_SHARES,
-        _SOFTENED,
-        p.CYLINDER_RADIUS,
-        p.CYLINDER_SIGMA,
-        p.CYLINDER_REACH * p.CYLINDER_SIGMA,
-        _CELL_TOP,
-    )
+    """Cylinder cells of all minutiae, 0 where nothing is near to 1: (n, CELLS) float32."""
+    return cell_levels(geometry).astype(np.float32) / np.float32(p.CELL_LEVELS)
 
 
-@njit(cache=True, nogil=True)
-def _cells(
-    geometry: Plane,
-    disc: NDArray[np.int32],
-    shares: Plane,
-    softened: Plane,
-    radius: float,
-    sigma: float,
-    reach: float,
-    top: float,
-) -> Plane:
-    """See `cells`."""
-    count = geometry.shape[1]
-    layers = shares.shape[1]
-    per_radian = shares.shape[0] / (2.0 * math.pi)
-    side = disc.shape[0]
-    result = np.zeros((count, (disc.max() + 1) * layers), np.float32)
-    pitch = 2.0 * radius / side
-    falloff = -0.5 / (sigma * sigma)
-    height = 1.0 / (sigma * math.sqrt(2.0 * math.pi))
-    span = int(reach / pitch)
-    across = np.zeros(side, np.float32)
-    for i in range(count):
-        x, y, c, s = geometry[0, i], geometry[1, i], geometry[2, i], geometry[3, i]
-        for j in range(count):
-            rx = geometry[0, j] - x
-            ry = geometry[1, j] - y
-            if j == i or rx * rx + ry * ry > (radius + reach) * (radius + reach):
-                continue
-            u = (c * rx + s * ry) / pitch + 0.5 * (side - 1)
-            v = (c * ry - s * rx) / pitch + 0.5 * (side - 1)
-            turn = math.atan2(c * geometry[3, j] - s * geometry[2, j], c * geometry[2, j] + s * geometry[3, j])
-            share = shares[int(turn * per_radian + shares.shape[0] + 0.5) % shares.shape[0]]
-            left = max(math.ceil(u) - 1 - span, 0)
-            right = min(math.floor(u) + 2 + span, side)
-            for column in range(left, right):
-                across[column] = height * math.exp(falloff * ((column - u) * pitch) ** 2)
-            for row in range(max(math.ceil(v) - 1 - span, 0), min(math.floor(v) + 2 + span, side)):
-                down = np.float32(math.exp(falloff * ((row - v) * pitch) ** 2))
-                for column in range(left, right):
-                    if disc[row, column] >= 0:
-                        weight = down * across[column]
-                        first = disc[row, column] * layers
-                        for layer in range(layers):
-                            result[i, first + layer] += weight * share[layer]
-        _soften(result[i], softened, top)
-    return result
-
-
-@njit(cache=True, nogil=True)
-def _soften(row: Plane, softened: Plane, top: float) -> None:
-    """Each cell through the table of the sigmoid, in place."""
-    scale = np.float32((softened.shape[0] - 1) / top)
-    last = softened.shape[0] - 1
-    for cell in range(row.shape[0]):
-        if row[cell] > 0.0:
-            row[cell] = softened[min(int(row[cell] * scale + np.float32(0.5)), last)]
-
-
-@njit(cache=True, nogil=True, fastmath={"contract"})
-def _project(values: Plane, axes: Plane, offset: Plane) -> Plane:
-    """values @ axes − offset: (n, bits). Four axes at a time are read once for all minutiae; the disc's cells × layers
-    are a multiple of four by symmetry. Empty cells cost nothing.
-    """
+@njit(cache=True, nogil=True, error_model="numpy")
+def _project(levels: Levels, axes: Axes, offset: Sums) -> Codes:
+    """Signs of levels @ axes − offset as words: (bits / 64, n) uint64. Empty cells cost nothing."""
     bits = axes.shape[1]
-    total = np.empty((values.shape[0], bits), np.float32)
-    for i in range(values.shape[0]):
-        total[i] = -offset
-    for cell in range(0, axes.shape[0], 4):
-        first, second, third, fourth = axes[cell], axes[cell + 1], axes[cell + 2], axes[cell + 3]
-        for i in range(values.shape[0]):
-            v0, v1, v2, v3 = values[i, cell], values[i, cell + 1], values[i, cell + 2], values[i, cell + 3]
-            if v0 != 0.0 or v1 != 0.0 or v2 != 0.0 or v3 != 0.0:
-                row = total[i]
-                for b in range(bits):
-                    row[b] += (v0 * first[b] + v1 * second[b]) + (v2 * third[b] + v3 * fourth[b])
-    return total
-
-
-@njit(cache=True, nogil=True)
-def _pack(values: Plane, axes: Plane, offset: Plane) -> Codes:
-    """Signs of values @ axes − offset as words: (bits / 64, n) uint64."""
-    total = _project(values, axes, offset)
-    codes = np.zeros((axes.shape[1] // 64, values.shape[0]), np.uint64)
-    for i in range(values.shape[0]):
+    codes = np.zeros((bits // 64, levels.shape[0]), np.uint64)
+    where = np.zeros(levels.shape[1] + _TOGETHER, np.int32)
+    level = np.zeros(levels.shape[1] + _TOGETHER, np.int16)
+    sums = np.empty(bits, np.int16)
+    for i in range(levels.shape[0]):
+        filled = 0
+        for cell in range(levels.shape[1]):
+            where[filled] = cell
+            level[filled] = levels[i, cell]
+            filled += 1 if levels[i, cell] > 0 else 0
+        level[filled : filled + _TOGETHER] = 0
+        sums[:] = offset
+        for k in range(0, filled, _TOGETHER):
+            l0, l1, l2, l3 = level[k], level[k + 1], level[k + 2], level[k + 3]
+            a0, a1, a2, a3 = axes[where[k]], axes[where[k + 1]], axes[where[k + 2]], axes[where[k + 3]]
+            for b in range(bits):
+                sums[b] -= l0 * a0[b] + l1 * a1[b] + l2 * a2[b] + l3 * a3[b]
         for word in range(codes.shape[0]):
-            bits = np.uint64(0)
+            signs = np.uint64(0)
             for b in range(64):
-                bits |= np.uint64(total[i, word * 64 + b] > 0.0) << np.uint64(b)
-            codes[word, i] = bits
+                signs |= np.uint64(sums[word * 64 + b] < 0) << np.uint64(b)
+            codes[word, i] = signs
     return codes

@@ -18,8 +18,9 @@ from scipy import linalg
 from contract.comparison import Decision
 from contract.errors import RemoteError
 from edge.matcher_lite import finger_parameters as p
-from edge.matcher_lite.finger_codes import CELLS, Projection, cells
+from edge.matcher_lite.finger_codes import Projection, cells
 from edge.matcher_lite.finger_compare import compare
+from edge.matcher_lite.finger_cylinder import CELLS
 from edge.matcher_lite.finger_template import FingerTemplate
 
 Plane = NDArray[np.float32]

@@ -10,7 +10,7 @@ from typing import Final
 
 # Identity of what we produce. Raise the version whenever templates of old and new code must not be compared.
 EXTRACTOR: Final = "rekam-finger"
-EXTRACTOR_VERSION: Final = 1
+EXTRACTOR_VERSION: Final = 2
 
 # Door: what an image may be.
 PPI_MIN: Final = 150
@@ -76,8 +76,9 @@ CYLINDER_RADIUS: Final = 70.0
 CYLINDER_SIGMA: Final = 28.0 / 3.0
 CYLINDER_SIGMA_DIRECTION: Final = 0.6
 CYLINDER_REACH: Final = 3.0  # in sigmas: farther contributions are nil
-CELL_STEEPNESS: Final = 400.0
-CELL_MIDDLE: Final = 0.005
+CELL_FLOOR: Final = 0.047  # density below which a cell is empty; 1 is a neighbour's own, whole in one layer
+CELL_FULL: Final = 0.28  # density from which it is full
+CELL_LEVELS: Final = 7  # steps from empty to full
 CODE_BITS: Final = 256
 SHORT_CODE_BITS: Final = 128
 
