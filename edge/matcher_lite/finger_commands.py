@@ -172,7 +172,7 @@ def learn_command(
         list[Path] | None, typer.Argument(help="Folders of FINGER_IMPRESSION images; without any, random minutiae.")
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed learns the same file.")] = 1,
-    fingers: Annotated[int, typer.Option(min=50, help="Random fingers to learn from.")] = 1500,
+    fingers: Annotated[int, typer.Option(min=50, help="Random fingers to learn from.")] = 4000,
     out: Annotated[Path | None, typer.Option(help="Write here instead of where the package ships it.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Only show whether the shipped one is learnt again.")] = False,
     ppi: Ppi = None,

@@ -76,7 +76,7 @@ def second_impression(random: np.random.Generator, geometry: Plane) -> tuple[Pla
     return np.array([xs, ys, np.cos(turn), np.sin(turn)], np.float32), origin
 
 
-def learn_projection(seed: int = 1, fingers: int = 1500) -> Projection:
+def learn_projection(seed: int = 1, fingers: int = 4000) -> Projection:
     """Projection learnt from `fingers` random fingers seen twice; the same for the same seed."""
     random = np.random.default_rng(seed)
     first: list[Plane] = []
