@@ -22,6 +22,8 @@ from edge.sensors.interface import (
     Frame,
     IrisScanner,
     PenPoint,
+    PointerBatch,
+    PointerPad,
     SignaturePad,
     TicketPrinter,
 )
@@ -31,6 +33,7 @@ D = TypeVar("D", bound=Device)
 
 PREVIEW_TIMEOUT_S = 3.0
 WORKER_MARGIN_S = 3.0
+SCREEN_PAD = "screen"
 SENSOR_KINDS = ("camera", "finger", "iris", "signature", "card", "ticket")
 
 
@@ -106,6 +109,17 @@ class DeviceBench:
     def pen_preview(self) -> Sequence[PenPoint]:
         """The points of the signature in progress."""
         return self._signature.peek(lambda pad: pad.preview(), ()) if self._signature else ()
+
+    @property
+    def signs_on_screen(self) -> bool:
+        """Whether the signature pad is the unit's own touch screen, so that its page brings the points."""
+        return self._tables.get("signature", {}).get("driver") == SCREEN_PAD
+
+    def write_pen(self, batch: PointerBatch) -> bool:
+        """Points that a page brings; False where no signature is being taken from the screen."""
+        if self._signature is None:
+            return False
+        return self._signature.peek(lambda pad: isinstance(pad, PointerPad) and pad.write(batch), False)
 
     def cancel(self) -> None:
         """End every capture that is under way."""

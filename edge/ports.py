@@ -16,7 +16,7 @@ from contract.packet import Biodata, Body, PacketKind
 from contract.sample import FingerPosition, IrisPosition
 from contract.transfer import Receipt
 from edge.procedure import Advice
-from edge.sensors.interface import Frame, PenPoint
+from edge.sensors.interface import Frame, PenPoint, PointerBatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,15 @@ class Sensors(Protocol):
 
     def pen_preview(self) -> Sequence[PenPoint]:
         """The points of the signature in progress."""
+        ...
+
+    @property
+    def signs_on_screen(self) -> bool:
+        """Whether people sign on the unit's own touch screen, so that its page brings the points."""
+        ...
+
+    def write_pen(self, batch: PointerBatch) -> bool:
+        """Points that a page brings; False where no signature is being taken from the screen."""
         ...
 
     def cancel(self) -> None:

@@ -40,8 +40,8 @@ OFFICER_NO_MATCH = Advice(
     "The officer's finger does not match. Try again, or use another enrolled finger.",
 )
 NO_INK = Advice(
-    "Tanda tangan belum terbaca. Silakan tanda tangani di papan sampai selesai.",
-    "No signature was read. Please sign on the pad until it is finished.",
+    "Tanda tangan belum terbaca. Silakan tanda tangan di bidangnya sampai selesai.",
+    "No signature was read. Please sign in the field until it is finished.",
 )
 OTHER_CARD = Advice(
     "Kartu di pembaca bukan kartu penduduk ini. Letakkan kartu yang benar.",
@@ -50,7 +50,7 @@ OTHER_CARD = Advice(
 
 RETRY_FINGER = "Jari belum terbaca. Letakkan jari yang diminta di tengah kaca dan tahan."
 RETRY_PHOTO = "Foto belum terambil. Lihat ke kamera dan coba lagi."
-RETRY_PEN = "Tanda tangan belum terbaca. Tanda tangani pada papan sampai selesai."
+RETRY_PEN = "Tanda tangan belum terbaca. Tanda tangan di bidangnya sampai selesai."
 RETRY_EYES = "Mata belum terbaca. Buka mata lebar-lebar dan lihat ke lampu."
 RETRY_CARD = "Kartu belum terbaca. Letakkan kartu pada pembaca dan biarkan sampai selesai."
 
@@ -68,7 +68,7 @@ PROMPTS: dict[str, tuple[str, str]] = {
         "Petugas: apakah foto ini orang yang hadir, sesuai jenis kelamin dan umurnya?",
         "Officer: does this photo show the person present, and fit the sex and age in the biodata?",
     ),
-    "signature": ("Tanda tangani pada papan tanda tangan.", "Sign on the signature pad."),
+    "signature": ("Tanda tangan di bidang tanda tangan.", "Sign in the signature field."),
     "fingers": ("Letakkan {finger} pada pemindai.", "Place the {finger} on the scanner."),
     "exception_photo": (
         "Petugas memotret tangan atau mata yang tidak dapat direkam.",
@@ -88,8 +88,8 @@ PROMPTS: dict[str, tuple[str, str]] = {
         "Once more: place the {finger}, to be checked.",
     ),
     "attest": (
-        "Baca pernyataan ini. Jika benar, tanda tangani pada papan.",
-        "Read this statement. If it is true, sign on the pad.",
+        "Baca pernyataan ini. Jika benar, tanda tangan di bidangnya.",
+        "Read this statement. If it is true, sign in the field.",
     ),
     "sign_off": (
         "Operator mengesahkan perekaman dengan {finger}.",
@@ -127,7 +127,7 @@ PROMPTS: dict[str, tuple[str, str]] = {
         "Inilah yang ditandatangani saat perekaman. Bandingkan dengan data di kartu.",
         "This is what was signed at the capture. Compare it with the data on the card.",
     ),
-    "receipt": ("Tanda tangani tanda terima kartu pada papan.", "Sign the card's receipt on the pad."),
+    "receipt": ("Tanda tangani tanda terima kartu di bidangnya.", "Sign the card's receipt in the field."),
     "result": ("Mohon tunggu, hasil sedang disimpan.", "Please wait while the result is saved."),
     "berhasil": (
         "BERHASIL. Serahkan kartu kepada penduduk; simpan KTP lama.",

@@ -24,6 +24,7 @@ from edge.desk import Desk
 from edge.eligibility import Refusal
 from edge.procedure import Procedure, Refused
 from edge.screens.pictures import jpeg
+from edge.sensors.interface import PointerBatch, PointerReport, PointerState
 from edge.snapshot import Snapshot, handover_snapshot, session_snapshot
 
 WAIT_DEFAULT_S = 0.3
@@ -63,6 +64,30 @@ class QueueForm(_Form):
     """What somebody waits for."""
 
     service: Literal["capture", "handover"]
+
+
+class PenReport(_Form):
+    """One report of the pointer in the signature field; see PointerReport."""
+
+    x: Annotated[float, Field(ge=0, le=20_000, allow_inf_nan=False)]
+    y: Annotated[float, Field(ge=0, le=20_000, allow_inf_nan=False)]
+    p: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+    t: Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+    s: PointerState
+
+
+class PenForm(_Form):
+    """What the page's signature field reports, a few times a second."""
+
+    stream: Annotated[int, Field(ge=0, lt=2**32)]
+    sequence: Annotated[int, Field(ge=0, lt=2**32)]
+    screen_px: Annotated[float, Field(ge=200, le=20_000, allow_inf_nan=False)]
+    reports: Annotated[list[PenReport], Field(max_length=200)]
+
+    def batch(self) -> PointerBatch:
+        """As the pad takes it."""
+        reports = tuple(PointerReport(item.x, item.y, item.p, item.t, item.s) for item in self.reports)
+        return PointerBatch(self.stream, self.sequence, self.screen_px, reports)
 
 
 ActionFields = Annotated[dict[str, FieldText], Body(max_length=10)]
@@ -178,6 +203,12 @@ def _add_session(api: APIRouter, desk: Desk) -> None:
             raise Refused(Refusal.NOT_ALLOWED)
         return _pen(desk)
 
+    @api.post("/session/pen")
+    async def write(form: PenForm) -> dict[str, bool]:
+        if desk.session().step not in {"signature", "attest"}:
+            raise Refused(Refusal.NOT_ALLOWED)
+        return {"taken": desk.services.sensors.write_pen(form.batch())}
+
     @api.get("/session/sample/{modality}/{position}.jpg")
     async def sample(modality: Modality, position: int) -> Response:
         picture = desk.session_picture(modality, position)
@@ -239,6 +270,12 @@ def _add_handover(api: APIRouter, desk: Desk) -> None:
     async def ticket() -> Snapshot:
         desk.print_ticket(desk.handover())
         return handover_snapshot(desk.handover())
+
+    @api.post("/handover/pen")
+    async def write(form: PenForm) -> dict[str, bool]:
+        if desk.handover().step != "receipt":
+            raise Refused(Refusal.NOT_ALLOWED)
+        return {"taken": desk.services.sensors.write_pen(form.batch())}
 
     @api.post("/handover/{action}")
     async def act(action: str, fields: ActionFields | None = None, wait_s: WaitS = WAIT_DEFAULT_S) -> Snapshot:

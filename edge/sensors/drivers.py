@@ -58,6 +58,7 @@ DRIVERS: Mapping[str, Mapping[str, str]] = {
         "isdv4": "edge.sensors.signature_isdv4:Isdv4Pad",
         "evdev": "edge.sensors.signature_evdev:EvdevTablet",
         "siglite": "edge.sensors.signature_siglite:SigLitePad",
+        "screen": "edge.sensors.signature_screen:ScreenPad",
     },
     "code": {
         "serial": "edge.sensors.code_serial:SerialCodeScanner",

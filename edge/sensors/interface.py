@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -150,6 +151,44 @@ class SignaturePad(Device, Protocol):
 
     def preview(self) -> Sequence[PenPoint]:
         """The points of the recording in progress, for the live picture."""
+        ...
+
+
+class PointerState(IntEnum):
+    """What a pointer does on a touch screen. WITHDRAWN: the stroke in progress was a palm or a system gesture."""
+
+    UP = 0
+    DOWN = 1
+    WITHDRAWN = 2
+
+
+@dataclass(frozen=True, slots=True)
+class PointerReport:
+    """One report of a pointer. x_px, y_px: from the field's top left; pressure: 0–1; time_ms: the page's own clock."""
+
+    x_px: float
+    y_px: float
+    pressure: float
+    time_ms: float
+    state: PointerState
+
+
+@dataclass(frozen=True, slots=True)
+class PointerBatch:
+    """Reports that a page sends together. stream: another number for each signature and page; sequence: from 0."""
+
+    stream: int
+    sequence: int
+    screen_px: float
+    reports: tuple[PointerReport, ...]
+
+
+@runtime_checkable
+class PointerPad(SignaturePad, Protocol):
+    """A SignaturePad whose points a page brings: the unit's own touch screen."""
+
+    def write(self, batch: PointerBatch) -> bool:
+        """Take a page's reports; False while nothing is being recorded. Never blocks; safe beside a capture."""
         ...
 
 

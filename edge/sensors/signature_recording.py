@@ -30,7 +30,6 @@ class SignatureRecording:
         self._points: list[PenPoint] = []
         self._started_ms: int | None = None
         self._last_down_ms = 0
-        self._is_down = False
 
     @property
     def started(self) -> bool:
@@ -51,11 +50,21 @@ class SignatureRecording:
             self._started_ms = now_ms
         if down:
             self._last_down_ms = now_ms
-        self._is_down = down
         scaled = min(PRESSURE_FULL, pressure * PRESSURE_FULL // self._pressure_max) if down else 0
         with self._lock:
             if len(self._points) < POINTS_MAX:
                 self._points.append(PenPoint(x, y, scaled, now_ms - self._started_ms, down))
+
+    def withdraw_stroke(self) -> None:
+        """Forget the stroke in progress, or the last one where the pen is up: it was no writing."""
+        with self._lock:
+            while self._points and not self._points[-1].down:
+                self._points.pop()
+            while self._points and self._points[-1].down:
+                self._points.pop()
+            if not any(point.down for point in self._points):
+                self._points.clear()
+                self._started_ms = None
 
     def settled(self, now_ms: int) -> bool:
         """Whether the pen rested long enough after the last stroke, or the recording is full."""

@@ -1,4 +1,4 @@
-"""What every signature pad must do, on each driver with its twin on a pty."""
+"""What every signature pad must do, on each driver: pty twins, recorded input events, a page's pointer, hardware."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,13 +24,15 @@ from edge.sensors.evdev_frames import (
     encode_event,
     encode_report,
 )
-from edge.sensors.interface import SignaturePad
+from edge.sensors.interface import PenPoint, PointerBatch, PointerPad, PointerReport, PointerState, SignaturePad
 from edge.sensors.signature_evdev import Axis, EvdevTablet
+from tests.device.hardware import HARDWARE, PATIENCE_S, Hardware, until_gone, until_open
 from virtual.pty_twin import PtyTwin, WireFaults
 from virtual.signature_twin import PenTablet, SigLiteTwin, Stroke
 
 NEVER = threading.Event()
 MARGIN = 500
+SCREEN_PX = 1200.0
 
 
 def loops(points: int = 60) -> tuple[Stroke, ...]:
@@ -50,12 +52,20 @@ class Bench:
 
     pad: SignaturePad
     twin: PtyTwin | None
-    sign: Callable[[], None]
-    unplug: Callable[[], None]
-    plug_in: Callable[[], None]
+    sign: Callable[[], object]
+    unplug: Callable[[], object] | None
+    plug_in: Callable[[], object]
     offset: tuple[int, int]
     tolerance: int
     pressure: int
+    exact: bool = True
+
+    def check(self, points: Sequence[PenPoint]) -> None:
+        """All of the signature arrived; of a person's, that there is ink at all."""
+        if self.exact:
+            assert len(points) == len(loops())
+        else:
+            assert sum(point.down for point in points) > 10
 
 
 class PipedTablet:
@@ -143,9 +153,40 @@ def serial_bench(model: str, tmp_path: Path) -> Iterator[Bench]:
     twin.close()
 
 
-@pytest.fixture(params=["isdv4", "siglite", "evdev"])
+def screen_bench() -> Iterator[Bench]:
+    """The unit's own screen, with a page that brings a few reports at a time; it has no plug."""
+    pad = open_driver("signature", {"driver": "screen", "settled_s": 0.3, "width_mm": 300.0})
+    assert isinstance(pad, PointerPad)
+
+    scale = SCREEN_PX / 30_000
+
+    def sign() -> None:
+        reports = [
+            PointerReport(s.x * scale, s.y * scale, s.pressure, 5000 + s.time_s * 50, PointerState(s.pressure > 0))
+            for s in loops()
+        ]
+        for sequence, first in enumerate(range(0, len(reports), 7)):
+            assert pad.write(PointerBatch(7, sequence, SCREEN_PX, tuple(reports[first : first + 7])))
+
+    yield Bench(pad, None, sign, None, lambda: None, (0, 0), 1, 32768)
+    pad.close()
+
+
+def hardware_bench() -> Iterator[Bench]:
+    """The configured pad, and a person who signs."""
+    real = Hardware("signature")
+    pad = real.device()
+    yield Bench(
+        pad, None, lambda: real.ask("sign"), lambda: real.ask("unplug"), lambda: real.ask("plug in"), (0, 0), 0, 0,
+        exact=False,
+    )  # fmt: skip
+    pad.close()
+
+
+@pytest.fixture(params=["isdv4", "siglite", "evdev", "screen", HARDWARE])
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
-    yield from evdev_bench() if request.param == "evdev" else serial_bench(request.param, tmp_path)
+    benches = {"evdev": evdev_bench, "screen": screen_bench, HARDWARE: hardware_bench}
+    yield from benches[request.param]() if request.param in benches else serial_bench(request.param, tmp_path)
 
 
 @pytest.fixture(params=["isdv4", "siglite"])
@@ -167,10 +208,10 @@ def test_the_pad_opens(bench: Bench) -> None:
 def test_a_signature_is_recorded_in_hundredths_of_a_millimetre(bench: Bench) -> None:
     bench.pad.open()
     written(bench)
-    points = bench.pad.capture(10, NEVER)
-    expected = loops()
-    assert len(points) == len(expected)
-    for point, stroke in zip(points, expected, strict=True):
+    points = bench.pad.capture(PATIENCE_S, NEVER)
+    bench.check(points)
+    expected = loops() if bench.exact else ()
+    for point, stroke in zip(points, expected, strict=bench.exact):
         assert abs(point.x + bench.offset[0] - stroke.x) <= bench.tolerance
         assert abs(point.y + bench.offset[1] - stroke.y) <= bench.tolerance
         assert point.down == (stroke.pressure > 0)
@@ -184,7 +225,7 @@ def test_nothing_written_is_advice(bench: Bench) -> None:
     bench.pad.open()
     with pytest.raises(CaptureRetry) as caught:
         bench.pad.capture(0.05, NEVER)
-    assert "pen" in caught.value.next_step
+    assert caught.value.next_step
 
 
 def test_asking_to_finish_gives_what_was_written(bench: Bench) -> None:
@@ -200,7 +241,7 @@ def test_asking_to_finish_gives_what_was_written(bench: Bench) -> None:
     written(bench)
     started = time.monotonic()
     points = bench.pad.capture(30, cancel)
-    assert 0 < len(points) <= len(loops())
+    assert 0 < len(points) <= (len(loops()) if bench.exact else 60_000)
     assert time.monotonic() - started < 10
 
 
@@ -216,7 +257,7 @@ def test_the_recording_can_be_watched_and_is_gone_afterwards(bench: Bench) -> No
     watcher = threading.Thread(target=watch)
     watcher.start()
     written(bench)
-    bench.pad.capture(10, NEVER)
+    bench.pad.capture(PATIENCE_S, NEVER)
     done.set()
     watcher.join()
     assert max(seen) > 0
@@ -224,17 +265,18 @@ def test_the_recording_can_be_watched_and_is_gone_afterwards(bench: Bench) -> No
 
 
 def test_unplugging_in_mid_signature_is_the_technicians_and_plugging_in_heals(bench: Bench) -> None:
+    if bench.unplug is None:
+        pytest.skip("the unit's own screen has no plug")
     bench.pad.open()
     threading.Timer(0.05, bench.unplug).start()
-    with pytest.raises(DeviceError):
-        bench.pad.capture(10, NEVER)
+    until_gone(lambda: bench.pad.capture(PATIENCE_S, NEVER))
     bench.pad.close()
     with pytest.raises(DeviceError):
         bench.pad.open()
     bench.plug_in()
-    bench.pad.open()
+    until_open(bench.pad)
     written(bench)
-    assert len(bench.pad.capture(10, NEVER)) == len(loops())
+    bench.check(bench.pad.capture(PATIENCE_S, NEVER))
 
 
 @pytest.mark.parametrize("fault", ["lost_per_byte", "noise_per_byte", "flipped_per_byte"])

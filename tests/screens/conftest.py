@@ -52,7 +52,10 @@ def page(browser: Browser) -> Iterator[Page]:
 @contextmanager
 def served(app: FastAPI) -> Iterator[str]:
     """The address of `app` on a free port of loopback, for as long as the block runs."""
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, http="h11", log_level="error"))
+    settings = uvicorn.Config(
+        app, host="127.0.0.1", port=0, http="h11", log_level="critical", timeout_graceful_shutdown=1
+    )
+    server = uvicorn.Server(settings)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
     thread.start()
     deadline = time.monotonic() + 10

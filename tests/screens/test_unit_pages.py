@@ -205,6 +205,13 @@ async def test_a_refusal_says_what_to_do_next_in_both_languages(client: httpx.As
         ("/api/session/capture", b'"x"'),
         ("/api/session/capture", b'{"a": {"b": 1}}'),
         ("/api/handover", b'{"operator": "op-siti"}'),
+        ("/api/session/pen", b'{"stream": -1, "sequence": 0, "screen_px": 1280, "reports": []}'),
+        ("/api/session/pen", b'{"stream": 1, "sequence": 0, "screen_px": 1e999, "reports": []}'),
+        ("/api/session/pen", b'{"stream": 1, "sequence": 0, "screen_px": 1280, "reports": [{"x": 1}]}'),
+        (
+            "/api/handover/pen",
+            b'{"stream": 1, "sequence": 0, "screen_px": 1280, "reports": [{"x": NaN, "y": 0, "p": 0, "t": 0, "s": 1}]}',
+        ),
         ("/api/eligibility", b"\xff\xfe"),
     ],
 )
@@ -214,6 +221,21 @@ async def test_a_wrong_form_is_refused_with_the_field_and_never_its_content(
     answer = await client.post(path, content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 422 and answer.json()["code"] == "INVALID"
     assert NIK not in answer.text
+
+
+async def test_points_of_a_signature_are_taken_where_one_is_asked_for_and_nowhere_else(
+    client: httpx.AsyncClient, bench: Bench
+) -> None:
+    report = {"x": 10.5, "y": 3, "p": 0.5, "t": 1200.25, "s": 1}
+    points = {"stream": 7, "sequence": 0, "screen_px": 1280, "reports": [report]}
+    assert (await client.post("/api/session/pen", json=points)).status_code == 404
+    await client.post("/api/session", json=SESSION)
+    assert (await client.post("/api/session/pen", json=points)).json()["code"] == "NOT_ALLOWED"
+    for action in ("confirm", "capture", "confirm"):
+        await client.post(f"/api/session/{action}?wait_s=5")
+    assert (await client.post("/api/session/pen", json=points)).json() == {"taken": False}  # the pad is no screen
+    too_many = points | {"reports": [report] * 201}
+    assert (await client.post("/api/session/pen", json=too_many)).status_code == 422
 
 
 async def test_a_huge_request_is_refused_before_it_is_read(client: httpx.AsyncClient) -> None:

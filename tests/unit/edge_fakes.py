@@ -27,7 +27,7 @@ from edge.config import PolicyTable
 from edge.ports import ChipContent, Examined, Kept
 from edge.register import Claim, Register
 from edge.sealed_store import SealedStore
-from edge.sensors.interface import Frame, PenPoint
+from edge.sensors.interface import Frame, PenPoint, PointerBatch
 
 NIK = "9901014107900001"
 CARD_UID = "04A1B2C3D4E5F6"
@@ -123,6 +123,13 @@ class FakeSensors:
 
     def pen_preview(self) -> Sequence[PenPoint]:
         return []
+
+    @property
+    def signs_on_screen(self) -> bool:
+        return False
+
+    def write_pen(self, batch: PointerBatch) -> bool:
+        return False
 
     def cancel(self) -> None:
         self.cancelled += 1

@@ -37,15 +37,8 @@ function handsOf(found) {
 }
 
 function penOf(found) {
-  const canvas = unit.make("canvas");
-  (async () => {
-    await unit.pause(50);
-    while (canvas.isConnected) {
-      if (shown && shown.state === "busy") unit.ask("/api/handover/pen").then((pen) => unit.ink(canvas, pen.points)).catch(() => {});
-      await unit.pause(130);
-    }
-  })();
-  return canvas;
+  const alive = (canvas) => canvas.isConnected && shown && shown.step === found.step;
+  return pen.field("/api/handover/pen", () => Boolean(shown) && shown.step === found.step && shown.state === "busy", alive);
 }
 
 // What was e-signed at the capture beside what the card says: the fields that differ, and how the pen moved.

@@ -108,16 +108,8 @@ function eyesOf(found) {
 }
 
 function penOf(found) {
-  const canvas = unit.make("canvas");
-  const alive = () => shown === found || (shown && shown.step === found.step && canvas.isConnected);
-  (async () => {
-    await unit.pause(50);
-    while (alive()) {
-      if (shown.state === "busy") unit.ask("/api/session/pen").then((pen) => unit.ink(canvas, pen.points)).catch(() => {});
-      await unit.pause(130);
-    }
-  })();
-  return canvas;
+  const alive = (canvas) => canvas.isConnected && shown && shown.step === found.step;
+  return pen.field("/api/session/pen", () => Boolean(shown) && shown.step === found.step && shown.state === "busy", alive);
 }
 
 function photoOf(found) {
