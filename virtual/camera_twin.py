@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
@@ -82,6 +83,18 @@ def sizes(path: str, pixels: NDArray[np.uint8]) -> dict[str, Picture]:
     return {path: encoded(pixels), small_path(path): small_picture}
 
 
+@dataclass(frozen=True, slots=True)
+class Film:
+    """Encoded frames by address, played without end."""
+
+    frames: tuple[Mapping[str, Picture], ...]
+    frames_per_s: float
+
+    def now(self, path: str) -> Picture | None:
+        """The frame of this moment."""
+        return self.frames[int(time.monotonic() * self.frames_per_s) % len(self.frames)].get(path)
+
+
 class CameraTwin:
     """One HTTP camera with any number of paths, such as /face.png, or /right.png and /left.png.
 
@@ -92,6 +105,7 @@ class CameraTwin:
         self._paths = tuple(empty)
         self._empty = {place: shown for path, pixels in empty.items() for place, shown in sizes(path, pixels).items()}
         self._shown = dict(self._empty)
+        self._film: Film | None = None
         self._lock = threading.Lock()
         self.fault = CameraFault.NONE
         self.late_s = 0.0
@@ -120,11 +134,20 @@ class CameraTwin:
         pictures = sizes(path, pixels)
         with self._lock:
             self._shown.update(pictures)
+            self._film = None
+
+    def film(self, path: str, frames: Sequence[NDArray[np.uint8]], frames_per_s: float) -> None:
+        """Let somebody move before the lens: frame after frame, again and again, until `show` or `clear`."""
+        if path not in self._paths or not frames or frames_per_s <= 0:
+            raise ValueError("a film needs a path of this camera, frames and a pace")
+        encoded_frames = [sizes(path, frame) for frame in frames]
+        with self._lock:
+            self._film = Film(tuple(encoded_frames), frames_per_s)
 
     def clear(self) -> None:
         """Nobody stands there."""
         with self._lock:
-            self._shown = dict(self._empty)
+            self._shown, self._film = dict(self._empty), None
 
     def close(self) -> None:
         """Stop serving."""
@@ -137,7 +160,8 @@ class CameraTwin:
         """What the lens of this path sees now."""
         with self._lock:
             self.requests += 1
-            return self._shown.get(path)
+            found = self._film.now(path) if self._film is not None else None
+            return found or self._shown.get(path)
 
     def wait_late(self) -> None:
         """Delay an answer by the set time, less when the twin is closed."""

@@ -122,12 +122,24 @@ const unit = {
     }
   },
 
-  // A live picture: the next frame is asked for when the one before has come.
-  live(image, path, alive) {
-    const next = () => { if (alive()) image.src = `${path}?t=${Date.now()}`; };
-    image.onload = () => setTimeout(next, 90);
-    image.onerror = () => setTimeout(next, 600);
-    next();
+  // A live picture: the next frame is asked for when the one before is shown, up to fifteen a second. A frame that does not
+  // come, because the camera takes the photo just then, leaves the one before standing.
+  async live(image, path, alive) {
+    let shown = "", failures = 0;
+    while (alive()) {
+      const asked = performance.now();
+      try {
+        const answer = await fetch(path, { credentials: "same-origin", cache: "no-store" });
+        if (!answer.ok) throw new Error(String(answer.status));
+        const next = URL.createObjectURL(await answer.blob());
+        image.src = next;
+        await image.decode();
+        URL.revokeObjectURL(shown);
+        shown = next; failures = 0;
+      } catch { failures += 1; }
+      await unit.pause(failures > 5 ? 600 : Math.max(0, 66 - (performance.now() - asked)));
+    }
+    URL.revokeObjectURL(shown);
   },
 
   async watch() {
