@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 from contract.dispatch import decode, encode
 from contract.errors import RemoteError
 from contract.identifiers import PID_PATTERN
-from contract.packet import SCHEMA_VERSION, Millis, Model, Name, Text
+from contract.packet import SCHEMA_VERSION, Millis, Model, Name, Text, UuidText
 from contract.seal import (
     SEALED_BYTES_MAX,
     STATEMENT_BYTES_MAX,
@@ -141,6 +141,20 @@ class UnitState(Model):
     def supersedes(self, known: UnitState | None) -> bool:
         """Whether this is newer than `known`; the will of an older boot is not."""
         return known is None or (self.boot, self.sequence) >= (known.boot, known.sequence)
+
+
+class UnitAlarm(Model):
+    """Something at a unit that a technician should know of (`up/evt/{kind}`): its door, its temperature, its box.
+
+    Said until the broker hands it to the hub, so it may come twice: alarm_id is the same then. source: which part saw
+    it; detail: in words, without personal data.
+    """
+
+    alarm_id: UuidText
+    kind: Name
+    source: Name
+    at_ms: Millis
+    detail: Text = ""
 
 
 class HubState(Model):

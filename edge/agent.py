@@ -23,6 +23,7 @@ from contract.clock import Clock, SystemClock
 from contract.dispatch import GalleryEntry
 from contract.errors import DeviceError, RekamError
 from contract.transfer import Receipt
+from edge.alarms import AlarmBook
 from edge.capture_state import Services
 from edge.chip_desk import ReaderDesk
 from edge.comparison_worker import ComparisonWorker
@@ -32,6 +33,7 @@ from edge.desk import CAPTURE_ROLES, HANDOVER_ROLES, Desk, Reports
 from edge.device_bench import DeviceBench
 from edge.diary import Diary
 from edge.downlink import Downlink
+from edge.enclosure_watch import EnclosureWatch
 from edge.keys import UnitKeys, load_keys
 from edge.links import check_links
 from edge.moment import MomentSource
@@ -135,8 +137,25 @@ class Agent:
             config.unit, services, reports, chip_desk=_chip_desk(config, keys, bench), station=station,
             diary=Diary(store, clock), tickets=_ticket_desk(config, bench, store, clock),
         )  # fmt: skip
+        parts.callback(self._make_box(store, channel, bench, desk, status).close)
         parts.push_async_callback(desk.leave)
         await self._serve(desk, channel, uplink, presence)
+
+    def _make_box(
+        self, store: SealedStore, channel: MqttChannel, bench: DeviceBench, desk: Desk, status: UnitStatus
+    ) -> EnclosureWatch:
+        """The unit's box, tied to its work: its pins are taken, and what happens to it is told."""
+        config = self._config
+        alarms = AlarmBook(config.unit.id, store, self._clock, channel.publish)
+        box = EnclosureWatch(
+            config.enclosure, alarms, bench.climate,
+            note=lambda step: desk.note("enclosure", step), cancel=lambda: self._spawn(desk.cancel_open()),
+        )  # fmt: skip
+        box.open()
+        desk.watch, status.enclosure = box.show, box.status
+        self._spawn(alarms.run())
+        self._spawn(box.run())
+        return box
 
     async def _serve(self, desk: Desk, channel: MqttChannel, uplink: Uplink, presence: Presence) -> None:
         """Pages, line and uplink, until the stop is asked for or one of them ends."""
@@ -180,7 +199,15 @@ class Agent:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, RekamError):
+            log.warning("background work ended", **error.diagnostics())
+        elif error is not None:
+            log.error("background work ended", error=type(error).__name__)
 
 
 class _Pages(uvicorn.Server):

@@ -108,6 +108,32 @@ class QueueTable(_Table):
         return self
 
 
+Gpio = Annotated[int, Field(ge=0, le=27)]
+
+
+class EnclosureTable(_Table):
+    """What is wired to the unit's own pins, by BCM number; what is not named is not there.
+
+    pin_factory: lgpio for a Pi 3 to 5, rpigpio for old systems, native for none of them; lamps: by name, see
+    edge.enclosure.LAMPS; help, cancel: buttons to ground; door: a switch to ground that is closed with the door.
+    """
+
+    pin_factory: Literal["lgpio", "rpigpio", "native"] = "lgpio"
+    lamps: dict[Name, Gpio] = Field(default_factory=dict)
+    lamps_active_high: bool = True
+    help: Gpio | None = None
+    cancel: Gpio | None = None
+    door: Gpio | None = None
+    bounce_s: Annotated[float, Field(gt=0, le=1)] = 0.05
+    climate_period_s: Annotated[float, Field(ge=10, le=86400)] = 60.0
+    temperature_max_c: Annotated[float, Field(ge=30, le=85)] = 60.0
+
+    @property
+    def has_pins(self) -> bool:
+        """Whether anything is wired to a pin."""
+        return bool(self.lamps) or any(pin is not None for pin in (self.help, self.cancel, self.door))
+
+
 class UnitConfig(_Table):
     """The whole of unit.toml.
 
@@ -122,6 +148,7 @@ class UnitConfig(_Table):
     spool: SpoolTable = SpoolTable()
     policy: PolicyTable = PolicyTable()
     queue: QueueTable = QueueTable()
+    enclosure: EnclosureTable = EnclosureTable()
     devices: dict[Name, dict[Name, Setting]] = Field(default_factory=dict)
     uplink: dict[Name, Setting] = Field(default_factory=dict)
 

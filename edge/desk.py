@@ -19,6 +19,7 @@ from edge.capture_state import Capture, Services
 from edge.config import UnitTable
 from edge.diary import Diary
 from edge.eligibility import Eligibility, Refusal, check_eligibility
+from edge.enclosure import WorkView
 from edge.enrolment import start_enrolment
 from edge.handover import Handover, start_handover
 from edge.ports import ChipDesk, TicketState
@@ -89,6 +90,7 @@ class Desk:
         self.station = station
         self.diary = diary
         self.tickets = tickets
+        self.watch: Callable[[WorkView | None], None] = lambda _work: None
         self._writing: set[asyncio.Task[None]] = set()
         self._printing: set[asyncio.Task[None]] = set()
         self._diary_turn = asyncio.Lock()
@@ -173,6 +175,16 @@ class Desk:
         await asyncio.wait({task}, timeout=wait_s)
         if procedure.step == "finished":
             self._close(procedure)
+
+    async def cancel_open(self) -> None:
+        """The cancel button on the unit's box: what is open ends as if its page had said so; else nothing happens."""
+        for procedure in (self._session, self._handover):
+            if procedure is not None and procedure.may_cancel:
+                await procedure.cancel()
+
+    def note(self, work: str, step: str) -> None:
+        """A line in the diary that belongs to nobody's capture."""
+        self._note(work, step, "", "")
 
     def note_receipt(self, pid: str, receipt: Receipt) -> None:
         """The hub has signed for a packet: the screen that waits for it is told."""
@@ -261,7 +273,12 @@ class Desk:
             if self.tickets is not None and self.tickets.prints and step in PRINTED_STEPS:
                 self.print_ticket(procedure)
 
-        procedure.on_step = on_step
+        def on_touch() -> None:
+            ends = procedure.table[procedure.step].ends
+            self.watch(WorkView(procedure.step, procedure.busy, ends, problem=procedure.problem is not None))
+
+        procedure.on_step, procedure.on_touch = on_step, on_touch
+        on_touch()
         self._note(work, procedure.step, nik, operator, session_id)
 
     def _note(self, work: str, step: str, nik: str, operator: str, session_id: str = "") -> None:
@@ -287,6 +304,7 @@ class Desk:
 
     def _close(self, procedure: Procedure[Any]) -> None:
         procedure.context.forget()
+        self.watch(None)
         if procedure is self._session:
             self._session = None
         if procedure is self._handover:

@@ -17,7 +17,9 @@ from edge.sensors.drivers import open_driver
 from edge.sensors.interface import (
     Camera,
     CardReader,
+    ClimateSensor,
     Device,
+    DocumentScanner,
     FingerprintScanner,
     Frame,
     IrisScanner,
@@ -34,7 +36,7 @@ D = TypeVar("D", bound=Device)
 PREVIEW_TIMEOUT_S = 3.0
 WORKER_MARGIN_S = 3.0
 SCREEN_PAD = "screen"
-SENSOR_KINDS = ("camera", "finger", "iris", "signature", "card", "ticket")
+SENSOR_KINDS = ("camera", "finger", "iris", "signature", "card", "ticket", "climate", "scanner")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,10 @@ class DeviceState:
 
 
 class DeviceBench:
-    """All devices of one unit. Made and used on the event loop."""
+    """All devices of one unit. Made and used on the event loop.
+
+    ticket, climate, scanner: the workers of what no session's step asks for; None where there is none.
+    """
 
     def __init__(self, devices: Mapping[str, Mapping[str, Setting]], policy: PolicyTable) -> None:
         self._policy = policy
@@ -59,17 +64,14 @@ class DeviceBench:
         self._iris: DeviceWorker[IrisScanner] | None = self._worker("iris")
         self._signature: DeviceWorker[SignaturePad] | None = self._worker("signature")
         self._card: DeviceWorker[CardReader] | None = self._worker("card")
-        self._ticket: DeviceWorker[TicketPrinter] | None = self._worker("ticket")
+        self.ticket: DeviceWorker[TicketPrinter] | None = self._worker("ticket")
+        self.climate: DeviceWorker[ClimateSensor] | None = self._worker("climate")
+        self.scanner: DeviceWorker[DocumentScanner] | None = self._worker("scanner")
 
     @property
     def card(self) -> DeviceWorker[CardReader] | None:
         """The card reader, for who works with chips."""
         return self._card
-
-    @property
-    def ticket(self) -> DeviceWorker[TicketPrinter] | None:
-        """The ticket printer, for who prints."""
-        return self._ticket
 
     async def photo(self) -> Frame:
         """A portrait at full resolution."""
@@ -145,7 +147,8 @@ class DeviceBench:
         ]
 
     def _workers(self) -> list[tuple[str, DeviceWorker[Any]]]:
-        found = (self._camera, self._finger, self._iris, self._signature, self._card, self._ticket)
+        sensors = (self._camera, self._finger, self._iris, self._signature, self._card)
+        found = (*sensors, self.ticket, self.climate, self.scanner)
         return [(kind, worker) for kind, worker in zip(SENSOR_KINDS, found, strict=True) if worker is not None]
 
     def _worker(self, kind: str) -> DeviceWorker[Any] | None:

@@ -103,6 +103,7 @@ class Procedure(Generic[C]):
         self.problem: dict[str, str] | None = None
         self.clocks: list[StepClock] = []
         self.on_step: Callable[[str], None] = lambda _step: None
+        self.on_touch: Callable[[], None] = lambda: None
         self._clock = clock
         self._cancel_devices = cancel_devices
         self._forget = forget
@@ -179,6 +180,7 @@ class Procedure(Generic[C]):
         self.revision += 1
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+        self.on_touch()
 
     def closed_clocks(self) -> tuple[StepClock, ...]:
         """The clocks of the steps so far, the current one as if it ended now."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -41,6 +41,7 @@ class UnitStatus:
         self._gallery = gallery
         self._moments = moments
         self._clock = clock
+        self.enclosure: Callable[[], Mapping[str, Any]] = dict
 
     def snapshot(self) -> Mapping[str, Any]:
         """Everything, as JSON-able values."""
@@ -57,6 +58,7 @@ class UnitStatus:
             "spool_full": self._spool.refuses() or "",
             "waiting": [self._waiting(packet) for packet in self._spool.all()[:WAITING_SHOWN_MAX]],
             "devices": [asdict(device) for device in self._bench.states()],
+            "enclosure": self.enclosure(),
             "worker": {"state": self._worker.state, "restarts": self._worker.restarts},
             "site_gallery": len(self._gallery),
         }

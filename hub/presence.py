@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
+
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from contract.dispatch import decode
 from contract.errors import RemoteError
-from contract.transfer import MESSAGE_BYTES_MAX, UnitState, UplinkStatus
+from contract.transfer import MESSAGE_BYTES_MAX, UnitAlarm, UnitState, UplinkStatus
+from hub import history
+from hub.schema.commissioning_tables import UnitHistory
 from hub.schema.tables import Unit
+
+ALARM = "alarm "
 
 
 def take_state(session: Session, unit_id: str, payload: bytes, now_ms: int) -> bool:
@@ -26,6 +33,38 @@ def take_uplink(session: Session, unit_id: str, payload: bytes, now_ms: int) -> 
     status = decode(UplinkStatus, payload, MESSAGE_BYTES_MAX)
     unit = _unit(session, unit_id)
     unit.uplink, unit.seen_ms = status.model_dump_json(), now_ms
+
+
+def take_alarm(session: Session, unit_id: str, payload: bytes, now_ms: int) -> bool:
+    """Write an alarm into the unit's history (M69); False where it stands there already. Raises RemoteError."""
+    alarm = decode(UnitAlarm, payload, MESSAGE_BYTES_MAX)
+    unit = _unit(session, unit_id)
+    said = select(UnitHistory.sequence).where(
+        UnitHistory.subject == unit_id, UnitHistory.note.contains(f'"{alarm.alarm_id}"', autoescape=True)
+    )
+    if session.scalars(said).first() is not None:
+        return False
+    note: history.Note = {
+        "alarm_id": alarm.alarm_id,
+        "source": alarm.source,
+        "detail": alarm.detail,
+        "unit_at_ms": alarm.at_ms,
+    }
+    history.append(
+        session, UnitHistory, subject=unit_id, event=f"{ALARM}{alarm.kind}", from_state=unit.state, to_state=unit.state,
+        at_ms=now_ms, actor=unit_id, note=note,
+    )  # fmt: skip
+    unit.seen_ms = now_ms
+    return True
+
+
+def alarms(session: Session, limit: int) -> list[dict[str, str | int]]:
+    """The newest alarms of all units, newest first."""
+    query = select(UnitHistory).where(UnitHistory.event.startswith(ALARM)).order_by(UnitHistory.sequence.desc())
+    return [
+        {"unit": link.subject, "kind": link.event.removeprefix(ALARM), "heard_ms": link.at_ms} | json.loads(link.note)
+        for link in session.scalars(query.limit(limit))
+    ]
 
 
 def presence_of(unit: Unit) -> UnitState | None:

@@ -24,7 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from contract.channel_mqtt import Connection, Disconnected, MqttChannel, MqttSettings
 from contract.clock import Clock, SystemClock
 from contract.errors import DeviceError, RekamError, RemoteError
-from contract.topics import UP_JOB, UP_STATE, UP_STATUS
+from contract.topics import UP_EVENT, UP_JOB, UP_STATE, UP_STATUS
 from hub import checkpoints, dispatches, outbox, presence
 from hub.central import Central, assemble
 from hub.commissioning_service import CommissioningService
@@ -40,6 +40,7 @@ from hub.vault import Vault
 POLL_INTERVAL_S = 0.2
 OUTBOX_BATCH = 50
 BACKOFF_S = 2.0
+LINK_CHECK = "link-check"
 
 T = TypeVar("T")
 log = structlog.get_logger("hub")
@@ -85,6 +86,7 @@ class HubService:
         self._channel.on(UP_JOB, self._on_job_answer)
         self._channel.on(UP_STATE, self._on_state)
         self._channel.on(UP_STATUS, self._on_uplink)
+        self._channel.on(UP_EVENT, self._on_event)
         self._channel.on_connected(self._on_connected)
         try:
             async with self._channel, asyncio.TaskGroup() as tasks:
@@ -214,6 +216,17 @@ class HubService:
         def work() -> None:
             with self._context.database.transaction() as session:
                 presence.take_uplink(session, names["unit"], payload, self._context.clock.wall_ms())
+
+        await self._heard(work)
+
+    async def _on_event(self, names: dict[str, str], payload: bytes) -> None:
+        if names["event"] == LINK_CHECK:
+            return
+
+        def work() -> None:
+            with self._context.database.transaction() as session:
+                if presence.take_alarm(session, names["unit"], payload, self._context.clock.wall_ms()):
+                    log.warning("alarm", unit=names["unit"], alarm=names["event"])
 
         await self._heard(work)
 

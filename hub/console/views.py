@@ -20,7 +20,7 @@ from hub.central import Central
 from hub.enrolment_checks import ADVICE, Failure
 from hub.fleet import Role
 from hub.notices import biodata_as_captured
-from hub.presence import presence_of, uplink_of
+from hub.presence import alarms, presence_of, uplink_of
 from hub.schema.tables import (
     Card,
     CardHistory,
@@ -39,6 +39,7 @@ from hub.schema.tables import (
 )
 
 LIST_MAX = 200
+ALARMS_SHOWN = 8
 # Who works with residents and their data; adjudicators see what a case shows, others see where records are.
 READERS = frozenset({Role.OPERATOR, Role.FRONT_DESK, Role.ADB, Role.SECTION_HEAD, Role.DC_OFFICER})
 Fields = dict[str, Any]
@@ -64,6 +65,7 @@ def overview(session: Session, central: Central) -> Fields:
         "open_cases": session.scalar(select(func.count()).where(Case.decided_ms.is_(None))) or 0,
         "open_proposals": session.scalar(select(func.count()).where(Proposal.decided_ms.is_(None))) or 0,
         "outbox": outbox.waiting(session),
+        "alarms": alarms(session, ALARMS_SHOWN),
         "time_ms": now,
     }
 

@@ -22,6 +22,7 @@ from tests.unit.edge_fakes import PAPERS as NEEDED
 
 TOKEN = "t" * 43
 HEADERS = {"X-Rekam-Token": TOKEN}
+PRESSED = {"biodata": "confirm", "photo_review": "confirm", "attest": "agree"}  # elsewhere it is "capture"
 SESSION = {"nik": NIK, "operator": OPERATOR, "papers": list(NEEDED)}
 
 
@@ -116,7 +117,7 @@ async def test_a_whole_capture_can_be_driven_by_a_program(client: httpx.AsyncCli
             break
         labels.append((found["ask"] or {}).get("label_id", found["step"]))
         bench.sensors.person = OPERATOR if found["step"] == "sign_off" else "sari"
-        action = {"biodata": "confirm", "photo_review": "confirm", "attest": "agree"}.get(found["step"], "capture")
+        action = PRESSED.get(found["step"], "capture")
         before = found["revision"]
         found = (await client.post(f"/api/session/{action}?wait_s=5")).json()
         assert found["revision"] > before and found["problem"] is None

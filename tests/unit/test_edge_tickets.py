@@ -24,7 +24,7 @@ from edge.sensors.ticket_escpos import TicketFault
 from edge.sensors.worker import DeviceWorker
 from edge.ticket_desk import TicketDesk
 from edge.tickets import Place
-from tests.screens.test_unit_pages import HEADERS, SESSION, client_of, make_desk
+from tests.screens.test_unit_pages import HEADERS, PRESSED, SESSION, client_of, make_desk
 from tests.unit.edge_fakes import NIK, OPERATOR, Bench, SetClock, consigned, make_bench
 
 PREFIXES = {"capture": "A", "handover": "B"}
@@ -136,7 +136,7 @@ class Office:
         found = (await client.post("/api/session", json=SESSION)).json()
         while found["state"] != "ended":
             self.bench.sensors.person = OPERATOR if found["step"] == "sign_off" else "sari"
-            action = {"biodata": "confirm", "attest": "agree"}.get(found["step"], "capture")
+            action = PRESSED.get(found["step"], "capture")
             found = (await client.post(f"/api/session/{action}?wait_s=5")).json()
         return await settled(client, "session")
 

@@ -22,6 +22,12 @@ async function draw() {
   unit.fill("#waiting", ...(status.waiting.length ? status.waiting.map((packet) => unit.make("tr", {}, unit.make("td", {}, packet.kind, unit.make("br"), unit.make("small", { class: "en" }, packet.pid.slice(0, 16))),
     unit.make("td", {}, unit.make("span", { class: packet.held_reason ? "tag bad" : "tag" }, packet.held_reason || packet.state)), unit.make("td", { class: "number" }, `${Math.ceil(packet.length / 1024)} KB`), unit.make("td", { class: "number" }, unit.age(packet.age_s))))
     : [unit.make("tr", {}, unit.make("td", { colspan: 4 }, "Tidak ada. Semua data sudah diterima pusat."))]));
+  const box = status.enclosure || {};
+  const doors = { open: ["Pintu terbuka (door open)", "tag bad"], closed: ["Pintu tertutup (door closed)", "tag good"] };
+  const inside = box.temperature_c === null || box.temperature_c === undefined ? [] : [unit.make("span", { class: "tag" }, `${box.temperature_c.toLocaleString("id-ID")} °C · ${box.humidity_percent} %`), " "];
+  unit.at("#box").hidden = !box.configured;
+  unit.fill("#box-state", ...inside, doors[box.door] ? unit.make("span", { class: doors[box.door][1] }, doors[box.door][0]) : null,
+    box.alarms_waiting ? unit.make("span", { class: "tag warn" }, `${box.alarms_waiting} kejadian menunggu jaringan (events wait for the line)`) : null, box.problem ? unit.note("problem", "alert", "Kotak perangkat bermasalah.", box.problem) : null);
   unit.fill("#devices", ...status.devices.map((device) => unit.make("tr", {}, unit.make("td", {}, device.kind), unit.make("td", {}, device.model || device.driver), unit.make("td", {}, tag(device.state), device.problem ? unit.make("small", { class: "en" }, ` ${device.problem}`) : ""))));
 }
 

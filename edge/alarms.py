@@ -1,0 +1,85 @@
+"""What happens to the unit's box, told to the hub: durable on the unit until the broker has handed it over (M69)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from contract.clock import Clock
+from contract.dispatch import decode, encode
+from contract.errors import RekamError, RemoteError
+from contract.identifiers import uuid7
+from contract.topics import UP_EVENT
+from contract.transfer import UnitAlarm
+from edge.sealed_store import SealedStore
+
+KIND = "alarm"
+ALARM_BYTES_MAX = 2048
+WAITING_MAX = 200
+AGAIN_S = 30.0
+
+log = structlog.get_logger("edge.alarms")
+
+
+class AlarmBook:
+    """Alarms that wait to be heard. Lives on the event loop; the disk is used off it."""
+
+    def __init__(
+        self, unit: str, store: SealedStore, clock: Clock, publish: Callable[[str, bytes], Awaitable[bool]]
+    ) -> None:
+        """publish: topic and payload; whether somebody at the centre heard it. Raises RekamError."""
+        self._unit, self._store, self._clock, self._publish = unit, store, clock, publish
+        self._waiting = [decode(UnitAlarm, value, ALARM_BYTES_MAX) for _, value in store.items(KIND)]
+        self._waiting.sort(key=lambda alarm: alarm.alarm_id)
+        self._more = asyncio.Event()
+        self._turn = asyncio.Lock()
+
+    @property
+    def waiting(self) -> int:
+        """How many the centre has not heard."""
+        return len(self._waiting)
+
+    async def note(self, kind: str, source: str, detail: str = "") -> None:
+        """Keep an alarm and say it as soon as there is a line. Raises DeviceError where the disk does not take it."""
+        alarm = UnitAlarm(
+            alarm_id=uuid7(self._clock), kind=kind, source=source, at_ms=self._clock.wall_ms(), detail=detail[:200]
+        )
+        async with self._turn:
+            await asyncio.to_thread(self._store.put, KIND, alarm.alarm_id, encode(alarm))
+            self._waiting.append(alarm)
+            while len(self._waiting) > WAITING_MAX:  # a contact that chatters for days must not fill the disk
+                oldest = self._waiting.pop(0)
+                await asyncio.to_thread(self._store.remove, KIND, oldest.alarm_id)
+        self._more.set()
+
+    async def run(self) -> None:
+        """Say what waits, oldest first, until cancelled."""
+        while True:
+            self._more.clear()
+            if not await self.say():
+                with_line = asyncio.wait_for(self._more.wait(), AGAIN_S)
+                try:
+                    await with_line
+                except TimeoutError:
+                    continue
+            elif not self._waiting:
+                await self._more.wait()
+
+    async def say(self) -> bool:
+        """Say everything that waits; False where the centre does not hear."""
+        for alarm in list(self._waiting):
+            try:
+                heard = await self._publish(UP_EVENT.at(unit=self._unit, event=alarm.kind), encode(alarm))
+            except RemoteError as error:
+                log.warning("alarm refused by the broker", **error.diagnostics())
+                heard = False
+            except RekamError:
+                heard = False
+            if not heard:
+                return False
+            async with self._turn:
+                await asyncio.to_thread(self._store.remove, KIND, alarm.alarm_id)
+                self._waiting.remove(alarm)
+        return True
