@@ -12,7 +12,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 FINGERS ?=
 SEED ?= 1
 
-.PHONY: help demo run test check bench fault clean lock
+.PHONY: help demo run test check bench fault firmware link clean lock
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -35,6 +35,11 @@ $(VENV)/dev.stamp: requirements-dev.lock $(VENV)/runtime.stamp
 	@bash provisioning/make_venv.sh $(PYTHON) $(VENV) requirements-dev.lock
 	@touch $@
 
+# MicroPython's stubs must not lie among CPython's packages: each port has a folder of its own.
+firmware/typings/%/stamp: firmware/typings_%.lock $(VENV)/dev.stamp
+	@rm -rf firmware/typings/$* && $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --target firmware/typings/$* -r $<
+	@touch $@
+
 demo: $(VENV)/warm.stamp ## one resident after another from capture to card in hand; report in out/demo (FINGERS=DIR for real prints)
 	@$(BIN)/python -m virtual.demo --out out/demo --seed $(SEED) $(if $(FINGERS),--fingers "$(FINGERS)")
 
@@ -44,10 +49,12 @@ run: $(VENV)/warm.stamp ## the demo's world left running, with the addresses of 
 test: check $(VENV)/warm.stamp ## everything CI runs
 	@eatmydata $(BIN)/python -m pytest -n 2 --dist loadgroup
 
-check: $(VENV)/dev.stamp ## ruff, mypy strict and the tidy rules
+check: $(VENV)/dev.stamp firmware/typings/rp2/stamp firmware/typings/esp32/stamp ## ruff, mypy strict and the tidy rules
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/mypy --config-file firmware/mypy_rp2.ini
+	@$(BIN)/mypy --config-file firmware/mypy_esp32.ini
 	@$(BIN)/python -m pytest -q tests/test_tidy.py
 
 bench: $(VENV)/dev.stamp ## sealed-to-receipt figures of the transfer over TLS
@@ -56,9 +63,16 @@ bench: $(VENV)/dev.stamp ## sealed-to-receipt figures of the transfer over TLS
 fault: $(VENV)/dev.stamp ## 1,000 packets under kill -9 of unit, hub and broker; power cuts at every write
 	@$(BIN)/python -m tests.fault.campaign --out out/fault --seed $(SEED)
 
+firmware: check ## the controller's firmware for both ports, compiled, with sizes and digests, in build/firmware
+	@$(BIN)/python -m provisioning.firmware_image --out build/firmware
+
+link: $(VENV)/dev.stamp ## 1,000,000 frames of the controller's link in virtual time and 5,000 over a pty, on bad lines
+	@$(BIN)/python -m tests.fault.link_campaign --out out/link --seed $(SEED)
+
 lock: ## resolve the lock files again (needs uv)
 	uv pip compile pyproject.toml provisioning/build.in --extra edge --extra hub --extra provision --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements.lock
 	uv pip compile pyproject.toml provisioning/build.in --extra edge --extra hub --extra provision --extra dev -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements-dev.lock
+	for port in rp2 esp32; do uv pip compile firmware/typings_$$port.in --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o firmware/typings_$$port.lock; done
 
 clean: ## remove what was built and run; the virtual environment stays unless ALL=1
 	@rm -rf out build *.egg-info .mypy_cache .ruff_cache .hypothesis

@@ -23,25 +23,26 @@ EVENT_KEPT_LAYOUT = "<II"
 SIGNAL_LAYOUT = "<BH"
 AGE_UNKNOWN_S = 0xFFFFFFFF  # the event is of an earlier boot; a board without a clock cannot say how old it is
 
-# Commands: name → (code, layout of the arguments)
-COMMANDS = {
-    "lamp": (1, "<BB"),  # lamp, LAMP_*
-    "ring": (2, "<BBBB"),  # RING_*, red, green, blue
-    "light": (3, "<HBH"),  # wavelength_nm, level_percent, duration_ms
-    "dark": (4, ""),
-    "buzz": (5, "<B"),  # BUZZ_*
-    "home": (6, "<B"),  # AXIS_*
-    "step": (7, "<Bh"),  # AXIS_*, steps
-    "feed": (8, ""),
-    "gate": (9, "<B"),  # 0 close, 1 open
-    "identify": (10, ""),
-    "counters": (11, ""),
-    "update_begin": (12, "<II32s32s"),  # bytes, version, SHA-256, HMAC-SHA256
-    "update_block": (13, None),  # offset u32 | bytes
-    "update_end": (14, ""),
-    "restart": (15, ""),
-    "factory_reset": (16, ""),
-}
+# Commands, and the layout of each one's arguments by its number; None where the length is not fixed
+DO_LAMP = 1  # lamp, LAMP_*
+DO_RING = 2  # RING_*, red, green, blue
+DO_LIGHT = 3  # wavelength_nm, level_percent, duration_ms
+DO_DARK = 4
+DO_BUZZ = 5  # BUZZ_*
+DO_HOME = 6  # AXIS_*
+DO_STEP = 7  # AXIS_*, steps
+DO_FEED = 8
+DO_GATE = 9  # 0 close, 1 open
+DO_IDENTIFY = 10
+DO_COUNTERS = 11
+DO_UPDATE_BEGIN = 12  # bytes, version, SHA-256, HMAC-SHA256
+DO_UPDATE_BLOCK = 13  # offset u32 | bytes
+DO_UPDATE_END = 14
+DO_RESTART = 15
+DO_FACTORY_RESET = 16
+ARGUMENTS = (
+    None, "<BB", "<BBBB", "<HBH", "", "<B", "<B", "<Bh", "", "<B", "", "", "<II32s32s", None, "", "", "",
+)  # fmt: skip
 UPDATE_BLOCK_HEAD = "<I"
 UPDATE_BLOCK_BYTES_MAX = 180
 IDENTITY_LAYOUT = "<8sIBBIII"  # board id, version, slot, flags, boots, free bytes, data format
@@ -112,7 +113,7 @@ NO_TEMPERATURE = -128
 IN_PRESENCE, IN_TAMPER, IN_DOOR, IN_BUTTON, IN_HOPPER_HOME, IN_HOPPER_EXIT, IN_GATE_HOME = 1, 2, 4, 8, 16, 32, 64
 
 _TEXT = (
-    ";".join([f"{name}={COMMANDS[name][0]}{COMMANDS[name][1] or '*'}" for name in sorted(COMMANDS)])
+    ";".join([layout or "-" for layout in ARGUMENTS])
     + "|".join([EVENT_LAYOUT, EVENT_KEPT_LAYOUT, SIGNAL_LAYOUT, STATUS_LAYOUT, IDENTITY_LAYOUT, COUNTERS_LAYOUT])
     + ";".join([f"{code}={EVENTS[code]}" for code in sorted(EVENTS)])
 )

@@ -24,7 +24,7 @@ from firmware.link import Link
 
 ACK_FRAME = bytes.fromhex("0201010207056a4803b400")
 LAMP_FRAME = bytes.fromhex("06010102ff100101010801020166286f0500")
-HELLO_FRAME = bytes.fromhex("020101010601040302010101010e938c17e4626f617264fb694e7900")
+HELLO_FRAME = bytes.fromhex("020101010601040302010101010e4c11783e626f61726476452ec800")
 
 
 def test_published_examples_of_the_stuffing() -> None:
@@ -47,7 +47,7 @@ def test_frames_are_these_bytes() -> None:
 
 
 def test_the_first_thing_an_end_says_is_these_bytes() -> None:
-    assert dictionary.HASH == 0xE4178C93
+    assert dictionary.HASH == 0x3E78114C
     assert Link(0x01020304, b"board").take(0).hex() == "00" + HELLO_FRAME.hex()
 
 
