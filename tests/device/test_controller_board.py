@@ -107,6 +107,7 @@ def test_hopper_gives_a_card_and_says_when_it_cannot(running: Running, request: 
     with pytest.raises(DeviceError, match="jammed"):
         panel.command(words.DO_FEED)  # a card lies at the exit
     twin.take_card()
+    until(lambda: not seen(panel).inputs & words.IN_HOPPER_EXIT, "an empty exit")
     twin.cards = 0
     panel.command(words.DO_HOME, bytes([words.AXIS_HOPPER]), MOVE_TIMEOUT_S)
     with pytest.raises(CaptureRetry, match="No card"):
