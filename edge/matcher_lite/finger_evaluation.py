@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +26,8 @@ from edge.matcher_lite.finger_file import IMAGE_SUFFIXES, read_image
 from edge.matcher_lite.finger_template import FingerTemplate
 
 Scores = NDArray[np.float64]
+Alteration = Callable[[NDArray[np.uint8], int], tuple[NDArray[np.uint8], int]]
+"""Makes another image and resolution of an image and its resolution."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,11 @@ def evaluate(
     prints = enrol(folder, ppi, jobs)
     if projection is not None:
         prints = [_described(item, projection) for item in prints]
+    return evaluate_prints(folder.name, prints, worst)
+
+
+def evaluate_prints(name: str, prints: Sequence[Print], worst: int = 6) -> Evaluation:
+    """Compares all prints with each other; RekamError where there are not two fingers of two impressions."""
     started = time.process_time()
     pairs = list(_compare_all(prints))
     spent = max(time.process_time() - started, 1e-9)
@@ -116,11 +123,11 @@ def evaluate(
     standard = [pair for pair in cross if pair.first.impression == pair.second.impression == first]
     if not mated or not standard:
         raise RekamError(
-            f"{folder.name} does not hold two fingers with two impressions each.",
+            f"{name} does not hold two fingers with two impressions each.",
             next_step="Name the files FINGER_IMPRESSION.tif, for example 101_1.tif, 101_2.tif, 102_1.tif, 102_2.tif.",
         )
     return Evaluation(
-        name=folder.name,
+        name=name,
         prints=tuple(prints),
         mated=_values(mated),
         standard=_values(standard),
@@ -132,25 +139,35 @@ def evaluate(
     )
 
 
-def enrol(folder: Path, ppi: int | None, jobs: int) -> list[Print]:
-    """Every FINGER_IMPRESSION image of the folder with its template, by name."""
+def enrol(folder: Path, ppi: int | None, jobs: int, alter: Alteration | None = None) -> list[Print]:
+    """Every FINGER_IMPRESSION image of the folder with its template, by name. alter: what happens to each image first;
+    in one process.
+    """
+    paths = image_paths(folder)
+    _enrol(paths[0], ppi)  # compiled code is loaded before the clock counts
+    if jobs <= 1 or alter is not None:
+        return [_enrol(path, ppi, alter) for path in paths]
+    with ProcessPoolExecutor(jobs) as pool:
+        return list(pool.map(_enrol, paths, itertools.repeat(ppi), chunksize=4))
+
+
+def image_paths(folder: Path) -> list[Path]:
+    """The FINGER_IMPRESSION images of a folder by name; RekamError where there are none."""
     paths = sorted(path for path in folder.glob("*_*.*") if path.suffix.lower() in IMAGE_SUFFIXES)
     if not paths:
         raise RekamError(
             f"{folder} holds no finger images.",
             next_step="Give a folder of files named FINGER_IMPRESSION.tif (or png, bmp, wsq, jp2).",
         )
-    _enrol(paths[0], ppi)  # compiled code is loaded before the clock counts
-    if jobs <= 1:
-        return [_enrol(path, ppi) for path in paths]
-    with ProcessPoolExecutor(jobs) as pool:
-        return list(pool.map(_enrol, paths, itertools.repeat(ppi), chunksize=4))
+    return paths
 
 
-def _enrol(path: Path, ppi: int | None) -> Print:
+def _enrol(path: Path, ppi: int | None, alter: Alteration | None = None) -> Print:
     finger, _, impression = path.stem.partition("_")
     template: FingerTemplate | None = None
     image, resolution = read_image(path, ppi)
+    if alter is not None:
+        image, resolution = alter(image, resolution)
     started = time.process_time()
     try:
         made = extract(image, resolution)

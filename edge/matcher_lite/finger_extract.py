@@ -15,7 +15,7 @@ from contract.finger_minutiae import MinutiaKind
 from contract.sample import FingerPosition
 from edge.matcher_lite import finger_parameters as p
 from edge.matcher_lite.finger_fidelity import trust as fidelity
-from edge.matcher_lite.finger_input import as_grey, checked_ppi, resample
+from edge.matcher_lite.finger_input import as_grey, checked_ppi, resample, unframe
 from edge.matcher_lite.finger_minutiae import Residues, locate, prune
 from edge.matcher_lite.finger_orientation import orient
 from edge.matcher_lite.finger_quality import FingerQuality, darkness, judge
@@ -41,9 +41,10 @@ def extract(
     """
     see = observe or _nothing
     see("grey", grey := resample(as_grey(image), checked_ppi(ppi)))
-    see("normalised", normalised := normalise(grey))
+    see("window", window := unframe(grey))
+    see("normalised", normalised := normalise(window.grey))
     see("segment", masks := segment(normalised[1]))
-    see("crop", region := crop(grey, normalised[0], *masks))
+    see("crop", region := crop(window, *normalised, *masks))
     see("spectrum", enhanced := enhance(region.plane, region.finger))
     see("orientation", rough := orient(enhanced))
     see("ridges", ridges := draw(enhanced, rough[0], region.finger))

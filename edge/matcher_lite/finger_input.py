@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -80,3 +80,42 @@ def resample(grey: Grey, ppi: float) -> Grey:
         )
     method = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_CUBIC
     return cv2.resize(grey, (width, height), interpolation=method).astype(np.uint8)
+
+
+class Window(NamedTuple):
+    """What a scanner saw, without the margin or frame that was laid around it.
+
+    grey: (H, W). left, top: its corner in the image that was given, pixels.
+    """
+
+    grey: Grey
+    left: int
+    top: int
+
+
+def unframe(grey: Grey) -> Window:
+    """Cuts off margins and frames: lines of one level along a side of the image that end in a straight step.
+
+    Such a step is no ridge, yet stronger than any. Plain glass around a finger has no step and stays.
+    """
+    height, width = grey.shape
+    thin = grey[::4, ::4]
+    span = float(np.subtract(*np.percentile(thin, (98, 2)))) if thin.size else 0.0
+    if min(height, width) < p.FRAME_SIDE_MIN or span <= 0.0:
+        return Window(grey, 0, 0)
+    across, along = slice(width // 5, width - width // 5), slice(height // 5, height - height // 5)
+    top, bottom = _margin(grey[:, across], span), _margin(grey[::-1, across], span)
+    left, right = _margin(grey[along].T, span), _margin(grey[along, ::-1].T, span)
+    if not top + bottom + left + right:
+        return Window(grey, 0, 0)
+    return Window(np.ascontiguousarray(grey[top : height - bottom, left : width - right]), left, top)
+
+
+def _margin(rows: Grey, span: float) -> int:
+    """How many of the first rows lie outside of the last straight step from one level to a picture."""
+    outer = rows[: round(p.FRAME_SHARE_MAX * rows.shape[0]) + p.FRAME_STEP].astype(np.float32)
+    level = outer.mean(1)
+    plain = outer.std(1) <= p.FRAME_DEVIATION_SHARE * span
+    inner = np.abs(outer[p.FRAME_STEP :] - level[: -p.FRAME_STEP, None]) > p.FRAME_STEP_SHARE * span
+    steps = np.flatnonzero(plain[: -p.FRAME_STEP] & (inner.mean(1) > p.FRAME_STEP_LENGTH))
+    return int(steps[-1]) + p.FRAME_STEP if steps.size else 0

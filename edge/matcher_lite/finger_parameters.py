@@ -20,11 +20,21 @@ WORKING_PIXELS_MAX: Final = 1_000_000  # 1 megapixel at 333 ppi is 76 mm × 76 m
 TEMPLATE_PPI: Final = 500.0
 WORKING_PPI: Final = 500.0 / 1.5
 
+# Margins and frames around the picture.
+FRAME_SIDE_MIN: Final = 60  # smaller images are left alone
+FRAME_SHARE_MAX: Final = 0.35  # of a side at most is margin
+FRAME_STEP: Final = 2  # rows within which the step lies, after resampling
+FRAME_DEVIATION_SHARE: Final = 0.04  # of the image's span of grey levels: a plain row varies no more
+FRAME_STEP_SHARE: Final = 0.15  # of the span: a step is at least so high
+FRAME_STEP_LENGTH: Final = 0.4  # along at least so much of the row
+
 # Normalisation and segmentation.
 FLAT_WINDOW: Final = 5  # side of the window in which a flat area shows no range
 FLAT_RANGE_MAX: Final = 2  # grey levels
 NORMALISE_WINDOW: Final = 17
 CONTRAST_MIN: Final = 6.0  # grey-level standard deviation below which nothing is a ridge
+CONTRAST_STRONG_SHARE: Final = 0.4  # of the 90 % quantile, where a pale image has less than CONTRAST_MIN
+CONTRAST_FAINT: Final = 2.0  # but never less than this: the glass's own noise
 CONTRAST_SHARE: Final = 0.5  # of the median standard deviation
 MASK_CLOSE: Final = 7  # sides of the structuring discs, pixels at half resolution
 MASK_OPEN: Final = 9

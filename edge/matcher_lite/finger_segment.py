@@ -14,6 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from edge.matcher_lite import finger_parameters as p
+from edge.matcher_lite.finger_input import Window
 
 Grey = NDArray[np.uint8]
 Plane = NDArray[np.float32]
@@ -74,7 +75,9 @@ def segment(deviation: Plane) -> tuple[Mask, Mask]:
     if present.size == 0 or min(height, width) <= 2 * p.IMAGE_MARGIN:
         empty = np.zeros(deviation.shape, np.uint8)
         return empty, empty
-    limit = max(p.CONTRAST_MIN, p.CONTRAST_SHARE * float(np.median(present)))
+    middle, strong = (float(level) for level in np.percentile(present, (50, 90)))
+    least = min(max(p.CONTRAST_STRONG_SHARE * strong, p.CONTRAST_FAINT), p.CONTRAST_MIN)
+    limit = max(least, p.CONTRAST_SHARE * middle)
     _, mask = cv2.threshold(half, limit, 1, cv2.THRESH_BINARY)
     closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, _disc(p.MASK_CLOSE))
     opened = cv2.morphologyEx(closed, cv2.MORPH_OPEN, _disc(p.MASK_OPEN))
@@ -94,18 +97,20 @@ class Region(NamedTuple):
     plane: Plane
     finger: Mask
     interior: Mask
+    deviation: Plane
     left: int
     top: int
 
 
-def crop(grey: Grey, plane: Plane, finger: Mask, interior: Mask) -> Region:
+def crop(window: Window, plane: Plane, deviation: Plane, finger: Mask, interior: Mask) -> Region:
     """What lies within the finger's box and a margin, so that later stages do not work on empty glass."""
     left, top, width, height = cv2.boundingRect(finger)
     left = max(left - p.CROP_MARGIN, 0) // 2 * 2  # even, so that cells of two pixels stay the same cells
     top = max(top - p.CROP_MARGIN, 0) // 2 * 2
     box = (slice(top, top + height + 2 * p.CROP_MARGIN), slice(left, left + width + 2 * p.CROP_MARGIN))
-    parts = [np.ascontiguousarray(part[box]) for part in (grey, finger, interior)]
-    return Region(parts[0], np.ascontiguousarray(plane[box]), parts[1], parts[2], left, top)
+    parts = [np.ascontiguousarray(part[box]) for part in (window.grey, finger, interior)]
+    planes = [np.ascontiguousarray(part[box]) for part in (plane, deviation)]
+    return Region(parts[0], planes[0], parts[1], parts[2], planes[1], window.left + left, window.top + top)
 
 
 def _double(mask: Mask, height: int, width: int) -> Mask:
