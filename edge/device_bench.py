@@ -18,6 +18,7 @@ from edge.sensors.interface import (
     Camera,
     CardReader,
     ClimateSensor,
+    CodeScanner,
     Device,
     DocumentScanner,
     FingerprintScanner,
@@ -36,7 +37,7 @@ D = TypeVar("D", bound=Device)
 PREVIEW_TIMEOUT_S = 3.0
 WORKER_MARGIN_S = 3.0
 SCREEN_PAD = "screen"
-SENSOR_KINDS = ("camera", "finger", "iris", "signature", "card", "ticket", "climate", "scanner")
+SENSOR_KINDS = ("camera", "finger", "iris", "signature", "card", "ticket", "climate", "scanner", "code")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ class DeviceBench:
         self.ticket: DeviceWorker[TicketPrinter] | None = self._worker("ticket")
         self.climate: DeviceWorker[ClimateSensor] | None = self._worker("climate")
         self.scanner: DeviceWorker[DocumentScanner] | None = self._worker("scanner")
+        self._code: DeviceWorker[CodeScanner] | None = self._worker("code")
 
     @property
     def card(self) -> DeviceWorker[CardReader] | None:
@@ -123,6 +125,16 @@ class DeviceBench:
             return False
         return self._signature.peek(lambda pad: isinstance(pad, PointerPad) and pad.write(batch), False)
 
+    @property
+    def has_code_scanner(self) -> bool:
+        """Whether a code scanner is connected to the unit; one that types like a keyboard is the page's."""
+        return self._code is not None
+
+    async def code(self, wait_s: float) -> str:
+        """The text of the next code that is shown to the unit's own scanner."""
+        worker = _present(self._code, "code")
+        return await worker.run(lambda scanner, cancel: scanner.scan(wait_s, cancel), wait_s + WORKER_MARGIN_S)
+
     def cancel(self) -> None:
         """End every capture that is under way."""
         for _, worker in self._workers():
@@ -148,7 +160,7 @@ class DeviceBench:
 
     def _workers(self) -> list[tuple[str, DeviceWorker[Any]]]:
         sensors = (self._camera, self._finger, self._iris, self._signature, self._card)
-        found = (*sensors, self.ticket, self.climate, self.scanner)
+        found = (*sensors, self.ticket, self.climate, self.scanner, self._code)
         return [(kind, worker) for kind, worker in zip(SENSOR_KINDS, found, strict=True) if worker is not None]
 
     def _worker(self, kind: str) -> DeviceWorker[Any] | None:

@@ -88,6 +88,15 @@ class Sensors(Protocol):
         """Points that a page brings; False where no signature is being taken from the screen."""
         ...
 
+    @property
+    def has_code_scanner(self) -> bool:
+        """Whether a code scanner is connected to the unit; one that types like a keyboard is the page's."""
+        ...
+
+    async def code(self, wait_s: float) -> str:
+        """The text of the next code that is shown to the unit's own scanner."""
+        ...
+
     def cancel(self) -> None:
         """End every capture that is under way."""
         ...

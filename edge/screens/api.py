@@ -23,6 +23,7 @@ from contract.signature_strokes import ink_of
 from edge.desk import Desk
 from edge.eligibility import Refusal
 from edge.procedure import Procedure, Refused
+from edge.screens.codes_api import add_codes
 from edge.screens.pictures import jpeg
 from edge.sensors.interface import PointerBatch, PointerReport, PointerState
 from edge.snapshot import Snapshot, handover_snapshot, session_snapshot
@@ -102,6 +103,7 @@ def make_api(desk: Desk) -> APIRouter:
     _add_handover(api, desk)
     _add_station(api, desk)
     _add_queue(api, desk)
+    add_codes(api, desk)
     return api
 
 

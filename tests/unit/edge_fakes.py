@@ -76,7 +76,10 @@ def operator_entry(name: str, *roles: str, lease_until_ms: int = 2_000_000_000_0
 
 @dataclass
 class FakeSensors:
-    """One person in front of the unit. missing: fingers that never come; faults: raised once each, first to last."""
+    """One person in front of the unit. missing: fingers that never come; faults: raised once each, first to last.
+
+    codes: what the unit's own scanner reads, last to first; the first one stands for the scanner itself.
+    """
 
     person: str = "sari"
     fingers: dict[FingerPosition, tuple[str, int]] = field(default_factory=dict)
@@ -84,6 +87,7 @@ class FakeSensors:
     iris_quality: dict[IrisPosition, int] = field(default_factory=dict)
     missing: set[FingerPosition] = field(default_factory=set)
     faults: list[Exception] = field(default_factory=list)
+    codes: list[str] = field(default_factory=list)
     ink: int = 40
     stride: int = 80
     cancelled: int = 0
@@ -130,6 +134,16 @@ class FakeSensors:
 
     def write_pen(self, batch: PointerBatch) -> bool:
         return False
+
+    @property
+    def has_code_scanner(self) -> bool:
+        return bool(self.codes)
+
+    async def code(self, wait_s: float) -> str:
+        self._fault("code")
+        if len(self.codes) <= 1:
+            raise CaptureRetry("No code was shown.")
+        return self.codes.pop()
 
     def cancel(self) -> None:
         self.cancelled += 1

@@ -117,4 +117,5 @@ async function start() {
 
 start();
 setInterval(() => { if (!shown) listCards(); }, 5000);
+scan.listen(scan.into("#nik", "#start-notes", scan.choose), () => !shown && !unit.at("dialog"));
 unit.follow("/api/handover", draw);

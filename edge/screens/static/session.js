@@ -233,4 +233,5 @@ async function listNotices() {
 startForm();
 listNotices();
 setInterval(() => { if (!shown) { listResidents(); listNotices(); } }, 8000);
+scan.listen(scan.into("#nik", "#start-notes", scan.choose), () => !shown && !unit.at("dialog"));
 unit.follow("/api/session", draw);
