@@ -15,6 +15,7 @@ from contract.comparison import Decision
 from contract.errors import RekamError
 from contract.packet import Attestation, BiometricException, PortraitReview, Verification
 from contract.sample import FingerPosition, IrisPosition, Modality
+from contract.sample_quality import LIMIT_VALUE
 from contract.signature_series import encode_series, signature_of
 from edge.capture_state import Capture, PendingException, Taken
 from edge.eligibility import Refusal, check_operator
@@ -23,7 +24,7 @@ from edge.ports import Examined
 from edge.procedure import Advice, Fields, Refused, Retry
 from edge.prompts import AGAIN_BETTER, NO_INK, NOT_THE_SAME, same_as_before, statement_of_truth
 from edge.sensors.interface import PenPoint
-from edge.sensors.quality import LIMIT_VALUE, judge_signature
+from edge.sensors.quality import judge_signature
 
 # Fingers of one person resemble each other more than the strangers that a calibration is made of.
 SAME_FINGER_FMR = 1e-7

@@ -19,19 +19,19 @@ from contract.errors import RekamError
 from contract.finger_minutiae import MAGIC as ISO_MINUTIAE
 from contract.image_formats import ImageFormat, encode_image
 from contract.sample import FingerPosition, IrisPosition
+from contract.sample_quality import Advice as SensorAdvice
+from contract.sample_quality import SampleQuality, measure, sample_quality
 from edge.matcher_lite import FingerTemplate, compare, extract
 from edge.matcher_lite.finger_gallery import FingerGallery
 from edge.matcher_lite.finger_parameters import EXTRACTOR, EXTRACTOR_VERSION
 from edge.matcher_lite.finger_warm import warm_fingers
 from edge.matcher_lite.iris_segment import segment
 from edge.matcher_lite.iris_warm import warm_irises
+from edge.matcher_lite.portrait_quality import judge_portrait
 from edge.ports import Examined
 from edge.procedure import Advice
 from edge.screens.pictures import jpeg
 from edge.sensors.matcher_quality import judge_finger
-from edge.sensors.portrait_quality import judge_portrait
-from edge.sensors.quality import Advice as SensorAdvice
-from edge.sensors.quality import SampleQuality, measure, sample_quality
 
 Pixels = NDArray[np.uint8]
 FACE_BYTES_MAX = 300 * 1024

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from contract.packet import Biodata
+from edge.matcher_lite.signature_picture import INK_RGB
 from hub.card_ornament import EMBLEM_RED, LINE_BLUE, LINE_ROSE, emblem, ground, rosette, tint
 from hub.card_text import MONO, OVERSAMPLING, REGULAR, SERIF, Box, Colour, Placed, draw, place
 
@@ -72,8 +73,8 @@ def render(
 ) -> CardFaces:
     """Both faces.
 
-    photo: RGB (H, W, 3), 3 by 4; signature: black on white; issued_on: ISO date; capture_id: its digest enters the QR
-    code, so that a card found somewhere leads to its record and to nothing about its holder.
+    photo: RGB (H, W, 3), 3 by 4; signature: RGBA, ink on nothing; issued_on: ISO date; capture_id: its digest enters
+    the QR code, so that a card found somewhere leads to its record and to nothing about its holder.
     """
     return CardFaces(
         front=_png(_front(biodata, photo, signature, issued_on)), back=_png(_back(card_number, capture_id))
@@ -212,11 +213,11 @@ def _paste_photo(canvas: Image.Image, photo: NDArray[np.uint8], frame: Colour) -
 
 def _paste_signature(canvas: Image.Image, signature: Image.Image) -> None:
     left, top, right, bottom = (round(edge * OVERSAMPLING) for edge in _SIGNATURE)
-    ink = signature.convert("L")
+    ink = signature.getchannel("A")
     scale = min((right - left) / ink.width, (bottom - top) / ink.height)
     ink = ink.resize((max(1, round(ink.width * scale)), max(1, round(ink.height * scale))), Image.Resampling.LANCZOS)
     corner = (left + (right - left - ink.width) // 2, top + (bottom - top - ink.height) // 2)
-    canvas.paste((28, 32, 64), corner, ink.point([255 - value for value in range(256)]))
+    canvas.paste(INK_RGB, corner, ink)
 
 
 def _paste_qr(canvas: Image.Image, text: str) -> None:

@@ -1,63 +1,61 @@
-"""Portrait and signature from their ISO records: as pixels for the card's face, and small enough for its chip (M37)."""
+"""Portrait and signature from their ISO records: as pixels for the card's face, and small enough for its chip (M37).
+
+How they are cropped and drawn is edge.matcher_lite's, so that a unit, the hub and the command line do the same.
+"""
 
 from __future__ import annotations
 
 import io
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from contract import face_image, signature_series
-from contract.chip_layout import BUDGET, ChipFile
-from contract.errors import RekamError, RemoteError
-from contract.image_formats import ImageFormat, decode_image, encode_image
-from contract.signature_series import Channel, SignatureSeries
-
-PHOTO_ASPECT = (3, 4)
-CHIP_PHOTO_PX = (180, 240)
-SIGNATURE_PX = (900, 300)
-CHIP_SIGNATURE_PX = ((240, 80), (180, 60), (120, 40), (90, 30))
-MARGIN_SHARE = 0.06
-PEN_SHARE = 0.012
+from contract.errors import RemoteError
+from contract.image_formats import decode_image
+from contract.signature_strokes import Ink, ink_of
+from edge.matcher_lite import portrait_crop, signature_picture
 
 Pixels = NDArray[np.uint8]
 
 
 def portrait(record: bytes) -> Pixels:
-    """The portrait in a 19794-5 record, RGB (H, W, 3), cropped around its middle to 3 by 4. Raises RemoteError."""
+    """The portrait in a 19794-5 record as it was taken, RGB (H, W, 3). Raises RemoteError."""
     pixels = decode_image(face_image.decode_record(record).images[0].image, colour=True)
-    height, width = pixels.shape[:2]
-    across, down = PHOTO_ASPECT
-    kept_width = min(width, height * across // down)
-    kept_height = min(height, width * down // across)
-    if not kept_width or not kept_height:
+    if min(pixels.shape[:2]) < portrait_crop.ASPECT[1]:
         raise RemoteError("The portrait is too small to be shown.", next_step="Send it as the camera took it.")
-    left, top = (width - kept_width) // 2, (height - kept_height) // 2
-    return np.ascontiguousarray(pixels[top : top + kept_height, left : left + kept_width])
+    return pixels
 
 
-def chip_photo(pixels: Pixels) -> bytes:
-    """A portrait as JPEG 2000 within the chip's budget."""
-    small = cv2.resize(pixels, CHIP_PHOTO_PX, interpolation=cv2.INTER_AREA)
-    return encode_image(np.asarray(small, np.uint8), ImageFormat.JPEG2000, max_bytes=BUDGET[ChipFile.PHOTO])
+def card_photo(record: bytes) -> Pixels:
+    """The portrait cropped around the face, 3 by 4, RGB (H, W, 3). Raises RemoteError."""
+    return portrait_crop.card_photo(portrait(record))
+
+
+def chip_photo(photo: Pixels) -> bytes:
+    """A card photo as JPEG 2000 within the chip's budget."""
+    return portrait_crop.chip_photo(photo)
+
+
+def ink(record: bytes) -> Ink:
+    """The strokes of a 19794-7 signature. Raises RemoteError for a record that is none."""
+    return ink_of(signature_series.decode_series(record))
 
 
 def signature(record: bytes) -> Image.Image:
-    """A 19794-7 signature drawn in black on white, SIGNATURE_PX. Raises RemoteError for a record that is none."""
-    return _drawn(signature_series.decode_series(record), SIGNATURE_PX)
+    """A 19794-7 signature with its pressure, transparent around the ink. Raises RemoteError."""
+    return signature_picture.signature_picture(ink(record))
+
+
+def signature_on_paper(record: bytes, size: tuple[int, int]) -> Pixels:
+    """The same in dark grey on white, (size[1], size[0]), for pages. Raises RemoteError."""
+    return np.asarray(255 - signature_picture.draw_ink(ink(record), size), np.uint8)
 
 
 def chip_signature(record: bytes) -> bytes:
     """The signature as a PNG of two colours: the largest drawing that fits the chip."""
-    series = signature_series.decode_series(record)
-    for size in CHIP_SIGNATURE_PX:
-        buffer = io.BytesIO()
-        _drawn(series, size).convert("1", dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
-        if buffer.tell() <= BUDGET[ChipFile.SIGNATURE]:
-            return buffer.getvalue()
-    raise RekamError("The signature is too intricate for the chip.", next_step="Have the resident sign again (M56).")
+    return signature_picture.chip_signature(ink(record))
 
 
 def png(image: Image.Image | Pixels) -> bytes:
@@ -66,25 +64,3 @@ def png(image: Image.Image | Pixels) -> bytes:
     picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
     picture.save(buffer, "PNG")
     return buffer.getvalue()
-
-
-def _drawn(series: SignatureSeries, size: tuple[int, int]) -> Image.Image:
-    """Strokes scaled into the picture, keeping their proportions; the pen lifts where channel S says so."""
-    x = np.asarray(series.channels[Channel.X], np.float64)
-    y = np.asarray(series.channels[Channel.Y], np.float64)
-    down = np.asarray(series.channels.get(Channel.S, (1,) * len(x)), bool)
-    picture = Image.new("L", size, 255)
-    if not down.any():
-        return picture
-    left, top = x[down].min(), y[down].min()
-    extent = max(x[down].max() - left, 1.0), max(y[down].max() - top, 1.0)
-    inner = [length * (1 - 2 * MARGIN_SHARE) for length in size]
-    scale = min(inner[0] / extent[0], inner[1] / extent[1])
-    shift = [(length - span * scale) / 2 for length, span in zip(size, extent, strict=True)]
-    points = list(zip((x - left) * scale + shift[0], (y - top) * scale + shift[1], strict=True))
-    pen = ImageDraw.Draw(picture)
-    width = max(1, round(size[0] * PEN_SHARE))
-    for index in range(1, len(points)):
-        if down[index - 1] and down[index]:
-            pen.line((points[index - 1], points[index]), fill=0, width=width, joint="curve")
-    return picture

@@ -89,7 +89,7 @@ _DECODERS: dict[Modality, Callable[[bytes], object]] = {
     Modality.FINGER: finger_pixels,
     Modality.IRIS: iris_pixels,
     Modality.FACE: chip_pictures.portrait,
-    Modality.SIGNATURE: chip_pictures.signature,
+    Modality.SIGNATURE: chip_pictures.ink,
 }
 
 

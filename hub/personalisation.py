@@ -136,7 +136,7 @@ class Personalisation:
         card_number = f"{recipe.region}-{serial:0{CARD_NUMBER_DIGITS}d}"
         chip_key = context.random_bytes(ATTESTATION_KEY_BYTES)
         issued_on = utc(context.clock.wall_ms()).date().isoformat()
-        photo = chip_pictures.portrait(_record_of(body, Modality.FACE))
+        photo = chip_pictures.card_photo(_record_of(body, Modality.FACE))
         signature = _record_of(body, Modality.SIGNATURE)
         chip = build_chip(
             recipe.biodata,

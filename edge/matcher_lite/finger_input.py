@@ -29,7 +29,7 @@ def as_grey(image: NDArray[Any]) -> Grey:
             f"The image has {pixels.shape[1]} × {pixels.shape[0]} pixels, more than any finger needs.",
             next_step="Cut the image to one finger, or give a smaller resolution.",
         )
-    levels: Grey = _as_bytes(pixels)
+    levels: Grey = as_bytes(pixels)
     if levels.ndim == 2:
         return np.ascontiguousarray(levels)
     channels = levels.shape[2]
@@ -41,7 +41,7 @@ def as_grey(image: NDArray[Any]) -> Grey:
     raise RemoteError(f"An image of {channels} channels is unknown here.", next_step="Give a grey or colour image.")
 
 
-def _as_bytes(pixels: NDArray[Any]) -> Grey:
+def as_bytes(pixels: NDArray[Any]) -> Grey:
     """Samples scaled to 0..255 by the range of their type."""
     if pixels.dtype == np.uint8:
         return np.asarray(pixels, np.uint8)

@@ -18,7 +18,7 @@ const signatureReplay = (() => {
 .replay-line, .replay-keys { grid-column: 1 / -1; display: flex; align-items: center; gap: 12px; flex-wrap: wrap; }
 .replay-line input { flex: 1; min-width: 160px; height: 44px; accent-color: #0a4a8f; }
 .replay-line output { font-variant-numeric: tabular-nums; min-width: 12.5em; text-align: right; }
-.replay-line output small, .replay-keys small { display: block; font-weight: 400; opacity: .8; font-size: .78em; }
+.replay-line output small, .replay-keys small { display: block; font-weight: 400; opacity: .8; font-size: .78em; color: inherit; }
 .replay-keys button { font: inherit; font-weight: 650; min-height: 52px; min-width: 48px; padding: 8px 14px; border: 2px solid #cfdae5; border-radius: 13px; background: #fff; color: inherit; cursor: pointer; line-height: 1.15; }
 .replay-keys button.chosen { border-color: #0a4a8f; background: #e2eefa; }
 .replay-keys button.play { background: #0a4a8f; border-color: #0a4a8f; color: #fff; min-width: 112px; }

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from contract.sample_quality import Advice, Measure, SampleQuality, Verdict, sample_quality
 from edge.matcher_lite import iris_quality
 from edge.matcher_lite.finger_template import FingerTemplate
 from edge.matcher_lite.iris_template import IrisTemplate
-from edge.sensors.quality import Advice, Measure, SampleQuality, Verdict, sample_quality
 
 
 def judge_finger(template: FingerTemplate) -> SampleQuality:

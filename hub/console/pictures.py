@@ -26,6 +26,7 @@ PICTURE_BYTES_MAX = 90_000
 PRINT_HEIGHT_PX = 360
 IRIS_HEIGHT_PX = 240
 PORTRAIT_HEIGHT_PX = 400
+SIGNATURE_PX = (480, 160)
 TEMPLATE_PPI = 500
 
 Pixels = NDArray[np.uint8]
@@ -139,9 +140,9 @@ def _drawn(sample: PacketSample | None) -> str:
 
 def _pixels_of(sample: PacketSample) -> Pixels:
     if sample.modality is Modality.FACE:
-        return _to_height(chip_pictures.portrait(sample.record), PORTRAIT_HEIGHT_PX)
+        return _to_height(chip_pictures.card_photo(sample.record), PORTRAIT_HEIGHT_PX)
     if sample.modality is Modality.SIGNATURE:
-        return np.asarray(chip_pictures.signature(sample.record).resize((480, 160)), np.uint8)
+        return chip_pictures.signature_on_paper(sample.record, SIGNATURE_PX)
     return _to_height(iris_pixels(sample.record), IRIS_HEIGHT_PX)
 
 

@@ -15,7 +15,7 @@ from hub.card_text import draw, place, text_width, wrap
 from tests.unit.test_chip_file import BIODATA, CAPTURE_ID
 
 NOISE = np.random.default_rng(1).integers(0, 255, (800, 600, 3), dtype=np.uint8)
-SIGNATURE = Image.new("L", (900, 300), 255)
+SIGNATURE = Image.new("RGBA", (944, 400))
 NUMBER = "9901-0123456789"
 LONG = {
     "name": "RADEN AJENG SITI NURHALIZA KUSUMANINGTYAS WIDYASTUTI PRAWIRODIRDJO",

@@ -2,132 +2,25 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from contract.sample import FingerPosition, IrisPosition
+from contract.sample_quality import LIMIT_VALUE, Advice, measure, sample_quality
 from edge.matcher_lite import iris_quality
 from edge.matcher_lite.finger_extract import extract
 from edge.matcher_lite.iris_extract import extract_iris
 from edge.sensors.interface import PenPoint
 from edge.sensors.matcher_quality import IRIS_INDONESIAN, NO_EYE, judge_finger, judge_iris
-from edge.sensors.portrait_quality import (
-    EVEN_LIGHT,
-    LESS_LIGHT,
-    MIDDLE,
-    MORE_FACES,
-    MORE_LIGHT,
-    NEARER,
-    NEVER_JUDGED,
-    NO_FACE,
-    PLAIN,
-    STILL,
-    UPRIGHT,
-    find_faces,
-    judge_portrait,
-)
 from edge.sensors.quality import (
     DOT_ADVICE,
-    LIMIT_VALUE,
     LONG_ADVICE,
     SHORT_ADVICE,
     SIGN_ADVICE,
     STRAY_ADVICE,
-    Advice,
-    Verdict,
     judge_signature,
-    measure,
-    sample_quality,
 )
-from virtual.camera_twin import empty_room
 from virtual.people import person
-
-Picture = NDArray[np.uint8]
-
-
-@pytest.fixture(scope="module")
-def portrait() -> Picture:
-    return person(1, 3).portrait(0)
-
-
-def test_a_good_portrait_passes_and_says_what_was_not_judged(portrait: Picture) -> None:
-    quality = judge_portrait(portrait)
-    assert quality.value >= LIMIT_VALUE
-    assert quality.advice == ()
-    assert quality.not_judged == NEVER_JUDGED
-    assert all(m.limit is not None for m in quality.measures if m.verdict is not Verdict.NOT_JUDGED)
-
-
-def test_the_eyes_are_found_where_they_are(portrait: Picture) -> None:
-    (face,) = find_faces(portrait)
-    assert face.eyes is not None
-    assert 90 <= face.eye_distance_px <= 180
-    (turned,) = find_faces(np.ascontiguousarray(portrait[:, ::-1]))
-    assert turned.eyes is not None
-    assert turned.eyes[0][0] == pytest.approx(portrait.shape[1] - face.eyes[1][0], abs=14)
-
-
-def spoiled(portrait: Picture, fault: str) -> Picture:
-    """The portrait with one fault."""
-    height, width = portrait.shape[:2]
-    if fault == "blurred":
-        return np.asarray(cv2.GaussianBlur(portrait, (0, 0), 5), dtype=np.uint8)
-    if fault == "bright":
-        return np.clip(portrait.astype(np.int16) * 2, 0, 255).astype(np.uint8)
-    if fault == "dark":
-        return (portrait // 5).astype(np.uint8)
-    if fault == "tilted":
-        turn = cv2.getRotationMatrix2D((width / 2, height / 2), 12, 1)
-        return np.asarray(cv2.warpAffine(portrait, turn, (width, height), borderMode=cv2.BORDER_REPLICATE), np.uint8)
-    if fault == "aside":
-        return np.roll(portrait, 140, axis=1)
-    if fault == "far":
-        small = cv2.resize(portrait, None, fx=0.4, fy=0.4)
-        y, x = (height - small.shape[0]) // 2, (width - small.shape[1]) // 2
-        return np.asarray(cv2.copyMakeBorder(small, y, y, x, x, cv2.BORDER_REPLICATE), dtype=np.uint8)
-    if fault == "two":
-        return np.ascontiguousarray(np.hstack([portrait, portrait]))
-    if fault == "side light":
-        dark = portrait.copy()
-        dark[:, : width // 2] //= 3
-        return dark
-    if fault == "wallpaper":
-        papered = portrait.copy()
-        stripes = (np.indices((height, width)).sum(axis=0) // 6 % 2 * 110).astype(np.uint8)
-        outside = np.ones((height, width), dtype=bool)
-        outside[:, width // 6 : width * 5 // 6] = False
-        papered[outside] = (papered[outside] // 2) + stripes[outside][:, None]
-        return papered
-    return empty_room(height, width)
-
-
-@pytest.mark.parametrize(
-    ("fault", "advice"),
-    [
-        ("blurred", STILL),
-        ("bright", LESS_LIGHT),
-        ("dark", MORE_LIGHT),
-        ("tilted", UPRIGHT),
-        ("aside", MIDDLE),
-        ("far", NEARER),
-        ("two", MORE_FACES),
-        ("side light", EVEN_LIGHT),
-        ("wallpaper", PLAIN),
-        ("nobody", NO_FACE),
-    ],
-)
-def test_each_fault_of_a_portrait_is_named(portrait: Picture, fault: str, advice: Advice) -> None:
-    quality = judge_portrait(spoiled(portrait, fault))
-    assert quality.value < LIMIT_VALUE
-    assert quality.advice[0] == advice
-    assert advice.indonesian
-
-
-def test_without_a_face_nothing_else_is_guessed() -> None:
-    quality = judge_portrait(empty_room(800, 600))
-    assert [m.name for m in quality.measures if m.verdict is not Verdict.NOT_JUDGED] == ["one face"]
 
 
 def pen(count: int, step: int, *, dt_ms: int = 8, jump: int = 0) -> list[PenPoint]:
