@@ -33,11 +33,13 @@ from edge.desk import CAPTURE_ROLES, HANDOVER_ROLES, Desk, Reports
 from edge.device_bench import DeviceBench
 from edge.diary import Diary
 from edge.downlink import Downlink
+from edge.enclosure import WorkView
 from edge.enclosure_watch import EnclosureWatch
 from edge.keys import UnitKeys, load_keys
 from edge.links import check_links
 from edge.moment import MomentSource
 from edge.packing import PacketKeeper, Sealer
+from edge.panel_watch import PanelWatch
 from edge.presence import Presence
 from edge.queue_numbers import QueueNumbers
 from edge.register import Register
@@ -137,25 +139,39 @@ class Agent:
             config.unit, services, reports, chip_desk=_chip_desk(config, keys, bench), station=station,
             diary=Diary(store, clock), tickets=_ticket_desk(config, bench, store, clock),
         )  # fmt: skip
-        parts.callback(self._make_box(store, channel, bench, desk, status).close)
+        self._make_box(AlarmBook(config.unit.id, store, clock, channel.publish), store, bench, desk, status, parts)
         parts.push_async_callback(desk.leave)
         await self._serve(desk, channel, uplink, presence)
 
     def _make_box(
-        self, store: SealedStore, channel: MqttChannel, bench: DeviceBench, desk: Desk, status: UnitStatus
-    ) -> EnclosureWatch:
-        """The unit's box, tied to its work: its pins are taken, and what happens to it is told."""
+        self, alarms: AlarmBook, store: SealedStore, bench: DeviceBench, desk: Desk, status: UnitStatus,
+        parts: contextlib.AsyncExitStack,
+    ) -> None:  # fmt: skip
+        """The unit's box, tied to its work: its pins and its controller, and what happens to it is told."""
         config = self._config
-        alarms = AlarmBook(config.unit.id, store, self._clock, channel.publish)
         box = EnclosureWatch(
             config.enclosure, alarms, bench.climate,
             note=lambda step: desk.note("enclosure", step), cancel=lambda: self._spawn(desk.cancel_open()),
         )  # fmt: skip
         box.open()
-        desk.watch, status.enclosure = box.show, box.status
+        parts.callback(box.close)
+        shows = [box.show]
+        status.enclosure = box.status
         self._spawn(alarms.run())
         self._spawn(box.run())
-        return box
+        if (table := config.devices.get("controller")) is not None:
+            panel = PanelWatch(table, store, alarms, note=lambda step: desk.note("controller", step))
+            panel.open()
+            parts.push_async_callback(panel.close)
+            shows.append(panel.show)
+            status.controller = panel.status
+            self._spawn(panel.run())
+
+        def watch(work: WorkView | None) -> None:
+            for show in shows:
+                show(work)
+
+        desk.watch = watch
 
     async def _serve(self, desk: Desk, channel: MqttChannel, uplink: Uplink, presence: Presence) -> None:
         """Pages, line and uplink, until the stop is asked for or one of them ends."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
@@ -13,7 +13,7 @@ from contract.errors import RekamError, RemoteError
 from contract.identifiers import uuid7
 from contract.topics import UP_EVENT
 from contract.transfer import UnitAlarm
-from edge.sealed_store import SealedStore
+from edge.sealed_store import Change, SealedStore
 
 KIND = "alarm"
 ALARM_BYTES_MAX = 2048
@@ -41,13 +41,18 @@ class AlarmBook:
         """How many the centre has not heard."""
         return len(self._waiting)
 
-    async def note(self, kind: str, source: str, detail: str = "") -> None:
-        """Keep an alarm and say it as soon as there is a line. Raises DeviceError where the disk does not take it."""
-        alarm = UnitAlarm(
-            alarm_id=uuid7(self._clock), kind=kind, source=source, at_ms=self._clock.wall_ms(), detail=detail[:200]
-        )
+    async def note(
+        self, kind: str, source: str, detail: str = "", *, age_ms: int = 0, with_it: Sequence[Change] = ()
+    ) -> None:
+        """Keep an alarm and say it as soon as there is a line. Raises DeviceError where the disk does not take it.
+
+        age_ms: how long ago it was; with_it: what else is written, or not, in the same moment.
+        """
+        at_ms = self._clock.wall_ms() - age_ms
+        alarm = UnitAlarm(alarm_id=uuid7(self._clock), kind=kind, source=source, at_ms=at_ms, detail=detail[:200])
         async with self._turn:
-            await asyncio.to_thread(self._store.put, KIND, alarm.alarm_id, encode(alarm))
+            changes = (Change(KIND, alarm.alarm_id, encode(alarm)), *with_it)
+            await asyncio.to_thread(self._store.change, changes)
             self._waiting.append(alarm)
             while len(self._waiting) > WAITING_MAX:  # a contact that chatters for days must not fill the disk
                 oldest = self._waiting.pop(0)

@@ -42,6 +42,7 @@ class UnitStatus:
         self._moments = moments
         self._clock = clock
         self.enclosure: Callable[[], Mapping[str, Any]] = dict
+        self.controller: Callable[[], Mapping[str, Any]] = dict
 
     def snapshot(self) -> Mapping[str, Any]:
         """Everything, as JSON-able values."""
@@ -59,6 +60,7 @@ class UnitStatus:
             "waiting": [self._waiting(packet) for packet in self._spool.all()[:WAITING_SHOWN_MAX]],
             "devices": [asdict(device) for device in self._bench.states()],
             "enclosure": self.enclosure(),
+            "controller": self.controller(),
             "worker": {"state": self._worker.state, "restarts": self._worker.restarts},
             "site_gallery": len(self._gallery),
         }

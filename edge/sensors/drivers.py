@@ -87,6 +87,9 @@ DRIVERS: Mapping[str, Mapping[str, str]] = {
     "identity": {
         "atecc608": "edge.sensors.identity_atecc608:Atecc608",
     },
+    "controller": {
+        "panel": "edge.panel:Panel",
+    },
 }
 
 INTERFACES: Mapping[str, type] = {
@@ -103,6 +106,7 @@ INTERFACES: Mapping[str, type] = {
     "presence": PresenceSensor,
     "climate": ClimateSensor,
     "identity": IdentityChip,
+    "controller": Illumination,
 }
 
 PLAIN_TYPES = (str, int, float, bool)

@@ -10,6 +10,22 @@ function panel(uplink) {
   return rows.flatMap(([name, value]) => [unit.make("dt", {}, name), unit.make("dd", {}, value)]);
 }
 
+const COUNTERS = { crc_errors: ["Bingkai rusak", "damaged frames"], retransmits: ["Kirim ulang", "retransmits"], overruns: ["Bingkai terlalu panjang", "overruns"], resyncs: ["Mulai ulang", "restarts of the other end"] };
+
+function controller(found) {
+  unit.at("#controller").hidden = !found.configured;
+  if (!found.configured) return;
+  const seen = found.snapshot || {};
+  const mark = (open, words) => (open === null || open === undefined ? null : unit.make("span", { class: `tag ${open ? "bad" : "good"}` }, words[open ? 0 : 1]));
+  unit.fill("#controller-state", tag(found.state), " ", mark(found.tamper_open, ["Segel terbuka (tamper open)", "Segel utuh (sealed)"]), " ",
+    mark(found.door_open, ["Pintu terbuka (door open)", "Pintu tertutup (door closed)"]), " ",
+    seen.celsius === null || seen.celsius === undefined ? null : unit.make("span", { class: "tag" }, `${seen.celsius} °C`), " ",
+    found.firmware ? unit.make("small", { class: "en" }, found.firmware) : null, found.problem ? unit.note("problem", "alert", "Papan pengendali tidak terdengar. Pelayanan tetap berjalan.", found.problem) : null);
+  const cell = (counters, name) => unit.make("td", { class: "number" }, counters[name] === undefined ? "–" : String(counters[name]));
+  unit.fill("#controller-counters", unit.make("tr", {}, unit.make("th", {}, ""), unit.make("th", { class: "number" }, "unit"), unit.make("th", { class: "number" }, "papan (board)")),
+    ...Object.entries(COUNTERS).map(([name, [id, en]]) => unit.make("tr", {}, unit.make("td", {}, id, unit.make("br"), unit.make("small", { class: "en", lang: "en" }, en)), cell(found.counters, name), cell(found.board_counters, name))));
+}
+
 async function draw() {
   const status = await unit.ask("/api/status").catch(() => null);
   if (!status) return;
@@ -28,6 +44,7 @@ async function draw() {
   unit.at("#box").hidden = !box.configured;
   unit.fill("#box-state", ...inside, doors[box.door] ? unit.make("span", { class: doors[box.door][1] }, doors[box.door][0]) : null,
     box.alarms_waiting ? unit.make("span", { class: "tag warn" }, `${box.alarms_waiting} kejadian menunggu jaringan (events wait for the line)`) : null, box.problem ? unit.note("problem", "alert", "Kotak perangkat bermasalah.", box.problem) : null);
+  controller(status.controller || {});
   unit.fill("#devices", ...status.devices.map((device) => unit.make("tr", {}, unit.make("td", {}, device.kind), unit.make("td", {}, device.model || device.driver), unit.make("td", {}, tag(device.state), device.problem ? unit.make("small", { class: "en" }, ` ${device.problem}`) : ""))));
 }
 
