@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from contract.clock import SystemClock
 from contract.errors import DeviceError, RekamError
 from edge.config import UnitConfig, load_config
 from edge.data_lock import only_agent
+from edge.device_commands import capture, devices, selftest
 from edge.keys import load_keys
 from edge.logs import configure_logs
 from edge.media import export_packets, import_packets
@@ -159,60 +159,9 @@ def _spool(config: UnitConfig) -> Iterator[Spool]:
             spool.close()
 
 
-@app.command()
-def devices(config: ConfigPath = DEFAULT_CONFIG) -> None:
-    """List the devices that unit.toml names, and every driver that can be named there."""
-    from edge.sensors.drivers import DRIVERS
-
-    loaded = _loaded(config)
-    table = Table("device", "driver", "settings", title=f"Devices of {loaded.unit.id}")
-    for kind, settings in loaded.devices.items():
-        shown = ", ".join(f"{key}={value}" for key, value in settings.items() if key != "driver")
-        table.add_row(kind, escape(str(settings.get("driver", ""))), escape(shown))
-    out.print(table)
-    for kind, names in DRIVERS.items():
-        out.print(f"  {kind}: {', '.join(sorted(names))}")
-
-
-@app.command()
-def selftest(
-    config: ConfigPath = DEFAULT_CONFIG,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
-) -> None:
-    """Open and try every configured device, and the comparison worker; print what to do about each that fails.
-
-    Stop the agent first: it holds the devices. Exit code 1 where something failed.
-    """
-    from edge.sensors.selftest import Outcome, examine_devices
-
-    loaded = _loaded(config)
-    rows = asyncio.run(examine_devices({kind: dict(table) for kind, table in loaded.devices.items()}))
-    worker = asyncio.run(_try_worker())
-    failed = bool(worker) or any(row.outcome is Outcome.FAILED for row in rows)
-    if as_json:
-        out.print_json(json.dumps({"devices": [row.as_dict() for row in rows], "worker": worker or "ok"}))
-    else:
-        table = Table("device", "driver", "result", "who", "ms", "what to do", title=f"Selftest of {loaded.unit.id}")
-        for row in rows:
-            cells = (row.kind, row.driver, row.outcome.value, row.model, str(row.time_ms), row.next_step)
-            table.add_row(*map(escape, cells))
-        table.add_row("comparison", "worker process", "failed" if worker else "ok", "", "", escape(worker))
-        out.print(table)
-    raise typer.Exit(1 if failed else 0)
-
-
-async def _try_worker() -> str:
-    """Start the comparison worker and end it; what to do where it does not start."""
-    from edge.comparison_worker import ComparisonWorker
-
-    worker = ComparisonWorker()
-    try:
-        await worker.start()
-    except RekamError as error:
-        return f"{error.message} {error.next_step}"
-    finally:
-        await worker.stop()
-    return ""
+app.command()(devices)
+app.command()(selftest)
+app.command()(capture)
 
 
 def _loaded(path: Path) -> UnitConfig:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from edge.sensors.identity_atecc608 import Atecc608
 from edge.sensors.interface import Climate
 from edge.sensors.lights_pca9685 import DURATION_MAX_MS, Pca9685Lights
 from edge.sensors.presence_vl53l0x import Vl53l0x
+from edge.sensors.selftest import try_out
 from virtual.i2c_parts import Atecc608Twin, Pca9685Twin, Sht31Twin, Vl53l0xTwin
 from virtual.i2c_twin import I2cBusTwin
 
@@ -168,6 +170,24 @@ def test_another_part_at_the_address_is_not_taken_for_the_right_one(board: Board
     board.bus.parts[ADDRESS["pca9685"]].pages[0] = bytearray(256)
     with pytest.raises(DeviceError):
         board.driver("atecc608", address=ADDRESS["sht31"]).open()
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("sht31", "31.5 °C, 60 %"),
+        ("pca9685", "a pulse of 850 nm and white"),
+        ("vl53l0x", "nobody"),
+        ("atecc608", "signs"),
+    ],
+)
+def test_the_selftest_tries_each_part_for_what_it_is(board: Board, name: str, found: str) -> None:
+    driver = board.driver(name, **({"white_channels": "4"} if name == "pca9685" else {}))
+    driver.open()
+    kind = next(kind for kind, names in DRIVERS.items() if name in names)
+    assert found in try_out(kind, driver, threading.Event()).found
+    assert board.lights.duty(0) == board.lights.duty(4) == 0
+    driver.close()
 
 
 def test_climate_is_what_the_sensor_measures(board: Board) -> None:
