@@ -40,7 +40,7 @@ def devices(
     """List what this machine has, what unit.toml names, and every driver that can be named there.
 
     Looks at serial ports (by their lasting names), V4L2 cameras, input devices, PC/SC readers, SBI services, parts on
-    I2C, USB and IPP printers and SANE scanners, for 12 s at most, and prints the lines of unit.toml that would name each.
+    I2C, USB and IPP printers and SANE scanners, for 12 s at most; prints the lines of unit.toml that would name each.
 
         rekam-edge devices --config /etc/rekam/unit.toml
 

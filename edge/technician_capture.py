@@ -20,9 +20,10 @@ import numpy as np
 from contract.errors import CaptureRetry, DeviceError
 from contract.image_formats import ImageFormat, encode_image
 from contract.sample import FingerPosition, IrisPosition
+from contract.sample_quality import SampleQuality
 from edge.sensors.drivers import open_driver
 from edge.sensors.interface import PenPoint, Pixels
-from edge.sensors.quality import SampleQuality, judge_signature
+from edge.sensors.quality import judge_signature
 
 FILE_MODE = 0o600
 PICTURE_PX = (900, 400)
@@ -149,7 +150,7 @@ def _judge_iris(pixels: Pixels) -> SampleQuality:
 
 
 def _judge_portrait(pixels: Pixels) -> SampleQuality:
-    from edge.sensors.portrait_quality import judge_portrait
+    from edge.matcher_lite.portrait_quality import judge_portrait
 
     return judge_portrait(pixels)
 
