@@ -23,6 +23,7 @@ FACE_HEADER_BYTES = 20  # facial information block
 RECORD_BYTES_MAX = 32 << 20
 IMAGES_MAX = 64
 FEATURE_POINTS_MAX = 4096
+LEFT_EYE, RIGHT_EYE = (12, 1), (12, 2)  # the person's own; centres of the pupils
 
 _IMAGE_INFORMATION_BYTES = 12
 
@@ -83,7 +84,7 @@ class SourceType(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class FeaturePoint:
-    """An MPEG-4 feature point; (12, 1) is the centre of the left eye, (12, 2) of the right. Pixels."""
+    """An MPEG-4 feature point, such as LEFT_EYE. Pixels."""
 
     major: int
     minor: int

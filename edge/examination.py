@@ -27,7 +27,8 @@ from edge.matcher_lite.finger_parameters import EXTRACTOR, EXTRACTOR_VERSION
 from edge.matcher_lite.finger_warm import warm_fingers
 from edge.matcher_lite.iris_segment import segment
 from edge.matcher_lite.iris_warm import warm_irises
-from edge.matcher_lite.portrait_quality import judge_portrait
+from edge.matcher_lite.portrait_face import Face
+from edge.matcher_lite.portrait_quality import examine_portrait
 from edge.ports import Examined
 from edge.procedure import Advice
 from edge.screens.pictures import jpeg
@@ -68,17 +69,29 @@ def examine_finger(pixels: Pixels, ppi: int, position: FingerPosition) -> Examin
 
 
 def examine_face(pixels: Pixels) -> Examined:
-    """A portrait: its 19794-5 record (JPEG 2000 within its budget), quality and advice."""
-    quality = judge_portrait(pixels)
+    """A portrait: its 19794-5 record (JPEG 2000 within its budget, with the pupils), quality and advice."""
+    report = examine_portrait(pixels)
+    quality = report.quality
     kept = _reduced(pixels, FACE_SIDE_PX_MAX)
     image = face_image.FaceImage(
         width_px=kept.shape[1],
         height_px=kept.shape[0],
         image=encode_image(kept, ImageFormat.JPEG2000, max_bytes=FACE_BYTES_MAX),
         quality=quality.value,
+        feature_points=_pupils(report.face, kept.shape[1] / pixels.shape[1]),
     )
     record = face_image.encode_record(face_image.FaceImageRecord((image,)))
     return Examined(record, quality.value, jpeg(pixels, PICTURE_SIDE_PX), advice=_first(quality))
+
+
+def _pupils(face: Face | None, scale: float) -> tuple[face_image.FeaturePoint, ...]:
+    """The eye centres as MPEG-4 feature points; the person's left eye (12.1) is on the right of the picture."""
+    if face is None or face.eyes is None:
+        return ()
+    centres = zip((face_image.RIGHT_EYE, face_image.LEFT_EYE), face.eyes, strict=True)
+    return tuple(
+        face_image.FeaturePoint(*code, max(0, round(x * scale)), max(0, round(y * scale))) for code, (x, y) in centres
+    )
 
 
 def examine_iris(pixels: Pixels, position: IrisPosition) -> Examined:

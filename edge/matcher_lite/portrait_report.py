@@ -55,7 +55,8 @@ font-variant-numeric:tabular-nums}
 .tag{padding:2px 11px;border-radius:99px;font-size:.84rem;font-weight:650;background:var(--good-pale);color:#07512d}
 tr.poor .tag{background:var(--bad-pale);color:#6d0a16}.unjudged{display:flex;flex-wrap:wrap;gap:8px;margin-top:10px}
 .unjudged span{padding:3px 12px;border-radius:99px;background:#e9eef4}
-@media(max-width:800px){.pictures{grid-template-columns:1fr}}
+main>*,.pictures>*{min-width:0}.card{overflow-x:auto}
+@media(max-width:800px){.pictures{grid-template-columns:minmax(0,1fr)}main{padding:16px 12px}}
 """
 _LEGEND = (("#ffbf47", "wajah", "face"), ("#35d07f", "mata", "eyes"), ("#ff3b5c", "pupil", "pupils"),
            ("#4fb3ff", "potongan untuk kartu", "crop for the card"))  # fmt: skip

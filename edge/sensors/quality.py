@@ -28,18 +28,28 @@ LONG_ADVICE = Advice(
     "Tanda tangan terlalu lama. Ulangi dengan satu tanda tangan saja.",
     "The signing took too long. Write one signature only.",
 )
+SCRIBBLE_ADVICE = Advice(
+    "Terlalu banyak coretan. Tulis satu tanda tangan saja.", "There is too much scribble. Write one signature only."
+)
+EDGE_ADVICE = Advice(
+    "Tanda tangan keluar dari bidang. Ulangi lebih kecil, di dalam bidang.",
+    "The signature runs over the edge of the field. Sign again, smaller, inside it.",
+)
 STRAY_ADVICE = Advice(
     "Angkat pena setelah selesai, lalu ulangi.", "Lift the pen when you have finished, and try again."
 )
 
 
+NEEDS_INK = ("size", "ink length", "scribble", "along the edge", "duration", "jumps")
+
+
 def judge_signature(points: Sequence[PenPoint]) -> SampleQuality:
-    """A signature by its ink: that there is some, its size, its length and its time; x, y in 0.01 mm."""
+    """A signature by its ink: that there is some, its size, its length, its time, and that it stays in the field."""
     down = [point for point in points if point.down]
     ink = [math.hypot(b.x - a.x, b.y - a.y) / 100 for a, b in pairwise(points) if a.down and b.down]
     touched = measure("touched points", len(down), worst=0, best=20, unit="points", advice=SIGN_ADVICE)
     if not down:
-        return sample_quality((touched, *unjudged("size", "ink length", "duration", "jumps")))
+        return sample_quality((touched, *unjudged(*NEEDS_INK)))
     width = max(p.x for p in down) - min(p.x for p in down)
     height = max(p.y for p in down) - min(p.y for p in down)
     seconds = (down[-1].time_ms - down[0].time_ms) / 1000
@@ -48,7 +58,22 @@ def judge_signature(points: Sequence[PenPoint]) -> SampleQuality:
             touched,
             measure("size", math.hypot(width, height) / 100, worst=2, best=12, unit="mm", advice=DOT_ADVICE),
             measure("ink length", sum(ink), worst=5, best=35, unit="mm", advice=SHORT_ADVICE),
+            measure("scribble", sum(ink), worst=5000, best=1000, unit="mm of ink", advice=SCRIBBLE_ADVICE),
+            measure("along the edge", _along_the_edge(points), worst=16, best=0, unit="mm", advice=EDGE_ADVICE),
             measure("duration", seconds, worst=60, best=20, unit="s", advice=LONG_ADVICE),
             measure("jumps", max(ink, default=0.0), worst=40, best=20, unit="mm", advice=STRAY_ADVICE),
         )
     )
+
+
+def _along_the_edge(points: Sequence[PenPoint]) -> float:
+    """mm of ink that lies exactly on one side of the ink's own box: the track of a pen that left the pad's field.
+
+    A pad reports a pen outside its field at the field's border, so a run-over is dead straight; no hand is.
+    """
+    down = [point for point in points if point.down]
+    strokes = [(a, b) for a, b in pairwise(points) if a.down and b.down]
+    xs, ys = {point.x for point in down}, {point.y for point in down}
+    upright = [sum(abs(b.y - a.y) for a, b in strokes if a.x == b.x == side) for side in (min(xs), max(xs))]
+    level = [sum(abs(b.x - a.x) for a, b in strokes if a.y == b.y == side) for side in (min(ys), max(ys))]
+    return max(upright + level) / 100

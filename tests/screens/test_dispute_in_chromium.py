@@ -1,5 +1,7 @@
 """A dispute at the handover desk in a real browser: what was signed stands beside the card, and the pen moves (M45).
 
+The pages of `rekam-match replay` and `portrait` as well: the first plays with the same script.
+
 Pictures are left in out/screens for people to look at.
 """
 
@@ -15,9 +17,13 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from contract.signature_series import encode_series, signature_of
+from contract.signature_series import decode_series, encode_series, signature_of
+from contract.signature_strokes import ink_of
 from edge.config import UnitTable
 from edge.desk import Desk, Reports
+from edge.matcher_lite.portrait_quality import examine_portrait
+from edge.matcher_lite.portrait_report import portrait_page
+from edge.matcher_lite.signature_report import replay_page
 from edge.screens.app import make_app
 from tests.screens.conftest import PICTURES, SCREEN_PX, fits, served
 from tests.screens.test_unit_pages import TOKEN
@@ -164,3 +170,34 @@ def test_a_record_that_cannot_be_replayed_is_said_and_the_verdict_still_stands(s
     page.locator(".player .note.problem").wait_for()
     page.get_by_role("button", name="Sudah dibandingkan").click()
     page.get_by_role("button", name="Cocokkan jari").wait_for()
+
+
+def test_the_integrators_page_plays_the_same_signature(page: Page, tmp_path: Path) -> None:
+    file = tmp_path / "signature.html"
+    file.write_text(replay_page(ink_of(decode_series(signed_record())), "signature.iso"), encoding="utf-8")
+    page.goto(file.as_uri())
+    page.get_by_role("button", name="Jeda").click()
+    page.locator(".replay-line input").fill("0")
+    start = inked(page)
+    page.get_by_role("button", name="Putar").click()
+    expect(page.locator(".replay-line output")).not_to_contain_text("0,0 dari")
+    page.get_by_role("button", name="Jeda").click()
+    assert inked(page) > start and fits(page)
+    page.screenshot(path=PICTURES / "replay-page.png")
+
+
+def test_the_portraits_page_lays_its_overlay_on_the_picture(page: Page, tmp_path: Path) -> None:
+    picture = person(1, 4).portrait(0)
+    report = examine_portrait(picture)
+    file = tmp_path / "portrait.html"
+    file.write_text(portrait_page(picture, report, "photo.png"), encoding="utf-8")
+    page.goto(file.as_uri())
+    shown, drawn = page.locator(".seen img").bounding_box(), page.locator(".seen circle").first.bounding_box()
+    assert shown is not None and drawn is not None and report.face is not None and report.face.eyes is not None
+    x = (drawn["x"] + drawn["width"] / 2 - shown["x"]) / shown["width"] * picture.shape[1]
+    y = (drawn["y"] + drawn["height"] / 2 - shown["y"]) / shown["height"] * picture.shape[0]
+    assert (x, y) == (pytest.approx(report.face.eyes[0][0], abs=2), pytest.approx(report.face.eyes[0][1], abs=2))
+    assert fits(page)
+    page.set_viewport_size({"width": 420, "height": 900})
+    assert fits(page)
+    page.screenshot(path=PICTURES / "portrait-page.png", full_page=True)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+from functools import cache
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -17,8 +22,9 @@ from contract.errors import RemoteError
 from contract.image_formats import ImageFormat, decode_image, encode_image
 from contract.signature_series import decode_series, encode_series, signature_of
 from contract.signature_strokes import Ink, ink_of
+from edge.examination import examine_face
 from edge.matcher_lite.__main__ import app
-from edge.matcher_lite.portrait_quality import NEVER_JUDGED, examine_portrait
+from edge.matcher_lite.portrait_quality import NEVER_JUDGED, examine_portrait, judge_portrait
 from edge.matcher_lite.portrait_report import portrait_page
 from edge.matcher_lite.signature_picture import CARD_FIELD_PX, chip_signature, draw_ink, signature_png
 from virtual.people import person
@@ -135,3 +141,35 @@ def test_the_chips_signature_keeps_its_budget() -> None:
         file = chip_signature(signed(index))
         assert len(file) <= BUDGET[ChipFile.SIGNATURE]
         assert {int(value) for value in np.unique(np.asarray(Image.open(io.BytesIO(file)).convert("L")))} == {0, 255}
+
+
+@given(st.sampled_from(["png", "jpeg", "jpeg2000", "bmp", "tiff"]), st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_damaged_photo_of_any_format_is_a_value_or_a_remote_error(kind: str, data: st.DataObject) -> None:
+    octets = bytearray(photo_in(ImageFormat(kind)))
+    for _ in range(data.draw(st.integers(1, 4))):
+        octets[data.draw(st.integers(0, len(octets) - 1))] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(RemoteError):
+        picture = decode_image(bytes(octets[: data.draw(st.integers(1, len(octets)))]), colour=True)
+        assert 0 <= judge_portrait(picture).value <= 100
+
+
+@cache
+def photo_in(kind: ImageFormat) -> bytes:
+    return encode_image(np.ascontiguousarray(person(1, 3).portrait(0)[::4, ::4]), kind)
+
+
+def test_the_capture_notes_both_pupils_in_the_record_the_persons_left_on_the_right() -> None:
+    examined = examine_face(cv2.resize(person(1, 3).portrait(0), (1500, 2000)))
+    (image,) = face_image.decode_record(examined.record).images
+    assert image.height_px == 1600
+    points = {(point.major, point.minor): (point.x, point.y) for point in image.feature_points}
+    left, right = points[face_image.LEFT_EYE], points[face_image.RIGHT_EYE]
+    shown = decode_image(image.image, colour=True)
+    assert left[0] - right[0] == pytest.approx(250, abs=16) and abs(left[1] - right[1]) < 16
+    for x, y in (left, right):
+        assert shown[y - 4 : y + 5, x - 4 : x + 5].mean() < 90
+    assert (
+        face_image.decode_record(examine_face(np.full((300, 200, 3), 128, np.uint8)).record).images[0].feature_points
+        == ()
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -14,13 +16,38 @@ from edge.sensors.interface import PenPoint
 from edge.sensors.matcher_quality import IRIS_INDONESIAN, NO_EYE, judge_finger, judge_iris
 from edge.sensors.quality import (
     DOT_ADVICE,
+    EDGE_ADVICE,
     LONG_ADVICE,
+    SCRIBBLE_ADVICE,
     SHORT_ADVICE,
     SIGN_ADVICE,
     STRAY_ADVICE,
     judge_signature,
 )
 from virtual.people import person
+
+
+def run_over(side: str) -> list[PenPoint]:
+    """A broad signature whose pen leaves a field of 60 by 30 mm at one side; the pad reports the border meanwhile."""
+    written = []
+    for step in range(300):
+        turn = step / 12
+        x, y = 3000 + round(2400 * math.cos(turn / 5)), 1500 + round(1100 * math.sin(turn))
+        x += {"right": 2500, "left": -2500}.get(side, 0)
+        y += {"top": -900, "bottom": 900}.get(side, 0)
+        written.append(PenPoint(min(6000, max(0, x)), min(3000, max(0, y)), 30000, 8 * step, True))
+    return written
+
+
+@pytest.mark.parametrize("side", ["left", "right", "top", "bottom"])
+def test_ink_that_runs_over_the_field_is_told_and_ink_inside_is_not(side: str) -> None:
+    assert EDGE_ADVICE in judge_signature(run_over(side)).advice
+    assert EDGE_ADVICE not in judge_signature(run_over("nowhere")).advice
+
+
+def test_a_field_full_of_scribble_is_told() -> None:
+    points = [PenPoint(7 * (n % 800), 3000 * (n % 2) + n % 13, 30000, 8 * n, True) for n in range(1500)]
+    assert SCRIBBLE_ADVICE in judge_signature(points).advice
 
 
 def pen(count: int, step: int, *, dt_ms: int = 8, jump: int = 0) -> list[PenPoint]:
