@@ -57,7 +57,8 @@ class Connection:
 class MqttChannel:
     """A connection that comes back. Register handlers, then `async with` it.
 
-    `will` is asked anew at every connect, so that it carries the boot and sequence of that moment. Handlers run one
+    `will` is asked anew at every connect, so that it carries the boot and sequence of that moment; so are settings that
+    are given as a function, because a certificate may have been renewed since. Handlers run one
     after another, and a message is acknowledged when its handler is done: a slow process is not flooded, because the
     broker sends at most RECEIVE_MAXIMUM messages ahead. A handler's own errors (RekamError) are logged; any other
     exception ends the channel and is raised by `closed`.
@@ -65,13 +66,13 @@ class MqttChannel:
 
     def __init__(
         self,
-        settings: MqttSettings,
+        settings: MqttSettings | Callable[[], MqttSettings],
         will: Callable[[], Will] | None = None,
         *,
         uniform: Callable[[float, float], float] = random.uniform,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._settings = settings
+        self._settings = settings if callable(settings) else lambda: settings
         self._will = will
         self._uniform = uniform
         self._sleep = sleep
@@ -110,6 +111,11 @@ class MqttChannel:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
+    def reconnect(self) -> None:
+        """End the connection and come back, with the settings of then. Does nothing where there is none."""
+        if self._session is not None:
+            self._session.close()
+
     async def closed(self) -> None:
         """Wait for the channel's end, which only a fault in a handler brings; raises that fault."""
         if self._task is not None:
@@ -141,13 +147,13 @@ class MqttChannel:
             failures = 1 if self._connections > before else failures + 1
             for handler in self._lost_handlers:
                 handler(loss)
-            wait_s = self._settings.backoff.wait_s(failures, self._uniform)
+            wait_s = self._settings().backoff.wait_s(failures, self._uniform)
             log.info("connection lost", reason=loss.message, code=loss.reason_code, failures=failures, wait_s=wait_s)
             await self._sleep(wait_s)
 
     async def _run_session(self) -> Disconnected:
         """Connect, serve until the connection ends, and say why it did."""
-        session = _Session(self._settings, self._will() if self._will else None)
+        session = _Session(self._settings(), self._will() if self._will else None)
         serving: list[asyncio.Task[None]] = []
         try:
             packet_bytes_max = await session.connect()

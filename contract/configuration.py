@@ -7,6 +7,8 @@ reports its digest. It never carries a secret: keys come with the grant, and whe
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import Field
@@ -70,3 +72,11 @@ class SelftestReport(Model):
     rows: Annotated[tuple[SelftestRow, ...], Field(max_length=40)]
     passed: bool
     at_ms: Millis
+
+
+def as_toml(tables: Mapping[str, Mapping[str, Setting]]) -> str:
+    """Tables of plain settings as TOML. JSON's strings, numbers and booleans are TOML's too."""
+    return "\n".join(
+        f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
+        for name, table in tables.items()
+    )

@@ -45,6 +45,7 @@ class Model(BaseModel):
         extra="forbid",
         strict=True,
         ser_json_bytes="base64",
+        val_json_bytes="base64",
         allow_inf_nan=False,
         hide_input_in_errors=True,
     )

@@ -37,7 +37,10 @@ class UnitTable(_Table):
 
 
 class BrokerTable(_Table):
-    """Where the broker listens, and this unit's TLS files (certificate CN = unit id)."""
+    """Where the broker listens, and this unit's TLS files (certificate CN = unit id).
+
+    renewal_port: its door for a certificate that has ended; by default the second above `port`.
+    """
 
     host: Annotated[str, Field(min_length=1, max_length=253)]
     port: Port = 8883
@@ -45,6 +48,7 @@ class BrokerTable(_Table):
     certificate: Path
     key: Path
     keepalive_s: Annotated[int, Field(ge=5, le=3600)] = 20
+    renewal_port: Port | None = None
 
 
 class KeysTable(_Table):

@@ -14,7 +14,7 @@ from typing import TypeVar
 from contract.channel_mqtt import Backoff, Connection, Disconnected, MqttChannel, MqttSettings
 from contract.clock import Clock, SystemClock
 from contract.dispatch import decode, encode
-from contract.errors import RemoteError, TransientError
+from contract.errors import DeviceError, RemoteError, TransientError
 from contract.identifiers import uuid7
 from contract.packet import Model
 from contract.technician import Order, Reply, Verb, sign_order, verify_reply
@@ -72,6 +72,14 @@ class HubLine:
         self._channel.on(TECHNICIAN_REPLY, self._take, technician=identity.technician)
         self._channel.on_connected(self._connected)
         self._channel.on_lost(self._lost)
+
+    @property
+    def root(self) -> bytes:
+        """The root's certificate, PEM. Raises DeviceError."""
+        try:
+            return self._identity.ca.read_bytes()
+        except OSError as error:
+            raise DeviceError(f"{self._identity.ca} cannot be read: {error.strerror}.") from None
 
     async def __aenter__(self) -> HubLine:
         await self._channel.__aenter__()

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from contract.card_keys import CardRole, role_key_file
 from contract.certificates import load_certificate, pem, private_pem
+from contract.configuration import as_toml
 from contract.errors import DeviceError
 from provisioning.authority import Authority
 from provisioning.broker_files import access_lists, mosquitto_conf
@@ -291,7 +292,7 @@ def hash_secret(secret: str) -> str:
 
 def _hub_toml(world: World, module: IssuingModule | None) -> str:
     _, claims, renewals, control = world.broker.doors
-    return toml(
+    return as_toml(
         {
             "hub": {"name": world.name, "database_url": "sqlite:///hub.db", "blob_dir": "blobs", **world.hub},
             "broker": {
@@ -352,15 +353,7 @@ def _unit_toml(world: World, unit: Unit) -> str:
     tables |= {f"devices.{kind}": settings for kind, settings in unit.devices.items()}
     optional = {"policy": unit.policy, "spool": unit.spool, "uplink": unit.uplink}
     tables |= {name: table for name, table in optional.items() if table}
-    return toml(tables)
-
-
-def toml(tables: Mapping[str, Mapping[str, Setting]]) -> str:
-    """Tables of plain settings as TOML. JSON's strings, numbers and booleans are TOML's too."""
-    return "\n".join(
-        f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
-        for name, table in tables.items()
-    )
+    return as_toml(tables)
 
 
 def _new_key() -> ec.EllipticCurvePrivateKey:

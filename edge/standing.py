@@ -1,0 +1,267 @@
+"""How a unit stays in: it says its birth and reports at every connect, and renews its certificate in time.
+
+At two thirds of the certificate's life the next one is asked for over the service line. It is kept beside the present
+one, used from the next connect on, and takes its place when the hub has confirmed it; a cut anywhere leaves one that
+works. A unit that was off for weeks asks on the renewal listener, which takes certificates that ended up to 180 days
+ago and believes nothing but the proof in the request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+import structlog
+from cryptography import x509
+
+from contract import topics
+from contract.certificates import (
+    certificate_key,
+    common_name,
+    der,
+    load_certificate,
+    make_request,
+    new_key,
+    pem,
+    private_pem,
+    public_der,
+    renewal_due,
+    serial_text,
+)
+from contract.channel_mqtt import Connection, Disconnected, MqttChannel, MqttSettings
+from contract.clock import Clock, utc
+from contract.commissioning import (
+    Birth,
+    Renewal,
+    make_signed_birth,
+    renewal_text,
+    verify_confirmation,
+    verify_renewal_answer,
+)
+from contract.commissioning_problems import Problem, Refusal
+from contract.dispatch import encode
+from contract.errors import RekamError, RemoteError
+from contract.seal import StatementPublicKey
+from edge.durable_files import DurableFolder
+from edge.unit_signer import FileSigner
+
+NEXT, NEXT_KEY = "tls.next.pem", "tls.next.key"
+CHECK_S = 3600.0
+LATE_TIMEOUT_S = 60.0
+LATE_REPEAT_S = 3.0
+log = structlog.get_logger("standing")
+
+
+class Credential:
+    """The certificate that a unit speaks with: the present one, or the next one while it is tried."""
+
+    def __init__(self, settings: MqttSettings, clock: Clock) -> None:
+        """settings: of the service line, with the present certificate's files."""
+        self._settings = settings
+        self._clock = clock
+        self._files = DurableFolder(settings.certificate.parent)
+        self._failures = 0
+
+    def settings(self) -> MqttSettings:
+        """Asked at every connect. The next certificate is tried first; after two failures they take turns."""
+        if self._files.path(NEXT).exists() and self._failures % 4 < 2:
+            return replace(self._settings, certificate=self._files.path(NEXT), key=self._files.path(NEXT))
+        return self._settings
+
+    def note_connected(self) -> None:
+        """The one that is tried works."""
+        self._failures = 0
+
+    def note_lost(self) -> None:
+        """An attempt failed, or a connection ended."""
+        self._failures += 1
+
+    def present(self) -> tuple[x509.Certificate, FileSigner]:
+        """The certificate in use and its key. Raises RekamError."""
+        settings = self.settings()
+        content = settings.certificate.read_bytes()
+        return load_certificate(content), FileSigner(settings.key.read_bytes())
+
+    def request(self) -> Renewal:
+        """Ask for the next certificate; the same key until it is answered, so that the answer may be lost."""
+        certificate, signer = self.present()
+        content = self._files.read(NEXT_KEY)
+        if content is None:
+            content = private_pem(new_key())
+            self._files.write(NEXT_KEY, content)
+        key = FileSigner(content).key
+        request = der(make_request(common_name(certificate), key))
+        now = self._clock.wall_ms()
+        proof = signer.sign(renewal_text(der(certificate), request, now))
+        return Renewal(certificate=der(certificate), request=request, wall_ms=now, proof=proof)
+
+    def keep_next(self, certificate: bytes, issuing: bytes) -> None:
+        """Keep the next certificate with its key, in one file. Raises Refusal where they do not fit."""
+        content = self._files.read(NEXT_KEY)
+        issued = load_certificate(certificate)
+        if content is None or FileSigner(content).public() != public_der(certificate_key(issued)):
+            raise Refusal(Problem.KEYS_CHANGED, "The certificate is for another key.")
+        self._files.write(NEXT, pem(issued, load_certificate(issuing)) + content)
+        self._failures = 0
+
+    def take_over(self, serial: str) -> bool:
+        """The hub counts the certificate with this serial: where it is the next one, it takes the present one's place.
+
+        The file with both is removed last, and serves until then: no cut leaves a certificate without its key.
+        """
+        content = self._files.read(NEXT)
+        if content is None or serial_text(load_certificate(content)) != serial:
+            return False
+        key_at = content.index(b"-----BEGIN PRIVATE KEY")
+        self._files.write(self._settings.certificate.name, content[:key_at])
+        self._files.write(self._settings.key.name, content[key_at:])
+        self._files.remove(NEXT)
+        self._files.remove(NEXT_KEY)
+        return True
+
+    @property
+    def is_due(self) -> bool:
+        """Whether two thirds of the present certificate's life have passed."""
+        return utc(self._clock.wall_ms()) >= renewal_due(self.present()[0])
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the certificate in use is past its end, by this unit's clock."""
+        return utc(self._clock.wall_ms()) >= self.present()[0].not_valid_after_utc
+
+    @property
+    def is_tried(self) -> bool:
+        """Whether a next certificate waits to be confirmed."""
+        return self._files.path(NEXT).exists()
+
+
+class Standing:
+    """A unit's good standing on its service line."""
+
+    def __init__(
+        self,
+        channel: MqttChannel,
+        credential: Credential,
+        unit: str,
+        hub: StatementPublicKey,
+        clock: Clock,
+        *,
+        serial: str,
+        software: str,
+        kept: Callable[[], list[tuple[str, bytes, bool]]] = list,
+    ) -> None:
+        """kept: further messages that are said at every connect, as (topic, payload, retain)."""
+        self._channel = channel
+        self._credential = credential
+        self._unit = unit
+        self._hub = hub
+        self._clock = clock
+        self._serial = serial
+        self._software = software
+        self._kept = kept
+        self._asked: Renewal | None = None
+        self._wake = asyncio.Event()
+        self.problem: Refusal | None = None
+        channel.on(topics.DN_CONFIRMED, self._confirmed, unit=unit)
+        channel.on(topics.DN_RENEWAL, self._renewed, unit=unit)
+        channel.on(topics.DN_RENEW_NOW, self._renew_now, unit=unit)
+        channel.on_connected(self._connected)
+        channel.on_lost(self._lost)
+
+    async def run(self) -> None:
+        """Renew in time, for ever."""
+        while True:
+            if await asyncio.to_thread(lambda: self._credential.is_due and not self._credential.is_tried):
+                await self._ask()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CHECK_S):
+                    await self._wake.wait()
+            self._wake.clear()
+
+    async def _connected(self, _connection: Connection) -> None:
+        self._credential.note_connected()
+        birth = await asyncio.to_thread(self._birth)
+        await self._channel.publish(topics.UP_BIRTH.at(unit=self._unit), birth, retain=topics.UP_BIRTH.retain)
+        for topic, payload, retain in await asyncio.to_thread(self._kept):
+            await self._channel.publish(topic, payload, retain=retain)
+        self._wake.set()
+
+    def _lost(self, _loss: Disconnected) -> None:
+        self._credential.note_lost()
+
+    def _birth(self) -> bytes:
+        certificate, signer = self._credential.present()
+        birth = Birth(
+            unit=self._unit,
+            serial=self._serial,
+            certificate=serial_text(certificate),
+            software=self._software,
+            key_home="",
+            wall_ms=self._clock.wall_ms(),
+        )
+        return make_signed_birth(birth, signer.sign)
+
+    async def _confirmed(self, _names: dict[str, str], payload: bytes) -> None:
+        found = verify_confirmation(payload, self._hub, self._unit)
+        if found.problem is not None:
+            self.problem = Refusal(found.problem, found.detail)
+            log.warning("birth not confirmed", **self.problem.diagnostics())
+            return
+        self.problem = None
+        if await asyncio.to_thread(self._credential.take_over, found.certificate):
+            log.info("certificate taken over", certificate=found.certificate)
+
+    async def _ask(self) -> None:
+        if self._channel.connection is None:
+            return
+        try:
+            self._asked = await asyncio.to_thread(self._credential.request)
+            await self._channel.publish(topics.UP_RENEWAL.at(unit=self._unit), encode(self._asked))
+            log.info("next certificate asked for")
+        except (Disconnected, RemoteError) as error:
+            log.info("next certificate not asked for", **error.diagnostics())
+
+    async def _renewed(self, _names: dict[str, str], payload: bytes) -> None:
+        asked = self._asked
+        if asked is None:
+            raise RemoteError("An answer to a renewal that nobody asked for.")
+        answer = verify_renewal_answer(payload, self._hub, asked.request)
+        if answer.problem is not None:
+            self.problem = Refusal(answer.problem, answer.detail)
+            raise self.problem
+        await asyncio.to_thread(self._credential.keep_next, answer.certificate, answer.issuing)
+        self._asked = None
+        self._channel.reconnect()
+
+    async def _renew_now(self, _names: dict[str, str], _payload: bytes) -> None:
+        await self._ask()
+
+
+async def renew_late(credential: Credential, settings: MqttSettings, hub: StatementPublicKey) -> None:
+    """Ask for the next certificate on the renewal listener. Raises Refusal, or TransientError where nobody answers.
+
+    settings: of the renewal listener; its own client id is drawn here.
+    """
+    nonce = f"r-{secrets.token_hex(10)}"
+    renewal = await asyncio.to_thread(credential.request)
+    answered: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    channel = MqttChannel(replace(settings, client_id=nonce))
+
+    async def take(_names: dict[str, str], payload: bytes) -> None:
+        if not answered.done():
+            answered.set_result(payload)
+
+    channel.on(topics.LATE_RENEWAL_ANSWER, take, nonce=nonce)
+    async with channel, asyncio.timeout(LATE_TIMEOUT_S):
+        while not answered.done():
+            with suppress(RekamError):
+                await channel.publish(topics.LATE_RENEWAL.at(nonce=nonce), encode(renewal))
+            await asyncio.wait({answered}, timeout=LATE_REPEAT_S)
+    answer = verify_renewal_answer(answered.result(), hub, renewal.request)
+    if answer.problem is not None:
+        raise Refusal(answer.problem, answer.detail)
+    await asyncio.to_thread(credential.keep_next, answer.certificate, answer.issuing)
+    log.info("certificate renewed late")
