@@ -57,8 +57,8 @@ class Connection:
 class MqttChannel:
     """A connection that comes back. Register handlers, then `async with` it.
 
-    `will` is asked anew at every connect, so that it carries the boot and sequence of that moment; so are settings that
-    are given as a function, because a certificate may have been renewed since. Handlers run one
+    `will`, and settings given as a function, are asked anew at every connect: for the boot and sequence of that moment,
+    and because a certificate may have been renewed. Handlers run one
     after another, and a message is acknowledged when its handler is done: a slow process is not flooded, because the
     broker sends at most RECEIVE_MAXIMUM messages ahead. A handler's own errors (RekamError) are logged; any other
     exception ends the channel and is raised by `closed`.
@@ -112,7 +112,7 @@ class MqttChannel:
             await asyncio.gather(self._task, return_exceptions=True)
 
     def reconnect(self) -> None:
-        """End the connection and come back, with the settings of then. Does nothing where there is none."""
+        """End the connection, if there is one, and come back with the settings of then."""
         if self._session is not None:
             self._session.close()
 

@@ -92,7 +92,7 @@ class CommissioningService:
     async def prepare(self) -> None:
         """Before the first connection: hub and broker certified, the lists written."""
         await self._in_office(self.authority.certify_hub)
-        self._unread |= await self._in_office(self._write)
+        await self._in_office(self._write)
 
     async def run(self) -> None:
         """Keep lists, certificates and sessions right until cancelled."""
@@ -118,12 +118,11 @@ class CommissioningService:
     async def _sync(self) -> None:
         """Files, signal, and who has to be put out. The hub's own new certificate serves from the next connect on."""
         await self._in_office(self.authority.certify_hub)
-        self._unread |= await self._in_office(self._write)
+        out = await self._in_office(self._write)
         if self._unread:
             self._folder.reload()
             self._unread = False
             await asyncio.sleep(READ_AGAIN_S)
-        out = await self._in_office(self._shut_out)
         self._put_out |= out - self._known_out
         self._known_out = out
 
@@ -132,24 +131,22 @@ class CommissioningService:
             await self._control.end_session(holder)
             self._put_out.discard(holder)
 
-    def _write(self) -> bool:
-        """Write what differs from the database; whether the broker has to read again."""
+    def _write(self) -> set[str]:
+        """Write what differs from the database; who is shut out by what was written.
+
+        Both from one reading: whoever was shut out since is in no list yet, and would only come back.
+        """
         with self._context.database.transaction() as session:
             access = _access(session)
             revocations = self.authority.revocation_list(session).encoded
             alarm = self.authority.alarm(session)
+            out = certificates.shut_out(session, self._context.clock.wall_ms())
         if alarm:
             log.critical("alarm", message=alarm)
-        written = [
-            self._folder.update(LIST_FILE, revocations),
-            self._folder.update(ACCESS_FILE, access.encode()),
-            self.authority.certify_broker(self._folder.folder),
-        ]
-        return any(written)
-
-    def _shut_out(self) -> set[str]:
-        with self._context.database.reading() as session:
-            return certificates.shut_out(session, self._context.clock.wall_ms())
+        self._unread |= self._folder.update(LIST_FILE, revocations)
+        self._unread |= self._folder.update(ACCESS_FILE, access.encode())
+        self._unread |= self.authority.certify_broker(self._folder.folder)
+        return out
 
     def _renewal(self, names: dict[str, str], payload: bytes) -> list[Said]:
         return self.desk.on_renewal(payload, topics.DN_RENEWAL.at(unit=names["unit"]), names["unit"])
