@@ -58,10 +58,9 @@ class MqttChannel:
     """A connection that comes back. Register handlers, then `async with` it.
 
     `will`, and settings given as a function, are asked anew at every connect: for the boot and sequence of that moment,
-    and because a certificate may have been renewed. Handlers run one
-    after another, and a message is acknowledged when its handler is done: a slow process is not flooded, because the
-    broker sends at most RECEIVE_MAXIMUM messages ahead. A handler's own errors (RekamError) are logged; any other
-    exception ends the channel and is raised by `closed`.
+    and because a certificate may have been renewed. Handlers run one after another, and a message is acknowledged when
+    its handler is done: a slow process is not flooded, because the broker sends at most RECEIVE_MAXIMUM messages ahead.
+    A handler's own errors (RekamError) are logged; any other exception ends the channel and is raised by `closed`.
     """
 
     def __init__(
@@ -74,8 +73,7 @@ class MqttChannel:
     ) -> None:
         self._settings = settings if callable(settings) else lambda: settings
         self._will = will
-        self._uniform = uniform
-        self._sleep = sleep
+        self._uniform, self._sleep = uniform, sleep
         self._handlers: list[tuple[Topic, str, Handler]] = []
         self._connected_handlers: list[ConnectedHandler] = []
         self._lost_handlers: list[LostHandler] = []
@@ -161,8 +159,7 @@ class MqttChannel:
             if filters:
                 await session.subscribe(filters)
             self._connections += 1
-            self._connection = Connection(packet_bytes_max, self._connections)
-            self._session = session
+            self._connection, self._session = Connection(packet_bytes_max, self._connections), session
             log.info("connected", number=self._connections, packet_bytes_max=packet_bytes_max)
             serving = [asyncio.create_task(self._dispatch(session)), asyncio.create_task(self._greet(self._connection))]
             while not session.lost.done():

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from contract.clock import SystemClock
 from contract.errors import DeviceError, RekamError
+from edge.box_files import CONFIG
 from edge.config import UnitConfig, load_config
 from edge.data_lock import only_agent
 from edge.device_commands import capture, devices, selftest
@@ -51,12 +52,20 @@ def run(
 ) -> None:
     """Run the agent until SIGTERM or Ctrl-C.
 
+    Where there is no unit.toml yet, the box knocks: its page (http://127.0.0.1:8101) says what to do, it looks for
+    claim media, and goes on as the agent once a technician has approved it and its devices have passed.
+
     Serves the unit's pages on loopback, keeps the line to the broker, and sends what the spool holds. Exit code 0 after
     an orderly stop, 2 where something has to be put right first (the message says what).
     """
     from edge.agent import run_agent
 
     configure_logs(log_level)
+    if config.name == CONFIG and not config.exists():
+        from edge.first_boot import run_first_boot
+
+        if not run_first_boot(config.absolute().parent):
+            return
     run_agent(_loaded(config))
 
 

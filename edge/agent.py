@@ -48,6 +48,7 @@ from edge.screens.guard import drop_token, make_token
 from edge.sealed_store import SealedStore
 from edge.site_gallery import SiteGallery
 from edge.spool import Spool
+from edge.standing import Credential, make_standing
 from edge.station import JobIntake, make_station
 from edge.status import UnitStatus
 from edge.ticket_desk import TicketDesk
@@ -97,7 +98,9 @@ class Agent:
         parts.push_async_callback(worker.stop)
         gallery = SiteGallery(store, worker, register)
         presence = Presence(config.unit.id, SOFTWARE, clock)
-        channel = MqttChannel(_line(config), presence.will)
+        credential = Credential(_line(config), clock)
+        channel = MqttChannel(credential.settings, presence.will)
+        standing = make_standing(config, channel, credential, keys.hub_statement, clock, SOFTWARE)
 
         async def on_receipt(receipt: Receipt) -> None:
             await keeper.note_receipt(receipt)
@@ -141,6 +144,7 @@ class Agent:
         )  # fmt: skip
         self._make_box(AlarmBook(config.unit.id, store, clock, channel.publish), store, bench, desk, status, parts)
         parts.push_async_callback(desk.leave)
+        self._spawn(standing.run())
         await self._serve(desk, channel, uplink, presence)
 
     def _make_box(

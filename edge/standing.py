@@ -43,15 +43,22 @@ from contract.commissioning import (
 )
 from contract.commissioning_problems import Problem, Refusal
 from contract.dispatch import encode
-from contract.errors import RekamError, RemoteError
+from contract.errors import DeviceError, RekamError, RemoteError
 from contract.seal import StatementPublicKey
+from edge.box_files import REPORTED, SELFTEST
+from edge.config import UnitConfig
 from edge.durable_files import DurableFolder
+from edge.factory import load_factory
+from edge.line_probe import probe
 from edge.unit_signer import FileSigner
 
 NEXT, NEXT_KEY = "tls.next.pem", "tls.next.key"
 CHECK_S = 3600.0
+LATE_WAIT_S = 20.0
 LATE_TIMEOUT_S = 60.0
+EXPIRED_ALERT = "certificate expired"
 LATE_REPEAT_S = 3.0
+Kept = tuple[str, bytes, bool]
 log = structlog.get_logger("standing")
 
 
@@ -115,7 +122,7 @@ class Credential:
         content = self._files.read(NEXT)
         if content is None or serial_text(load_certificate(content)) != serial:
             return False
-        key_at = content.index(b"-----BEGIN PRIVATE KEY")
+        key_at = content.index(b"-----BEGIN P")  # behind the certificates
         self._files.write(self._settings.certificate.name, content[:key_at])
         self._files.write(self._settings.key.name, content[key_at:])
         self._files.remove(NEXT)
@@ -151,9 +158,10 @@ class Standing:
         *,
         serial: str,
         software: str,
-        kept: Callable[[], list[tuple[str, bytes, bool]]] = list,
+        late: MqttSettings,
+        kept: Callable[[], list[Kept]] = list,
     ) -> None:
-        """kept: further messages that are said at every connect, as (topic, payload, retain)."""
+        """late: of the renewal listener; kept: further messages that are said at every connect."""
         self._channel = channel
         self._credential = credential
         self._unit = unit
@@ -162,6 +170,7 @@ class Standing:
         self._serial = serial
         self._software = software
         self._kept = kept
+        self._late = late
         self._asked: Renewal | None = None
         self._wake = asyncio.Event()
         self.problem: Refusal | None = None
@@ -172,14 +181,38 @@ class Standing:
         channel.on_lost(self._lost)
 
     async def run(self) -> None:
-        """Renew in time, for ever."""
+        """Renew in time, for ever; what fails is tried again."""
         while True:
-            if await asyncio.to_thread(lambda: self._credential.is_due and not self._credential.is_tried):
-                await self._ask()
+            try:
+                wait_s = await self._look_after()
+            except RekamError as error:
+                self.problem = error if isinstance(error, Refusal) else None
+                log.warning("no next certificate yet", **error.diagnostics())
+                wait_s = LATE_WAIT_S
             with suppress(TimeoutError):
-                async with asyncio.timeout(CHECK_S):
+                async with asyncio.timeout(wait_s):
                     await self._wake.wait()
             self._wake.clear()
+
+    async def _look_after(self) -> float:
+        """Ask for the next certificate where it is time to; how long to wait then."""
+        if await asyncio.to_thread(lambda: self._credential.is_tried):
+            return CHECK_S
+        if self._channel.connection is not None:
+            if await asyncio.to_thread(lambda: self._credential.is_due):
+                await self._ask()
+            return CHECK_S
+        if await asyncio.to_thread(self._has_ended):
+            await renew_late(self._credential, self._late, self._hub)
+            return CHECK_S
+        return LATE_WAIT_S
+
+    def _has_ended(self) -> bool:
+        """Whether the certificate is past its end: by this clock, or because the broker says so."""
+        if self._credential.has_ended:
+            return True
+        refusal = probe(self._credential.settings(), utc(self._clock.wall_ms()))
+        return refusal is not None and EXPIRED_ALERT in refusal.detail
 
     async def _connected(self, _connection: Connection) -> None:
         self._credential.note_connected()
@@ -265,3 +298,34 @@ async def renew_late(credential: Credential, settings: MqttSettings, hub: Statem
         raise Refusal(answer.problem, answer.detail)
     await asyncio.to_thread(credential.keep_next, answer.certificate, answer.issuing)
     log.info("certificate renewed late")
+
+
+def make_standing(
+    config: UnitConfig,
+    channel: MqttChannel,
+    credential: Credential,
+    hub: StatementPublicKey,
+    clock: Clock,
+    software: str,
+) -> Standing:
+    """The standing of a unit as its unit.toml has it."""
+    folder = DurableFolder(config.broker.certificate.parent)
+    try:
+        serial = load_factory(folder.folder).serial
+    except DeviceError:
+        serial = config.unit.id  # a machine without a number of its own
+    unit = config.unit.id
+
+    def kept() -> list[Kept]:
+        found = ((folder.read(REPORTED), topics.UP_REPORTED), (folder.read(SELFTEST), topics.UP_SELFTEST))
+        return [(topic.at(unit=unit), content, topic.retain) for content, topic in found if content is not None]
+
+    late = MqttSettings(
+        host=config.broker.host,
+        port=config.broker.renewal_port or config.broker.port + 2,
+        ca=config.broker.ca,
+        certificate=config.broker.certificate,
+        key=config.broker.key,
+        client_id="",
+    )
+    return Standing(channel, credential, unit, hub, clock, serial=serial, software=software, late=late, kept=kept)

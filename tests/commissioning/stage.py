@@ -34,6 +34,7 @@ class Stage:
 
     folder: Path
     broker: PrivateBroker
+    ports: tuple[int, ...]
     service: HubService | None = None
 
     def line(self, technician: str = TECHNICIAN, patience: Patience = PATIENCE) -> HubLine:
@@ -94,7 +95,7 @@ def make_stage(folder: Path, now: datetime | None = None) -> Stage:
     )
     set_up(world, folder, folder / "world", now or datetime.now(UTC), lambda _: None)
     conf = folder / "world" / "broker" / "mosquitto.conf"
-    return Stage(folder / "world", PrivateBroker(conf, folder / "broker.log"))
+    return Stage(folder / "world", PrivateBroker(conf, folder / "broker.log"), tuple(ports))
 
 
 async def until(condition: Callable[[], bool], timeout_s: float = 20.0) -> float:

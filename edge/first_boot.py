@@ -1,0 +1,99 @@
+"""What `rekam-edge run` does on a box that nobody has commissioned: it knocks, and its page says what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import structlog
+import uvicorn
+
+from contract.clock import SystemClock
+from contract.errors import DeviceError
+from edge.box import Box
+from edge.box_files import BoxFiles, Phase
+from edge.commissioning import Commissioner
+from edge.data_lock import only_agent
+from edge.durable_files import DurableFolder
+from edge.factory import Factory, load_factory
+from edge.screens.commissioning import make_commissioning_app
+from edge.screens.guard import drop_token, make_token
+from edge.sensors.drivers import open_driver
+from edge.sensors.interface import IdentityChip
+from edge.unit_signer import ChipSigner, UnitSigner
+
+SOFTWARE = "rekam 0.1.0"
+HOST = "127.0.0.1"
+LAST_LOOK_S = 2.0
+log = structlog.get_logger("first_boot")
+
+
+def run_first_boot(folder: Path) -> bool:
+    """Commission the box whose home this folder is; False where it was asked to stop before. Raises RekamError."""
+    files = DurableFolder(folder)
+    factory = load_factory(folder)
+    with only_agent(folder):
+        box = Box(BoxFiles(files, _chip(factory)), factory, SystemClock(), SOFTWARE)
+        commissioner = Commissioner(box, factory, SystemClock())
+        asyncio.run(_run(commissioner, folder, factory.screen_port))
+        return box.phase is Phase.COMMISSIONED
+
+
+async def _run(commissioner: Commissioner, folder: Path, port: int) -> None:
+    """Page and commissioning beside each other, until the box is commissioned or the process is asked to stop."""
+    server, listener = _page(commissioner, folder, port)
+    log.info("page", url=f"http://{HOST}:{listener.getsockname()[1]}/")
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    web = asyncio.create_task(server.serve(sockets=[listener]), name="page")
+    work = asyncio.create_task(commissioner.run(), name="commissioning")
+    stop = asyncio.create_task(stopping.wait(), name="stop")
+    try:
+        await asyncio.wait({web, work, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            work.result()
+            await asyncio.wait({stop}, timeout=LAST_LOOK_S)  # the person in front sees that it is done
+    finally:
+        server.should_exit = True
+        for task in (work, stop):
+            task.cancel()
+        await asyncio.gather(web, work, stop, return_exceptions=True)
+        drop_token(folder)
+
+
+def _chip(factory: Factory) -> UnitSigner | None:
+    """The identity chip that factory.toml names, opened; it holds the packet key then. Raises DeviceError."""
+    if not factory.identity:
+        return None
+    device = open_driver("identity", dict(factory.identity))
+    info = device.open()
+    if not isinstance(device, IdentityChip):
+        raise DeviceError(f"'{info.driver}' is no identity chip.", next_step="Correct [identity] in factory.toml.")
+    return ChipSigner(device, info.driver)
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves the process's signals alone."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Nothing is captured."""
+        yield
+
+
+def _page(commissioner: Commissioner, folder: Path, port: int) -> tuple[uvicorn.Server, socket.socket]:
+    try:
+        listener = socket.create_server((HOST, port))
+    except OSError as error:
+        raise DeviceError(
+            f"The page cannot listen on {HOST}:{port} ({error.strerror}).",
+            next_step="Choose another screen_port in factory.toml, or end the program that holds it.",
+        ) from None
+    app = make_commissioning_app(commissioner, make_token(folder))
+    settings = uvicorn.Config(app, http="h11", lifespan="off", access_log=False, log_config=None)
+    return _Server(settings), listener
