@@ -5,10 +5,11 @@ A device that the configuration does not name is missing, which is the technicia
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from contract.errors import DeviceError
 from contract.sample import FingerPosition, IrisPosition
@@ -23,6 +24,7 @@ from edge.sensors.interface import (
     DocumentScanner,
     FingerprintScanner,
     Frame,
+    Illumination,
     IrisScanner,
     PenPoint,
     PointerBatch,
@@ -55,10 +57,19 @@ class DeviceBench:
     """All devices of one unit. Made and used on the event loop.
 
     ticket, climate, scanner: the workers of what no session's step asks for; None where there is none.
+    illumination: an iris camera's light, where the unit's controller gives it; else [devices.illumination] does.
     """
 
-    def __init__(self, devices: Mapping[str, Mapping[str, Setting]], policy: PolicyTable) -> None:
+    def __init__(
+        self,
+        devices: Mapping[str, Mapping[str, Setting]],
+        policy: PolicyTable,
+        illumination: Illumination | None = None,
+    ) -> None:
         self._policy = policy
+        self._light_table = devices.get("illumination")
+        self._illumination = illumination
+        self._own_light: Device | None = None
         self._tables = {kind: table for kind, table in devices.items() if kind in SENSOR_KINDS}
         self._camera: DeviceWorker[Camera] | None = self._worker("camera")
         self._finger: DeviceWorker[FingerprintScanner] | None = self._worker("finger")
@@ -144,6 +155,9 @@ class DeviceBench:
         """Close every device; never raises."""
         for _, worker in self._workers():
             await worker.close()
+        own, self._own_light = self._own_light, None
+        if own is not None:
+            await asyncio.to_thread(own.close)
 
     def states(self) -> list[DeviceState]:
         """Every configured device for the status page."""
@@ -166,7 +180,18 @@ class DeviceBench:
     def _worker(self, kind: str) -> DeviceWorker[Any] | None:
         """A worker for a configured kind; `open_driver` checks that the driver speaks the kind's interface."""
         table = self._tables.get(kind)
-        return None if table is None else DeviceWorker(kind, partial(open_driver, kind, table))
+        if table is None:
+            return None
+        make = partial(self._iris_scanner, table) if kind == "iris" else partial(open_driver, kind, table)
+        return DeviceWorker(kind, make)
+
+    def _iris_scanner(self, table: Mapping[str, Setting]) -> Device:
+        """The iris camera with the unit's light. Raises DeviceError where the light cannot be opened."""
+        if self._illumination is None and self._light_table is not None:
+            light = open_driver("illumination", self._light_table)
+            light.open()
+            self._own_light, self._illumination = light, cast(Illumination, light)
+        return open_driver("iris", table, illumination=self._illumination)
 
 
 def _present(worker: DeviceWorker[D] | None, kind: str) -> DeviceWorker[D]:

@@ -156,6 +156,11 @@ class CameraTwin:
         self._server.server_close()
         self._thread.join(5)
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing is served any more."""
+        return self._stopping.is_set()
+
     def picture(self, path: str) -> Picture | None:
         """What the lens of this path sees now."""
         with self._lock:
@@ -183,7 +188,10 @@ class CameraTwin:
             server_version = "TwinCamera/1"
 
             def do_GET(self) -> None:
-                """One snapshot."""
+                """One snapshot; a camera that was closed says nothing more on a connection that was kept."""
+                if twin.closed:
+                    self.close_connection = True
+                    return
                 picture = twin.picture(self.path.partition("?")[0])
                 twin.wait_late()
                 if picture is None:

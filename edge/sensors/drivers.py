@@ -52,6 +52,7 @@ DRIVERS: Mapping[str, Mapping[str, str]] = {
     },
     "iris": {
         "snapshot": "edge.sensors.iris_snapshot:SnapshotIrisScanner",
+        "picamera2": "edge.sensors.iris_picamera2:PiIrisScanner",
         "sbi": "edge.sensors.sbi_devices:SbiIrisScanner",
     },
     "signature": {
@@ -112,10 +113,11 @@ INTERFACES: Mapping[str, type] = {
 PLAIN_TYPES = (str, int, float, bool)
 
 
-def open_driver(kind: str, settings: Mapping[str, object]) -> Device:
+def open_driver(kind: str, settings: Mapping[str, object], **parts: object) -> Device:
     """Make the device of one `[devices.<kind>]` table; the device is not connected yet: call its `open()`.
 
-    kind: one of DRIVERS, such as finger. settings: the table as read, with `driver` and the driver's keys.
+    kind: one of DRIVERS, such as finger. settings: the table as read, with `driver` and the driver's keys. parts: what
+    the unit has for its drivers besides, such as `illumination`; a driver gets those that its constructor names.
     Raises DeviceError for an unknown kind, driver or key, a missing key or a value of the wrong type, and names
     what exists.
     """
@@ -128,7 +130,8 @@ def open_driver(kind: str, settings: Mapping[str, object]) -> Device:
         )
     make = driver_class(kind, driver)
     arguments = checked_settings(kind, driver, make, {k: v for k, v in settings.items() if k != "driver"})
-    device = make(**arguments)
+    asked = inspect.signature(make).parameters
+    device = make(**arguments, **{name: part for name, part in parts.items() if name in asked})
     if not fits(device, INTERFACES[kind]):
         raise DeviceError(
             f"Driver {driver!r} cannot serve as {INTERFACES[kind].__name__}.",

@@ -8,86 +8,20 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from contract.errors import CaptureRetry, DeviceError
 from edge.sensors.camera_picamera2 import PiCamera
 from edge.sensors.drivers import open_driver
 from edge.sensors.http_snapshot import decode_picture
 from edge.sensors.interface import Camera
+from tests.device.played_picamera2 import PlayedPicamera2, portrait_scene
 from virtual.camera_twin import CameraFault, CameraTwin, empty_room, encoded
 
 NEVER = threading.Event()
-
-
-def scene() -> NDArray[np.uint8]:
-    """A picture whose red, green and blue differ, so that swapped channels show."""
-    y, x = np.mgrid[0:240, 0:640]
-    return np.stack([x * 255 // 639, y * 255 // 239, np.full_like(x, 40)], axis=2).astype(np.uint8)
-
-
-class PlayedRequest:
-    """One completed request of picamera2."""
-
-    def __init__(self, number: int, held: list[int]) -> None:
-        self.number, self.held = number, held
-        held.append(number)
-
-    def make_array(self, name: str) -> NDArray[np.uint8]:
-        assert name == "main"
-        return scene()
-
-    def get_metadata(self) -> dict[str, object]:
-        return {"FocusFoM": [10, 30, 20][self.number % 3], "ExposureTime": 1000 + self.number, "Unkept": 1}
-
-    def release(self) -> None:
-        self.held.remove(self.number)
-
-
-class PlayedPicamera2:
-    """The calls of picamera2 that the driver makes, as picamera2 0.3 declares them."""
-
-    camera_properties: dict[str, object] = {"Model": "imx708"}  # noqa: RUF012 - picamera2's own shape
-    camera_controls: dict[str, object] = {"AfMode": (0, 2, 0)}  # noqa: RUF012
-
-    def __init__(self) -> None:
-        self.closed = False
-        self.held: list[int] = []
-        self.count = 0
-        self.stalled = False
-        self.main: dict[str, object] = {}
-
-    def create_still_configuration(self, main: dict[str, object], buffer_count: int) -> dict[str, object]:
-        assert buffer_count >= 2
-        return {"main": {"size": (640, 240), **main}}
-
-    def configure(self, configuration: dict[str, Any]) -> None:
-        self.main = configuration["main"]
-
-    def camera_configuration(self) -> dict[str, Any]:
-        return {"main": self.main}
-
-    def start(self) -> None:
-        assert self.main["format"] == "BGR888"
-
-    def close(self) -> None:
-        self.closed = True
-
-    def autofocus_cycle(self, wait: float) -> bool:
-        assert wait > 0
-        return True
-
-    def capture_request(self, wait: float, flush: bool) -> PlayedRequest:
-        assert flush
-        if self.stalled:
-            raise TimeoutError
-        self.count += 1
-        return PlayedRequest(self.count - 1, self.held)
 
 
 @dataclass
@@ -103,7 +37,7 @@ class Bench:
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     if request.param == "snapshot":
         twin = CameraTwin({"/face.png": empty_room(240, 640)})
-        twin.show("/face.png", scene())
+        twin.show("/face.png", portrait_scene())
         camera = open_driver("camera", {"driver": "snapshot", "url": twin.url("/face.png")})
         assert isinstance(camera, Camera)
 
@@ -115,7 +49,7 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
         twin.close()
     elif request.param == "uvc":
         for number in range(24):
-            cv2.imwrite(str(tmp_path / f"frame_{number:03}.png"), cv2.cvtColor(scene(), cv2.COLOR_RGB2BGR))
+            cv2.imwrite(str(tmp_path / f"frame_{number:03}.png"), cv2.cvtColor(portrait_scene(), cv2.COLOR_RGB2BGR))
         camera = open_driver("camera", {"driver": "uvc", "device": str(tmp_path / "frame_%03d.png")})
         assert isinstance(camera, Camera)
         yield Bench(camera, True, None)
@@ -124,7 +58,7 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
         played: list[PlayedPicamera2] = []
 
         def open_played(number: int) -> PlayedPicamera2:
-            played.append(PlayedPicamera2())
+            played.append(PlayedPicamera2(lambda now: portrait_scene()))
             return played[-1]
 
         def stall() -> None:
@@ -146,14 +80,14 @@ def test_the_picture_is_what_is_seen_in_its_colours(bench: Bench) -> None:
     bench.camera.open()
     for _ in range(2):
         frame = bench.camera.capture(10, NEVER)
-        assert np.array_equal(frame.pixels, scene())
+        assert np.array_equal(frame.pixels, portrait_scene())
 
 
 def test_the_preview_is_small_and_alike(bench: Bench) -> None:
     bench.camera.open()
     frame = bench.camera.preview(10)
     assert frame.pixels.shape == (180, 480, 3)
-    assert abs(float(frame.pixels.mean()) - float(scene().mean())) < 2
+    assert abs(float(frame.pixels.mean()) - float(portrait_scene().mean())) < 2
 
 
 def test_a_cancelled_capture_ends(bench: Bench) -> None:
@@ -210,7 +144,7 @@ def test_a_camera_with_a_small_picture_is_asked_for_that_while_it_is_live(twin: 
     camera = open_driver("camera", {"driver": "snapshot", **urls})
     assert isinstance(camera, Camera)
     camera.open()
-    twin.show("/face.png", scene())
+    twin.show("/face.png", portrait_scene())
     small = camera.preview(5)
     assert small.metadata["content_type"] == "image/jpeg"
     assert small.pixels.shape == (180, 480, 3)
@@ -248,15 +182,15 @@ def test_a_wrong_address_is_an_error(url: str) -> None:
 
 
 def test_every_truncation_of_a_picture_is_refused() -> None:
-    for picture in (encoded(scene()), encoded(scene(), jpeg_quality=90)):
-        assert decode_picture(picture.data, colour=True).shape == scene().shape
+    for picture in (encoded(portrait_scene()), encoded(portrait_scene(), jpeg_quality=90)):
+        assert decode_picture(picture.data, colour=True).shape == portrait_scene().shape
         for end in range(0, len(picture.data) - 16, max(1, len(picture.data) // 60)):
             with pytest.raises(DeviceError):
                 decode_picture(picture.data[:end], colour=True)
 
 
 def test_flipped_bytes_give_a_picture_or_an_error() -> None:
-    data = encoded(scene(), jpeg_quality=80).data
+    data = encoded(portrait_scene(), jpeg_quality=80).data
     for place in range(0, len(data), max(1, len(data) // 150)):
         damaged = bytearray(data)
         damaged[place] ^= 0xFF
@@ -274,8 +208,8 @@ def test_an_absent_webcam_and_an_absent_pi_camera_say_what_to_do() -> None:
 
 
 def test_the_sharpest_of_a_burst_is_kept_with_its_own_metadata() -> None:
-    camera = PiCamera(burst=3, open_device=lambda number: PlayedPicamera2())
+    camera = PiCamera(burst=3, open_device=lambda number: PlayedPicamera2(lambda now: portrait_scene()))
     camera.open()
     frame = camera.capture(5, NEVER)
-    assert frame.metadata == {"FocusFoM": "30", "ExposureTime": "1001"}
+    assert frame.metadata == {"FocusFoM": "30", "ExposureTime": "1001.0", "LensPosition": "1.0"}
     camera.close()

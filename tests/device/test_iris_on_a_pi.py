@@ -1,0 +1,210 @@
+"""Iris modules on a Raspberry Pi: exposure and focus are found by the light that the controller gives and bounds."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from contract.errors import CaptureRetry, DeviceError, TransientError
+from contract.sample import BOTH_EYES, IrisPosition
+from edge.config import PolicyTable
+from edge.device_bench import DeviceBench
+from edge.matcher_lite.iris_compare import compare_iris
+from edge.matcher_lite.iris_extract import extract_best_iris, extract_iris
+from edge.sensors.drivers import open_driver
+from edge.sensors.iris_picamera2 import PiIrisScanner, sharpness
+from tests.device.controller_bench import board, panel_on
+from tests.device.played_picamera2 import PlayedPicamera2, lit
+from virtual.people import person
+
+NEVER = threading.Event()
+SOMEONE = person(1, 3)
+Grey = NDArray[np.uint8]
+SHARP_AT = 7.0
+FRAME_S = 0.02
+
+
+def eyes(impression: int = 0) -> Grey:
+    """Who faces the module has the right eye at its left."""
+    return np.hstack([SOMEONE.iris(position, impression) for position in BOTH_EYES])
+
+
+class RestingLight:
+    """A light that must rest between pulses. rests: how many askings it refuses."""
+
+    def __init__(self, rests: int = 0) -> None:
+        self.rests, self.pulses, self.lit = rests, list[tuple[int, int, int]](), False
+
+    def on(self, wavelength_nm: int, level_percent: int, duration_ms: int) -> None:
+        if self.rests:
+            self.rests -= 1
+            raise TransientError("The light rests.", next_step="Wait.")
+        self.pulses.append((wavelength_nm, level_percent, duration_ms))
+        self.lit = True
+
+    def off(self) -> None:
+        self.lit = False
+
+
+class Modules:
+    """Frame sources by number, lit by a light; with a lens, sharp at one of its places only."""
+
+    def __init__(self, light: RestingLight, scenes: Sequence[Grey], *, lens: bool = False, strength: float = 1) -> None:
+        self.light, self.scenes, self.lens, self.strength = light, scenes, lens, strength
+        self.opened: list[PlayedPicamera2] = []
+
+    def open(self, number: int) -> PlayedPicamera2:
+        def seen(now: Mapping[str, float]) -> Grey:
+            blur = abs(now["LensPosition"] - SHARP_AT) if self.lens else 0.0
+            return lit(self.scenes[number], self.light.lit * self.strength, now["ExposureTime"], blur)
+
+        self.opened.append(PlayedPicamera2(seen, focuses=False, lens=self.lens))
+        return self.opened[-1]
+
+
+@pytest.mark.parametrize("strength", [0.2, 1, 8])
+def test_exposure_is_found_for_weak_and_strong_light(strength: float) -> None:
+    light = RestingLight()
+    modules = Modules(light, [eyes()], strength=strength)
+    scanner = PiIrisScanner(illumination=light, open_device=modules.open)
+    scanner.open()
+    for frame in scanner.capture(BOTH_EYES, 10, NEVER):
+        assert 100 < np.percentile(frame.pixels, 95) < 250
+        assert float(frame.metadata["ExposureTime"]) == pytest.approx(2000 / strength, rel=0.9)
+    assert not light.lit
+    assert light.pulses == [(850, 80, 4000)]
+
+
+def test_the_lens_is_moved_to_where_the_eyes_are_sharp_and_both_are_recognised() -> None:
+    light = RestingLight()
+    modules = Modules(light, [eyes()], lens=True)
+    scanner = PiIrisScanner(illumination=light, open_device=modules.open)
+    assert "focus" in scanner.open().capabilities
+    for frame, position in zip(scanner.capture(BOTH_EYES, 10, NEVER), BOTH_EYES, strict=True):
+        assert abs(float(frame.metadata["LensPosition"]) - SHARP_AT) <= 1
+        found = extract_best_iris([frame.pixels], position)
+        assert compare_iris(found, extract_iris(SOMEONE.iris(position, 1), position)).value > 100
+    scanner.close()
+
+
+def test_a_module_for_each_eye_and_a_mirrored_module() -> None:
+    light = RestingLight()
+    two = PiIrisScanner(
+        number_left=1,
+        illumination=light,
+        open_device=Modules(light, [SOMEONE.iris(eye) for eye in BOTH_EYES]).open,
+    )
+    mirrored = PiIrisScanner(
+        mirrored=True,
+        illumination=light,
+        open_device=Modules(light, [np.hstack([SOMEONE.iris(eye) for eye in reversed(BOTH_EYES)])]).open,
+    )
+    for scanner in (two, mirrored):
+        scanner.open()
+        for frame, position in zip(scanner.capture(BOTH_EYES, 10, NEVER), BOTH_EYES, strict=True):
+            right = extract_iris(SOMEONE.iris(position, 1), position)
+            assert compare_iris(extract_iris(frame.pixels, position), right).value > 100
+        (left,) = scanner.capture((IrisPosition.LEFT,), 10, NEVER)
+        assert left.metadata["eye"] == "LEFT"
+        scanner.close()
+
+
+def test_light_that_rests_is_waited_for_and_one_that_rests_too_long_is_advice() -> None:
+    light = RestingLight(rests=3)
+    scanner = PiIrisScanner(illumination=light, open_device=Modules(light, [eyes()]).open)
+    scanner.open()
+    assert len(scanner.capture(BOTH_EYES, 10, NEVER)) == 2
+    light.rests = 1000
+    with pytest.raises(CaptureRetry, match="resting") as caught:
+        scanner.capture(BOTH_EYES, 0.3, NEVER)
+    assert caught.value.next_step
+    cancel = threading.Event()
+    threading.Timer(0.1, cancel.set).start()
+    with pytest.raises(CaptureRetry, match="cancelled"):
+        scanner.capture(BOTH_EYES, 60, cancel)
+
+
+def test_a_capture_that_fails_leaves_the_dark_behind() -> None:
+    light = RestingLight()
+    modules = Modules(light, [eyes()], strength=0)
+    scanner = PiIrisScanner(illumination=light, open_device=modules.open)
+    scanner.open()
+    with pytest.raises(DeviceError, match="No near-infrared light"):
+        scanner.capture(BOTH_EYES, 10, NEVER)
+    assert not light.lit
+    modules.opened[-1].stalled = True
+    with pytest.raises(DeviceError, match="stalled"):
+        scanner.capture(BOTH_EYES, 10, NEVER)
+    assert not light.lit
+    assert modules.opened[-1].closed
+
+
+def test_without_light_or_with_wrong_numbers_the_scanner_says_what_to_set() -> None:
+    with pytest.raises(DeviceError, match="no near-infrared light") as caught:
+        open_driver("iris", {"driver": "picamera2"}).open()
+    assert "illumination" in caught.value.next_step
+    for wrong in (
+        {"level_percent": 0},
+        {"pulse_ms": 20_000},
+        {"burst": 0},
+        {"exposure_min_us": 9, "exposure_max_us": 8},
+    ):
+        with pytest.raises(DeviceError):
+            open_driver("iris", {"driver": "picamera2", **wrong})
+    with pytest.raises(DeviceError, match="Raspberry Pi OS"):
+        open_driver("iris", {"driver": "picamera2"}, illumination=RestingLight()).open()
+
+
+def test_the_sharpest_of_pictures_is_known() -> None:
+    sharp = eyes()
+    blurred = lit(sharp, 1, 2000, 1.0)
+    assert sharpness(sharp) > 1.5 * sharpness(blurred)
+
+
+async def test_the_bench_gives_the_iris_camera_the_units_light() -> None:
+    light = RestingLight()
+    bench = DeviceBench({"iris": {"driver": "picamera2"}}, PolicyTable(), illumination=light)
+    with pytest.raises(DeviceError, match="Raspberry Pi OS"):
+        await bench.irises(BOTH_EYES)
+    await bench.close()
+    without = DeviceBench({"iris": {"driver": "picamera2"}}, PolicyTable())
+    with pytest.raises(DeviceError, match="no near-infrared light"):
+        await without.irises(BOTH_EYES)
+    await without.close()
+    broken = DeviceBench(
+        {"iris": {"driver": "picamera2"}, "illumination": {"driver": "pca9685", "bus": 77}}, PolicyTable()
+    )
+    with pytest.raises(DeviceError, match="77"):
+        await broken.irises(BOTH_EYES)
+    await broken.close()
+
+
+def test_the_controllers_own_firmware_gives_the_light(tmp_path: Path) -> None:
+    """Frame source and controller twin: what the module sees depends on the pulse width that the firmware drives."""
+    with board(tmp_path) as twin, panel_on(twin.port) as panel:
+
+        class Lamp(RestingLight):
+            """The lamp as the board drives it; a frame takes its time, as a sensor's does."""
+
+            @property
+            def lit(self) -> float:  # type: ignore[override]
+                time.sleep(FRAME_S)
+                return max((duty for name, duty in twin.seen.duties.items() if "850" in name), default=0) / 32768
+
+            @lit.setter
+            def lit(self, value: float) -> None:
+                return
+
+        modules = Modules(Lamp(), [eyes()])
+        scanner = PiIrisScanner(illumination=panel, pulse_ms=1500, open_device=modules.open)
+        scanner.open()
+        frames = scanner.capture(BOTH_EYES, 60, NEVER)  # the light rests first after a start
+        assert all(np.percentile(frame.pixels, 95) > 100 for frame in frames)
+        assert modules.light.lit == 0
+        scanner.close()
