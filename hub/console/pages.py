@@ -92,7 +92,10 @@ def page_routes(central: Central, sessions: Sessions, folder: Path) -> APIRouter
         """One record: its way, clocks, cards, and what may be done."""
         with database.reading() as session:
             found = views.record(session, central, capture_id, who.operator)
-        return show(request, "record.html", "records", who, r=found, way=WAY)
+            pid = _pid_of(session, capture_id)
+        asked = found["state"] == RecordState.REQUEST_VALIDATION and found["biodata"] is not None
+        portrait = pictures.portrait(_samples(central, pid)) if asked else ""
+        return show(request, "record.html", "records", who, r=found, way=WAY, portrait=portrait)
 
     _add_case_pages(routes, central, visitor, show)
     _add_ledger_pages(routes, central, visitor, show)

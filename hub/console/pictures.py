@@ -54,6 +54,11 @@ def compare_sides(left: list[PacketSample], right: list[PacketSample]) -> list[S
     return [side for side in sides if side.left or side.right]
 
 
+def portrait(samples: list[PacketSample]) -> str:
+    """The portrait as the card would show it, as a data URL: for the region, which has to say whether it fits (M29)."""
+    return _drawn(_find(samples, Modality.FACE, 0))
+
+
 def _indexes_first(position: int) -> tuple[bool, int]:
     return position not in (FingerPosition.RIGHT_INDEX, FingerPosition.LEFT_INDEX), position
 

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
+from contract.packet import PortraitReview
 from hub.console import sessions
 from hub.console.application import create_application
 from hub.console.sessions import FAILURES_MAX, LOCKED_MS, NotLoggedIn, Sessions
@@ -32,7 +33,7 @@ from tests.hub_world import (
     index_fingers,
 )
 
-ANA = biodata(1)
+ANA, BUDI = biodata(1), biodata(2, name="BUDI MISALNYA")
 
 
 def refused(guard: Sessions, operator: Operator | None, secret: str, name: str) -> str:
@@ -70,11 +71,13 @@ class Scene:
     """A record of site A, another at site B, and a hand to ask as anybody."""
 
     def __init__(self, world: World) -> None:
-        world.register(ANA)
+        world.register(ANA, BUDI)
         with world.central.context.database.transaction() as session:
             session.get_one(Operator, HEAD).sites = SITE_B
             session.get_one(Operator, OPERATOR).sites = SITE_A
         self.failed = world.send(DESK, enrolment(ANA, index_fingers(1)).model_copy(update={"signoff": None}))
+        review = PortraitReview(differs=("age",), reviewed_ms=1)
+        self.asked = world.send(DESK, enrolment(BUDI, index_fingers(2), portrait_review=review))
         self.client = TestClient(create_application(world.central), follow_redirects=False)
 
     def log_in(self, operator: str) -> None:
@@ -115,3 +118,18 @@ def test_an_adjudicator_knows_nobody_but_by_a_case(scene: Scene) -> None:
     page = scene.client.get(f"/records/{scene.failed}").text
     assert ANA.name not in page
     assert ANA.nik not in page
+
+
+@pytest.mark.parametrize(("operator", "sees"), [(OFFICERS[0], True), (HEAD, False), (ADJUDICATORS[0], False)])
+def test_the_region_sees_the_portrait_that_it_is_asked_about_and_nobody_else_does(
+    scene: Scene, operator: str, sees: bool
+) -> None:
+    scene.log_in(operator)
+    page = scene.client.get(f"/records/{scene.asked}").text
+    assert "unlike the biodata: age" in page
+    assert ('src="data:image/jpeg;base64,' in page) == sees
+
+
+def test_no_portrait_is_shown_where_nothing_is_asked(scene: Scene) -> None:
+    scene.log_in(OFFICERS[0])
+    assert "data:image/jpeg" not in scene.client.get(f"/records/{scene.failed}").text
