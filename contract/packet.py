@@ -23,6 +23,9 @@ SCHEMA_VERSION: Literal[1] = 1
 PACKET_BYTES_MAX = 16 * 1024 * 1024
 SAMPLE_BYTES_MAX = 1024 * 1024
 SAMPLES_MAX = 40
+SCANS_MAX = 12
+SCAN_BYTES_MAX = 400 * 1024
+SCANS_BYTES_MAX = 3 * 1024 * 1024
 NESTING_MAX = 12
 ITEMS_MAX = 100_000  # a full page of the register has some 30 000
 
@@ -167,6 +170,14 @@ class PortraitReview(Model):
     reviewed_ms: Millis
 
 
+class PaperScan(Model):
+    """One page of a paper that was filed with the application (M68): a JPEG, and the name that was ticked for it."""
+
+    paper: Name
+    page: Annotated[int, Field(ge=1, le=SCANS_MAX)]
+    image: Annotated[bytes, Field(min_length=1, max_length=SCAN_BYTES_MAX)]
+
+
 class StepClock(Model):
     """One step of the procedure and how long it took (M65)."""
 
@@ -188,13 +199,22 @@ class EnrolmentBody(Model):
     appeal_of: UuidText | None = None
     signoff: SignOff | None = None
     portrait_review: PortraitReview | None = None
+    scans: Annotated[tuple[PaperScan, ...], Field(max_length=SCANS_MAX)] = ()
+
+    @model_validator(mode="after")
+    def _papers_leave_room_for_samples(self) -> Self:
+        if sum(len(scan.image) for scan in self.scans) > SCANS_BYTES_MAX:
+            raise ValueError("the scanned papers take too much room")
+        if not {scan.paper for scan in self.scans} <= set(self.papers):
+            raise ValueError("only papers that were ticked can be scanned")
+        return self
 
     def digest(self) -> bytes:
         """SHA-256 of the capture without its sign-off: what the operator signs.
 
-        A capture from before portraits were reviewed has no such field: its digest is what it was.
+        A capture from before portraits were reviewed, or papers scanned, has no such field: its digest is what it was.
         """
-        later = {"portrait_review"} if self.portrait_review is None else None
+        later = {name for name in ("portrait_review", "scans") if not getattr(self, name)}
         fields = self.model_copy(update={"signoff": None}).model_dump(exclude=later)
         return hashlib.sha256(_dumps(fields)).digest()
 

@@ -13,6 +13,7 @@ from contract.packet import (
     BiometricException,
     EnrolmentBody,
     PacketSample,
+    PaperScan,
     PortraitReview,
     SignOff,
     StepClock,
@@ -114,6 +115,7 @@ class Capture:
     similar_value: float = 0.0
     refusal_id: str = ""
     appeal_of: str | None = None
+    scans: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
     kept: Kept | None = None
     receipt: Receipt | None = None
     ticket: TicketState | None = None
@@ -186,6 +188,11 @@ class Capture:
             attestation=self.attestation,
             steps=self.clocks(),
             appeal_of=self.appeal_of,
+            scans=tuple(
+                PaperScan(paper=paper, page=number, image=page)
+                for paper, pages in self.scans.items()
+                for number, page in enumerate(pages, 1)
+            ),
             portrait_review=self.portrait_review,
         )
 
@@ -203,6 +210,7 @@ class Capture:
         self.taken.clear()
         self.checks.clear()
         self.exceptions.clear()
+        self.scans.clear()
         self.pending_exception = None
         self.portrait_review = self.attestation = self.signoff = self.body = None
         self.open_gate()

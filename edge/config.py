@@ -91,6 +91,7 @@ class PolicyTable(_Table):
     attempts_max: Annotated[int, Field(ge=1, le=20)] = 3
     capture_timeout_s: Annotated[float, Field(gt=0, le=300)] = 20.0
     signature_timeout_s: Annotated[float, Field(gt=0, le=600)] = 60.0
+    scan_timeout_s: Annotated[float, Field(gt=0, le=600)] = 120.0
     card_timeout_s: Annotated[float, Field(gt=0, le=300)] = 30.0
     handover_policy: Literal["either", "both"] = "either"
 

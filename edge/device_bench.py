@@ -121,6 +121,17 @@ class DeviceBench:
         worker = _present(self._signature, "signature")
         return await worker.run(lambda pad, cancel: pad.capture(limit, cancel), limit + WORKER_MARGIN_S)
 
+    @property
+    def scans_papers(self) -> bool:
+        """Whether this unit has a document scanner."""
+        return self.scanner is not None
+
+    async def scan_papers(self) -> Sequence[Frame]:
+        """The page on the glass, or every page in the feeder."""
+        limit = self._policy.scan_timeout_s
+        worker = _present(self.scanner, "scanner")
+        return await worker.run(lambda scanner, cancel: scanner.scan(limit, cancel), limit + WORKER_MARGIN_S)
+
     def pen_preview(self) -> Sequence[PenPoint]:
         """The points of the signature in progress."""
         return self._signature.peek(lambda pad: pad.preview(), ()) if self._signature else ()

@@ -16,6 +16,7 @@ from contract.lifecycle import RecordEvent, advance
 from contract.packet import PacketKind, RefusalBody
 from contract.sample import Modality
 from edge import capture_steps as steps
+from edge import paper_scans
 from edge.capture_state import Capture, Services
 from edge.eligibility import OPERATOR_ROLE, Refusal, check_eligibility, check_operator
 from edge.officer import identify_officer, sign_off
@@ -113,7 +114,14 @@ def _has_exceptable_finger(capture: Capture) -> bool:
 
 ENROLMENT: Mapping[str, Row[Capture]] = {
     "biodata": Row(
-        "Data diri", "Biodata", {"confirm": Action(steps.confirm_biodata), "wrong": Action(steps.wrong_biodata)}
+        "Data diri",
+        "Biodata",
+        {
+            "confirm": Action(steps.confirm_biodata),
+            "wrong": Action(steps.wrong_biodata),
+            "scan": Action(paper_scans.scan_paper, paper_scans.may_scan),
+            "unscan": Action(paper_scans.drop_scan, lambda c: bool(c.scans)),
+        },
     ),
     "photo": Row(
         "Foto",

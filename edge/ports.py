@@ -75,6 +75,15 @@ class Sensors(Protocol):
         """A signature, once the pen rests."""
         ...
 
+    @property
+    def scans_papers(self) -> bool:
+        """Whether this unit has a document scanner."""
+        ...
+
+    async def scan_papers(self) -> Sequence[Frame]:
+        """The page on the glass, or every page in the feeder."""
+        ...
+
     def pen_preview(self) -> Sequence[PenPoint]:
         """The points of the signature in progress."""
         ...

@@ -89,6 +89,7 @@ class Snapshot(Answer):
     biodata: Biodata | None
     samples: list[SampleView] = []
     exceptions: list[dict[str, str | int]] = []
+    papers: list[dict[str, str | int]] = []
     statement_id: str = ""
     statement_en: str = ""
     result: dict[str, Any] | None = None
@@ -133,6 +134,7 @@ def session_snapshot(procedure: Procedure[Capture]) -> Snapshot:
             {"modality": item.modality, "position": item.position, "reason": item.reason}
             for item in capture.exceptions.values()
         ],
+        papers=[{"paper": paper, "pages": len(capture.scans.get(paper, ()))} for paper in capture.papers],
         statement_id=texts[0],
         statement_en=texts[1],
         result=_session_result(procedure),

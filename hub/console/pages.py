@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import structlog
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, Response
 from fastapi.templating import Jinja2Templates
@@ -26,6 +27,7 @@ from hub.notices import biodata_as_captured
 from hub.packets import open_packet
 from hub.schema.tables import Case, Packet, Record
 
+log = structlog.get_logger("console")
 WAY = (
     RecordState.RECEIVED_AT_CENTRAL,
     RecordState.SENT_FOR_DEDUP,
@@ -97,9 +99,28 @@ def page_routes(central: Central, sessions: Sessions, folder: Path) -> APIRouter
         portrait = pictures.portrait(_samples(central, pid)) if asked else ""
         return show(request, "record.html", "records", who, r=found, way=WAY, portrait=portrait)
 
+    _add_paper_pages(routes, central, visitor, show)
     _add_case_pages(routes, central, visitor, show)
     _add_ledger_pages(routes, central, visitor, show)
     return routes
+
+
+def _add_paper_pages(routes: APIRouter, central: Central, visitor: Guard, show: Show) -> None:
+    @routes.get("/records/{capture_id}/papers")
+    def papers(capture_id: str, request: Request, who: Visitor = Depends(visitor)) -> Response:
+        """The papers that were scanned with a capture; for who may read the resident's biodata, and noted."""
+        with central.context.database.reading() as session:
+            found = views.record(session, central, capture_id, who.operator)
+            pid = _pid_of(session, capture_id)
+        if found["biodata"] is None:
+            raise RemoteError(
+                "These papers are not yours to read.", next_step="Ask an officer of the resident's region."
+            )
+        log.info("papers read", capture_id=capture_id, reader=who.operator)
+        body = open_packet(central.context, pid).body
+        scans = body.scans if isinstance(body, EnrolmentBody) else ()
+        pages = [(scan.paper, scan.page, pictures.paper(scan.image)) for scan in scans]
+        return show(request, "papers.html", "records", who, r=found, pages=pages)
 
 
 def _add_case_pages(routes: APIRouter, central: Central, visitor: Guard, show: Show) -> None:

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.errors import RemoteError
-from contract.image_formats import ImageFormat, encode_image
+from contract.errors import RekamError, RemoteError
+from contract.image_formats import ImageFormat, decode_image, encode_image
 from contract.packet import PacketSample
 from contract.sample import BOTH_EYES, FingerPosition, IrisPosition, Modality
 from edge.matcher_lite import FingerTemplate, compare, compare_iris, extract, extract_iris
@@ -28,6 +28,9 @@ IRIS_HEIGHT_PX = 240
 PORTRAIT_HEIGHT_PX = 400
 SIGNATURE_PX = (480, 160)
 TEMPLATE_PPI = 500
+PAPER_PIXELS_MAX = 12_000_000
+PAPER_HEIGHT_PX = 1500
+PAPER_BYTES_MAX = 350_000
 
 Pixels = NDArray[np.uint8]
 
@@ -126,6 +129,18 @@ def _with_minutiae(pixels: Pixels, template: FingerTemplate, numbers: dict[int, 
             for ink, thickness in (((255, 255, 255), 3), (colour, 1)):
                 cv2.putText(canvas, str(numbers[index]), at, font, 0.34, ink, thickness, cv2.LINE_AA)
     return np.asarray(canvas, np.uint8)
+
+
+def paper(image: bytes) -> str:
+    """A scanned page as a data URL, drawn anew: what came from a unit is not shown as it came. Empty if unreadable."""
+    try:
+        pixels = decode_image(image, max_pixels=PAPER_PIXELS_MAX, colour=True)
+        scale = min(1.0, PAPER_HEIGHT_PX / pixels.shape[0])
+        shown = _to_height(pixels, max(1, round(pixels.shape[0] * scale)))
+        jpeg = encode_image(shown, ImageFormat.JPEG, max_bytes=PAPER_BYTES_MAX)
+    except RekamError:
+        return ""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 
 def _find(samples: list[PacketSample], modality: Modality, position: int) -> PacketSample | None:

@@ -92,6 +92,7 @@ class FakeSensors:
     stride: int = 80
     cancelled: int = 0
     calls: list[str] = field(default_factory=list)
+    pages: list[Frame] | None = None
 
     def _frame(self, text: str, quality: int) -> Frame:
         return Frame(np.zeros((2, 2), np.uint8), 500, {"shows": text, "quality": str(quality)})
@@ -124,6 +125,14 @@ class FakeSensors:
     async def pen(self) -> Sequence[PenPoint]:
         self._fault("pen")
         return [PenPoint(self.stride * n, 100 + n % 7, 20_000, 10 * n, True) for n in range(self.ink)]
+
+    @property
+    def scans_papers(self) -> bool:
+        return self.pages is not None
+
+    async def scan_papers(self) -> Sequence[Frame]:
+        self._fault("scan")
+        return self.pages or []
 
     def pen_preview(self) -> Sequence[PenPoint]:
         return []

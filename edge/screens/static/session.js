@@ -30,7 +30,7 @@ async function act(action, fields = {}) {
 
 function actions(found) {
   if (found.step === "photo_review") return reviewActions(found);
-  return found.actions.map((action) => {
+  return found.actions.filter((action) => action !== "scan" && action !== "unscan").map((action) => {
     const [id, en, kind] = LABELS[action] || [action, action, ""];
     const [label_id, label_en] = action === "capture" && CAPTURE[found.step] ? CAPTURE[found.step] : [id, en];
     const again = action === "capture" && found.advice_id ? ["Coba lagi", "Try again"] : [label_id, label_en];
@@ -142,10 +142,22 @@ function receiptOf(found) {
   return outcome("good", "tick", line, unit.paper(found.ticket, () => act("ticket")), proof);
 }
 
+// Papers that were ticked, each with its scanned pages; nothing where the unit has no scanner.
+function papersOf(found) {
+  if (!found.actions.includes("scan") && found.state !== "busy" && !found.papers.some((item) => item.pages)) return "";
+  if (!found.papers.length) return "";
+  const name = (paper) => unit.at(`#papers input[value="${paper}"]`)?.nextElementSibling?.cloneNode(true) || paper;
+  const rows = found.papers.map((item) => unit.make("li", {}, unit.make("div", {}, name(item.paper),
+    unit.make("span", { class: item.pages ? "tag good" : "tag" }, item.pages ? `${item.pages} halaman` : "belum dipindai")),
+    found.actions.includes("scan") ? unit.button(item.pages ? "Tambah" : "Pindai", item.pages ? "Add pages" : "Scan", "", () => act("scan", { paper: item.paper })) : "",
+    item.pages && found.actions.includes("unscan") ? unit.button("Hapus", "Drop", "quiet", () => act("unscan", { paper: item.paper })) : ""));
+  return unit.make("div", { class: "card papers" }, unit.make("div", { class: "heading" }, unit.make("h2", {}, "Berkas"), unit.make("small", { class: "en", lang: "en" }, "Papers, scanned and filed with the application")), unit.make("ul", {}, ...rows));
+}
+
 function visual(found) {
   if (["seal", "search"].includes(found.step) && found.state === "busy") return [unit.make("div", { class: "waiting" })];
   switch (found.step) {
-    case "biodata": return [unit.make("div", { class: "card" }, unit.facts(found.biodata, true))];
+    case "biodata": return [unit.make("div", { class: "card" }, unit.facts(found.biodata, true)), papersOf(found)];
     case "photo": case "exception_photo": return [photoOf(found)];
     case "photo_review": return [reviewOf(found)];
     case "signature": return [penOf(found)];
@@ -173,7 +185,7 @@ function draw(found) {
   unit.at("#start").hidden = Boolean(found) && found.step !== "finished";
   unit.at("#stage").hidden = !found || found.step === "finished";
   if (!found || found.step === "finished") { shown = null; return; }
-  const same = before && before.step === found.step && JSON.stringify(before.ask) === JSON.stringify(found.ask) && JSON.stringify([before.result, before.ticket]) === JSON.stringify([found.result, found.ticket]) && before.samples.length === found.samples.length;
+  const same = before && before.step === found.step && JSON.stringify(before.ask) === JSON.stringify(found.ask) && JSON.stringify([before.result, before.ticket, before.papers, before.actions]) === JSON.stringify([found.result, found.ticket, found.papers, found.actions]) && before.samples.length === found.samples.length;
   unit.at("#stage").classList.toggle("busy", found.state === "busy");
   unit.fill("#progress", ...unit.steps(found.steps));
   unit.fill("#prompt-id", found.prompt_id);
