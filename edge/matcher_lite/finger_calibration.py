@@ -55,10 +55,8 @@ def calibrate(impostors: NDArray[np.float64], knots: int = 40) -> Calibration:
     ranks = np.unique(np.round(np.geomspace(10, count * 0.9, knots)).astype(int))[::-1]
     raw = ordered[ranks - 1]
     value = -10.0 * np.log10(ranks / count)
-    rising = np.concatenate([[True], np.diff(raw) > 1e-9])
-    raw, value = raw[rising], value[rising]
-    if raw[0] > 0.0:
-        raw, value = np.concatenate([[0.0], raw]), np.concatenate([[0.0], value])
+    rising = np.diff(raw, prepend=0.0) > 1e-9  # hopeless comparisons score 0, which is no threshold
+    raw, value = np.concatenate([[0.0], raw[rising]]), np.concatenate([[0.0], value[rising]])
     tail = value >= value[-1] - 15.0
     slope = float(np.polyfit(np.log(raw[tail]), value[tail], 1)[0])
     return Calibration(raw, value, slope, count)

@@ -18,7 +18,7 @@ def compare(probe: FingerTemplate, reference: FingerTemplate, *, explain: bool =
     explain: also return the paired minutiae (probe index, reference index). RemoteError where the templates were made
     by different extractors or versions, unless one came from an ISO record.
     """
-    _check_makers(probe, reference)
+    check_makers(probe, reference)
     raw, met = raw_similarity(probe, reference)
     value, extrapolated = shipped_calibration().meaning(raw)
     paired = tuple((int(i), int(j)) for i, j in met.T) if explain else ()
@@ -47,7 +47,8 @@ def _comes_after(probe: FingerTemplate, reference: FingerTemplate) -> bool:
     return mine > theirs
 
 
-def _check_makers(probe: FingerTemplate, reference: FingerTemplate) -> None:
+def check_makers(probe: FingerTemplate, reference: FingerTemplate) -> None:
+    """RemoteError where the two templates' codes do not compare."""
     if (probe.extractor, probe.version) == (reference.extractor, reference.version):
         return
     if ISO_EXTRACTOR in {probe.extractor, reference.extractor}:

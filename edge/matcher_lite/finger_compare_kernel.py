@@ -1,6 +1,7 @@
 """Compares two prepared minutia sets: pair by code, let pairs that agree strengthen each other, check one alignment.
 
-A pair joins a probe minutia and a reference minutia whose codes are alike. True pairs agree with each other on
+A pair joins a probe minutia and a reference minutia whose codes are alike. Where even the most alike are hardly more so
+than chance, nothing more is done: the greater part of all comparisons with others ends here. True pairs agree with each other on
 distance, bearing and rotation; relaxation moves each pair's strength towards the support of the others. At last one
 rigid motion is fitted to the strongest pairs, and the minutiae that meet under it add the likeness of their codes.
 """
@@ -37,6 +38,7 @@ _STRONGEST_MAX = p.STRONGEST_MAX
 _MEET_DISTANCE = np.float32(p.MEET_DISTANCE)
 _MEET_COSINE = np.float32(p.MEET_COSINE_MIN)
 _MEETING_FREE = p.MEETING_FREE
+_HOPELESS = p.HOPELESS_LIKENESS
 
 
 def _population_count(_typing: Any, _word: Any) -> Any:
@@ -107,6 +109,15 @@ def _pair_up(ga: Plane, ca: Codes, gb: Plane, cb: Codes, pairs: Pairs, distances
         distances[count] = value
         count += 1
     return count
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _hopeless(distances: Pairs, count: int) -> bool:
+    """Whether the paired codes are so little alike that no finger of anybody's could match."""
+    apart = 0
+    for k in range(count):
+        apart += distances[k]
+    return apart > (1.0 - _HOPELESS) * _DISTANCE_MAX * count
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -258,7 +269,10 @@ def _meet(ga: Plane, gb: Plane, motion: Plane, met: Pairs) -> int:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def raw_score(ga: Plane, ca: Codes, gb: Plane, cb: Codes, met: Pairs) -> tuple[float, int]:
-    """Similarity of two prepared templates, 0 and up, and how many minutiae met (listed in `met`, (2, n))."""
+    """Similarity of two prepared templates, 0 and up, and how many minutiae met (listed in `met`, (2, n)).
+
+    0 without looking further where the pair is hopeless.
+    """
     na = ga.shape[1]
     nb = gb.shape[1]
     if na < 2 or nb < 2:
@@ -267,7 +281,7 @@ def raw_score(ga: Plane, ca: Codes, gb: Plane, cb: Codes, met: Pairs) -> tuple[f
     pairs = np.empty((2, most), np.int32)
     distances = np.empty(most, np.int32)
     count = _pair_up(ga, ca, gb, cb, pairs, distances)
-    if count < 2:
+    if count < 2 or _hopeless(distances, count):
         return 0.0, 0
     start = np.empty(count, np.float32)
     strength = np.empty(count, np.float32)

@@ -13,10 +13,11 @@ import cbor2
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.comparison import Candidate, threshold_at
+from contract.comparison import Candidate, ComparisonScore, threshold_at
 from contract.errors import RekamError, RemoteError
 from edge.matcher_lite import finger_parameters as p
-from edge.matcher_lite.finger_compare import compare
+from edge.matcher_lite.finger_calibration import shipped_calibration
+from edge.matcher_lite.finger_compare import check_makers, raw_similarity
 from edge.matcher_lite.finger_gallery_kernel import short_scores
 from edge.matcher_lite.finger_template import FingerTemplate
 
@@ -74,14 +75,16 @@ class FingerGallery:
         if not probe.usable or not self._rows:
             return []
         shortlist = self._shortlist(probe, max(p.SHORTLIST_MIN, round(p.SHORTLIST_SHARE * len(self._rows)), limit))
-        threshold = threshold_at(fmr)
+        calibration = shipped_calibration()
+        least = calibration.raw_at(threshold_at(fmr))
         found = []
         for row in shortlist:
             template, reference_id = self._templates[row], self._ids[row]
             if template is not None and reference_id is not None:
-                score = compare(probe, template)
-                if score.value >= threshold:
-                    found.append(Candidate(reference_id, score))
+                check_makers(probe, template)
+                raw, _ = raw_similarity(probe, template)
+                if raw >= least:  # most do not, and need no name
+                    found.append(Candidate(reference_id, ComparisonScore(*calibration.meaning(raw))))
         found.sort(key=lambda candidate: (-candidate.score.value, candidate.reference_id))
         return found[:limit]
 

@@ -98,6 +98,7 @@ ROTATION_COSINE_MIN: Final = 0.5  # 60°
 RELAXATION_STEPS: Final = 5
 RELAXATION_INERTIA: Final = 0.5
 CODE_DISTANCE_MAX: Final = 128  # what unrelated minutiae have
+HOPELESS_LIKENESS: Final = 0.15  # mean likeness of the paired codes, 0..1, below which no mates have been seen
 PAIR_SLACK: Final = 7.0  # px by which distances within two agreeing pairs may differ
 PAIR_STRETCH: Final = 0.04  # and more by this share of their sum
 PAIR_BEARING: Final = 0.35  # sine of the difference of bearings
