@@ -12,7 +12,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 FINGERS ?=
 SEED ?= 1
 
-.PHONY: help demo run test check bench fault firmware link clean lock
+.PHONY: help demo run test test-arm check bench fault firmware link clean lock
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ run: $(VENV)/warm.stamp ## the demo's world left running, with the addresses of 
 
 test: check $(VENV)/warm.stamp ## everything CI runs
 	@eatmydata $(BIN)/python -m pytest -n 2 --dist loadgroup
+
+test-arm: $(VENV)/dev.stamp ## matcher_lite's unit tests under aarch64 by QEMU, and both machines' templates compared (root)
+	@PYTHON=$(BIN)/python bash tests/arm/run.sh $(VENV)/arm64
 
 check: $(VENV)/dev.stamp firmware/typings/rp2/stamp firmware/typings/esp32/stamp ## ruff, mypy strict and the tidy rules
 	@$(BIN)/ruff check .

@@ -243,8 +243,9 @@ def bench_command(
     Example: rekam-match bench prints/FVC2002_DB1_B --gallery 100000
     """
     table = Table(title=folder.name, show_header=False)
-    for name, value in bench(folder, ppi, gallery).items():
-        table.add_row(name, f"{value:.6g}")
+    with console.status("Measuring") as status:
+        for name, value in bench(folder, ppi, gallery, status.update).items():
+            table.add_row(name, f"{value:.6g}")
     console.print(table)
 
 

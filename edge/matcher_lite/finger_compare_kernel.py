@@ -1,9 +1,10 @@
 """Compares two prepared minutia sets: pair by code, let pairs that agree strengthen each other, check one alignment.
 
 A pair joins a probe minutia and a reference minutia whose codes are alike. Where even the most alike are hardly more so
-than chance, nothing more is done: the greater part of all comparisons with others ends here. True pairs agree with each other on
-distance, bearing and rotation; relaxation moves each pair's strength towards the support of the others. At last one
-rigid motion is fitted to the strongest pairs, and the minutiae that meet under it add the likeness of their codes.
+than chance, nothing more is done: the greater part of all comparisons with others ends here. True pairs agree with each
+other on distance, bearing and rotation; relaxation moves each pair's strength towards the support of the others. At
+last one rigid motion is fitted to the strongest pairs, and the minutiae that meet under it add the likeness of their
+codes.
 """
 
 from __future__ import annotations

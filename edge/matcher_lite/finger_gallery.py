@@ -90,7 +90,7 @@ class FingerGallery:
 
     def short_scores(self, probe: FingerTemplate) -> dict[str, float]:
         """Stage-one score of every reference, for measuring what the shortlist loses."""
-        scores = self._stage_one(probe)
+        scores = self.short_scores_by_row(probe)
         return {reference_id: float(scores[row]) for reference_id, row in self._rows.items()}
 
     def to_bytes(self) -> bytes:
@@ -126,13 +126,14 @@ class FingerGallery:
         return gallery
 
     def _shortlist(self, probe: FingerTemplate, wanted: int) -> NDArray[np.intp]:
-        scores = self._stage_one(probe)
+        scores = self.short_scores_by_row(probe)
         if wanted >= scores.shape[0]:
             return np.arange(scores.shape[0])
         best = np.argpartition(-scores, wanted)[:wanted]
         return best[np.argsort(-scores[best], kind="stable")]
 
-    def _stage_one(self, probe: FingerTemplate) -> NDArray[np.float32]:
+    def short_scores_by_row(self, probe: FingerTemplate) -> NDArray[np.float32]:
+        """Stage-one score of every row in order of addition; 0 where a reference was removed."""
         codes, bins = short_form(probe)
         words = np.ascontiguousarray(codes.T)
         scores: NDArray[np.float32] = short_scores(words, bins, self._codes, self._bins, self._counts[: len(self._ids)])

@@ -7,17 +7,14 @@ compiled only where a compiler is at hand.
 from __future__ import annotations
 
 import ctypes
-import shutil
-import subprocess
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from edge.matcher_lite import iris_parameters as p
+from edge.matcher_lite.c_loop import compiled
 from edge.matcher_lite.iris_kernel import Words, score_all, score_likely
 
 _C_LOOP = """
@@ -96,16 +93,9 @@ def _best(run: Callable[[], None], rounds: int) -> float:
 
 def _c_runner(codes: Words, masks: Words, gallery: Words, gallery_masks: Words) -> Callable[[], None] | None:
     """The C loop over the same arrays, None without a compiler."""
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None:
+    function = compiled(_C_LOOP, "score_all")
+    if function is None:
         return None
-    with tempfile.TemporaryDirectory() as folder:
-        source, library = Path(folder) / "loop.c", Path(folder) / "loop.so"
-        source.write_text(_C_LOOP, encoding="utf-8")
-        options = ["-O3", "-march=native", "-ffast-math", "-shared", "-fPIC", str(source), "-o", str(library), "-lm"]
-        if subprocess.run([compiler, *options], capture_output=True, check=False).returncode:
-            return None
-        function = ctypes.CDLL(str(library)).score_all
     out = np.zeros(len(gallery), dtype=np.float32)
 
     def run() -> None:

@@ -45,5 +45,4 @@ cd "$project"
 rm -rf "$folder/templates"/*
 PYTHONPATH=$project "$python" -m tests.arm.same_templates make "$folder/templates"
 inside '/opt/tests/bin/python -m edge.matcher_lite warm; /opt/tests/bin/python -m tests.arm.same_templates check /templates'
-# What asserts processor time means nothing under emulation.
-inside '/opt/tests/bin/python -m pytest --timeout 1800 -m "not speed" "$@"' "${tests[@]}" "$@"
+inside '/opt/tests/bin/python -m pytest --timeout 1800 "$@"' "${tests[@]}" "$@"
