@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from contract.errors import RemoteError
 from contract.finger_minutiae import MAGIC
 from contract.image_formats import decode_image
+from edge.matcher_lite import finger_parameters as p
 from edge.matcher_lite.finger_extract import extract
 from edge.matcher_lite.finger_template import FingerTemplate
 from edge.matcher_lite.nist_records import TRANSACTION_SUFFIXES, NistImage, read_transaction
@@ -40,7 +41,7 @@ def read_image(path: Path, ppi: int | None = None) -> tuple[NDArray[np.uint8], i
     if path.suffix.lower() in TRANSACTION_SUFFIXES:
         held = _only_finger(path, read_transaction(octets))
         return held.image, ppi or held.ppi
-    return decode_image(octets), ppi or stated_ppi(octets) or 500
+    return decode_image(octets, max_pixels=p.FILE_PIXELS_MAX), ppi or stated_ppi(octets) or 500
 
 
 def _only_finger(path: Path, images: tuple[NistImage, ...]) -> NistImage:

@@ -59,12 +59,16 @@ def as_bytes(pixels: NDArray[Any]) -> Grey:
 
 def checked_ppi(ppi: float) -> float:
     """The resolution, or RemoteError where no ridge can be seen at it."""
-    if not p.PPI_MIN <= ppi <= p.PPI_MAX:
+    try:
+        stated = float(ppi)
+    except (TypeError, ValueError, OverflowError):
+        stated = 0.0
+    if not p.PPI_MIN <= stated <= p.PPI_MAX:
         raise RemoteError(
             f"A finger image of {ppi} ppi cannot be read; ridges need {p.PPI_MIN} to {p.PPI_MAX}.",
             next_step="State the scanner's true resolution, or scan again at 500 ppi.",
         )
-    return float(ppi)
+    return stated
 
 
 def resample(grey: Grey, ppi: float) -> Grey:

@@ -16,6 +16,7 @@ EXTRACTOR_VERSION: Final = 2
 PPI_MIN: Final = 150
 PPI_MAX: Final = 4000
 IMAGE_PIXELS_MAX: Final = 64_000_000
+FILE_PIXELS_MAX: Final = 12_000_000  # of a compressed file: the slowest format is read within 2 s
 WORKING_PIXELS_MAX: Final = 1_000_000  # 1 megapixel at 333 ppi is 76 mm × 76 mm: more than any one finger
 TEMPLATE_PPI: Final = 500.0
 WORKING_PPI: Final = 500.0 / 1.5
