@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import groupby, pairwise
+from typing import Any
 
 from contract.signature_series import Channel, SignatureSeries
 
@@ -54,6 +55,12 @@ class Ink:
     def point_count(self) -> int:
         """Marks of all strokes."""
         return sum(len(stroke) for stroke in self.strokes)
+
+
+def replay_data(ink: Ink) -> dict[str, Any]:
+    """The ink as the player in a page takes it (edge/matcher_lite/signature_replay.js), ready for JSON."""
+    strokes = [[[round(value, 3) for value in mark] for mark in stroke] for stroke in ink.strokes]
+    return {"width_mm": ink.width_mm, "height_mm": ink.height_mm, "duration_s": ink.duration_s, "strokes": strokes}
 
 
 def ink_of(series: SignatureSeries) -> Ink:

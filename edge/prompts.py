@@ -5,6 +5,9 @@ The statement's text is part of the capture: its digest is in the packet, so a c
 
 from __future__ import annotations
 
+import hashlib
+
+from contract.attestation import AttestationPage
 from contract.packet import Biodata
 from contract.sample import FINGER_LABELS, FingerPosition, IrisPosition, Modality
 from edge.procedure import Advice
@@ -168,6 +171,13 @@ def statement_of_truth(biodata: Biodata) -> tuple[str, str]:
     """The attestation's text in Indonesian (the one that is signed) and its English reading."""
     fields = biodata.model_dump()
     return _STATEMENT_ID.format(**fields), _STATEMENT_EN.format(**fields)
+
+
+def signed_statement(page: AttestationPage) -> tuple[str, str]:
+    """The text that was e-signed, by its digest; empty where it was worded otherwise then."""
+    texts = statement_of_truth(page.biodata)
+    is_same = hashlib.sha256(texts[0].encode()).digest() == page.attestation.text_sha256
+    return texts if is_same else ("", "")
 
 
 def label(modality: Modality, position: int) -> tuple[str, str]:

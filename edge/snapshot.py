@@ -18,7 +18,7 @@ from edge.enrolment import asked_sample
 from edge.handover import Handover, asked_at_handover
 from edge.ports import Kept
 from edge.procedure import Procedure
-from edge.prompts import HANDOVER_VERIFY, fill, label, prompt, statement_of_truth
+from edge.prompts import HANDOVER_VERIFY, fill, label, prompt, signed_statement, statement_of_truth
 
 
 class Answer(BaseModel):
@@ -182,8 +182,11 @@ def _attestation(handover: Handover) -> dict[str, Any] | None:
     page = handover.attested
     if page is None:
         return None
+    statement_id, statement_en = signed_statement(page)
     return {
         "biodata": page.biodata.model_dump(),
+        "statement_id": statement_id,
+        "statement_en": statement_en,
         "differs": list(handover.disputed_fields),
         "agreed_ms": page.attestation.agreed_ms,
         "strokes": "/api/handover/strokes",

@@ -7,7 +7,7 @@ import html
 import json
 from pathlib import Path
 
-from contract.signature_strokes import Ink
+from contract.signature_strokes import Ink, replay_data
 from edge.matcher_lite.signature_picture import signature_png
 
 SCRIPT = Path(__file__).with_name("signature_replay.js")
@@ -22,8 +22,6 @@ box-shadow:0 1px 2px #10243a14,0 8px 28px #10243a14}
 
 def replay_page(ink: Ink, name: str) -> str:
     """The page, complete in one file: the player, the figures, and how the signature looks on the card."""
-    strokes = [[[round(value, 3) for value in mark] for mark in stroke] for stroke in ink.strokes]
-    data = {"width_mm": ink.width_mm, "height_mm": ink.height_mm, "duration_s": ink.duration_s, "strokes": strokes}
     picture = base64.b64encode(signature_png(ink)).decode()
     figures = f"{ink.length_mm:.0f} mm, {ink.width_mm:.1f} × {ink.height_mm:.1f} mm, {ink.duration_s:.1f} s"
     return (
@@ -33,5 +31,5 @@ def replay_page(ink: Ink, name: str) -> str:
         '<div id="player"></div></section><section><h2>Pada kartu <small>On the card</small></h2>'
         f'<div class="field"><img alt="Tanda tangan (signature)" src="data:image/png;base64,{picture}"></div></section>'
         f"</main><script>{SCRIPT.read_text(encoding='utf-8')}\n"
-        f'signatureReplay(document.getElementById("player"), {json.dumps(data)});</script></body></html>'
+        f'signatureReplay(document.getElementById("player"), {json.dumps(replay_data(ink))});</script></body></html>'
     )

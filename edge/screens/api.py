@@ -19,7 +19,7 @@ from contract.image_formats import decode_image
 from contract.packet import Name, Nik
 from contract.sample import Modality
 from contract.signature_series import decode_series
-from contract.signature_strokes import ink_of
+from contract.signature_strokes import ink_of, replay_data
 from edge.desk import Desk
 from edge.eligibility import Refusal
 from edge.procedure import Procedure, Refused
@@ -359,6 +359,4 @@ def _shown(image: bytes, suffix: str) -> bytes:
 
 def _strokes(record: bytes) -> dict[str, Any]:
     """The pen's way for the replay: per stroke [[x mm, y mm, pressure, s], …]. Raises RemoteError."""
-    ink = ink_of(decode_series(record))
-    strokes = [[[round(value, 3) for value in mark] for mark in stroke] for stroke in ink.strokes]
-    return {"width_mm": ink.width_mm, "height_mm": ink.height_mm, "duration_s": ink.duration_s, "strokes": strokes}
+    return replay_data(ink_of(decode_series(record)))

@@ -116,6 +116,8 @@ def test_the_signature_is_played_in_its_own_time_and_can_be_held(stand: Stand, p
     assert inked(page) > ink
     assert fits(page)
     assert page.get_by_text("Data di kartu sama dengan yang ditandatangani").is_visible()
+    page.get_by_text("Pernyataan yang ditandatangani").click()
+    assert page.get_by_text("Saya, SARI CONTOH, NIK").is_visible()
     page.get_by_role("button", name="Sudah dibandingkan").click()
     page.get_by_role("button", name="Cocokkan jari").wait_for()
 

@@ -6,6 +6,7 @@ the same person's same finger. Nothing sleeps and nothing is drawn at random.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ from contract.transfer import Receipt
 from edge.capture_state import Services
 from edge.config import PolicyTable
 from edge.ports import ChipContent, Examined, Kept
+from edge.prompts import statement_of_truth
 from edge.register import Claim, Register
 from edge.sealed_store import SealedStore
 from edge.sensors.interface import Frame, PenPoint, PointerBatch
@@ -234,7 +236,7 @@ class FakeDesk:
         if self.attested is None:
             raise DeviceError("no attestation")
         signed = Attestation(
-            text_sha256=bytes(32),
+            text_sha256=hashlib.sha256(statement_of_truth(self.attested)[0].encode()).digest(),
             biodata_sha256=biodata_digest(self.attested),
             signature=self.signature,
             agreed_ms=1_790_000_000_000,

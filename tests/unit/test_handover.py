@@ -18,7 +18,7 @@ from edge.eligibility import Refusal
 from edge.enrolment import ENROLMENT
 from edge.handover import HANDOVER, Handover, start_handover
 from edge.procedure import Procedure, Refused
-from edge.prompts import prompt
+from edge.prompts import prompt, signed_statement
 from edge.register import Register
 from tests.unit.edge_fakes import CARD_UID, HEAD, NIK, OPERATOR, SECOND, Bench, FakeDesk, biodata, chip, consigned
 from tests.unit.edge_fakes import make_bench as make
@@ -230,6 +230,13 @@ def test_the_attestation_opens_with_this_cards_key_and_for_this_capture_alone() 
     ):
         with pytest.raises(RemoteError):
             attestation_of(*other)
+
+
+def test_the_statement_is_shown_only_where_it_is_the_one_that_was_signed() -> None:
+    page = FakeDesk(chip(), attested=biodata()).attestation(consigned(), chip())
+    assert "SARI CONTOH" in signed_statement(page)[0]
+    worded_otherwise = page.attestation.model_copy(update={"text_sha256": bytes(32)})
+    assert signed_statement(page.model_copy(update={"attestation": worded_otherwise})) == ("", "")
 
 
 async def test_the_pages_strokes_and_the_page_itself_are_gone_when_the_handover_ends(

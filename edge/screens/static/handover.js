@@ -55,8 +55,9 @@ function attestationOf(found) {
   const table = unit.make("table", { class: "versus" }, unit.make("thead", {}, unit.make("tr", {}, unit.make("th"), unit.make("th", {}, "Ditandatangani", unit.make("br"), unit.make("small", { class: "en", lang: "en" }, "Signed")), unit.make("th", {}, "Pada kartu", unit.make("br"), unit.make("small", { class: "en", lang: "en" }, "On the card")))), unit.make("tbody", {}, ...rows));
   const player = unit.make("div", { class: "player" });
   unit.ask(signed.strokes).then((ink) => signatureReplay(player, ink)).catch((error) => unit.fill(player, unit.tell(error)));
+  const statement = signed.statement_id ? unit.make("details", {}, unit.make("summary", {}, "Pernyataan yang ditandatangani ", unit.make("small", { class: "en", lang: "en" }, "The statement that was signed")), unit.make("div", { class: "statement" }, signed.statement_id)) : null;
   const chip = unit.make("figure", { class: "chip-signature" }, unit.make("img", { src: signed.chip_signature, alt: "Tanda tangan di chip (signature on the chip)" }), unit.make("figcaption", {}, "Tanda tangan di chip", unit.make("br"), unit.make("small", { class: "en", lang: "en" }, "Signature on the chip")));
-  return unit.make("div", { class: "dispute" }, unit.make("div", { class: "card stack" }, verdict, table), unit.make("div", { class: "card stack" }, unit.make("div", { class: "heading" }, unit.make("h2", {}, `${unit.when(signed.agreed_ms)}`), unit.make("small", { class: "en", lang: "en" }, "When and how it was signed")), player, chip));
+  return unit.make("div", { class: "dispute" }, unit.make("div", { class: "card stack" }, verdict, table), unit.make("div", { class: "card stack" }, unit.make("div", { class: "heading" }, unit.make("h2", {}, `${unit.when(signed.agreed_ms)}`), unit.make("small", { class: "en", lang: "en" }, "When and how it was signed")), player, chip, statement ?? ""));
 }
 const paperOf = (found) => unit.paper(found.ticket, () => act("ticket")) || "";
 
