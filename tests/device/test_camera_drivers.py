@@ -13,101 +13,175 @@ import cv2
 import numpy as np
 import pytest
 
+from contract.clock import SystemClock
 from contract.errors import CaptureRetry, DeviceError
 from edge.sensors.camera_picamera2 import PiCamera
 from edge.sensors.drivers import open_driver
 from edge.sensors.http_snapshot import decode_picture
 from edge.sensors.interface import Camera
+from tests.device.hardware import HARDWARE, PATIENCE_S, Hardware, until_gone, until_open
 from tests.device.played_picamera2 import PlayedPicamera2, portrait_scene
 from virtual.camera_twin import CameraFault, CameraTwin, empty_room, encoded
+from virtual.sbi_issuer import Issuer
+from virtual.sbi_twin import SbiTwin
 
 NEVER = threading.Event()
 
 
 @dataclass
 class Bench:
-    """A camera that sees the scene, and how to break it."""
+    """A camera that sees the scene, and its plug. exact: the picture is the scene to the pixel."""
 
     camera: Camera
-    exact: bool
-    break_it: Callable[[], None] | None
+    unplug: Callable[[], object]
+    plug_in: Callable[[], object]
+    exact: bool = True
 
 
-@pytest.fixture(params=["snapshot", "uvc", "picamera2"])
-def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
-    if request.param == "snapshot":
-        twin = CameraTwin({"/face.png": empty_room(240, 640)})
+def made(table: dict[str, object]) -> Camera:
+    camera = open_driver("camera", table)
+    assert isinstance(camera, Camera)
+    return camera
+
+
+def snapshot_bench() -> Iterator[Bench]:
+    def shown(port: int = 0) -> CameraTwin:
+        twin = CameraTwin({"/face.png": empty_room(240, 640)}, port)
         twin.show("/face.png", portrait_scene())
-        camera = open_driver("camera", {"driver": "snapshot", "url": twin.url("/face.png")})
-        assert isinstance(camera, Camera)
+        return twin
 
-        def busy() -> None:
-            twin.fault = CameraFault.BUSY
-
-        yield Bench(camera, True, busy)
-        camera.close()
-        twin.close()
-    elif request.param == "uvc":
-        for number in range(24):
-            cv2.imwrite(str(tmp_path / f"frame_{number:03}.png"), cv2.cvtColor(portrait_scene(), cv2.COLOR_RGB2BGR))
-        camera = open_driver("camera", {"driver": "uvc", "device": str(tmp_path / "frame_%03d.png")})
-        assert isinstance(camera, Camera)
-        yield Bench(camera, True, None)
-        camera.close()
-    else:
-        played: list[PlayedPicamera2] = []
-
-        def open_played(number: int) -> PlayedPicamera2:
-            played.append(PlayedPicamera2(lambda now: portrait_scene()))
-            return played[-1]
-
-        def stall() -> None:
-            played[-1].stalled = True
-
-        pi = PiCamera(open_device=open_played)
-        yield Bench(pi, True, stall)
-        pi.close()
-        assert all(camera.closed and not camera.held for camera in played)
+    twins = [shown()]
+    port = twins[0].port
+    yield Bench(
+        made({"driver": "snapshot", "url": twins[0].url("/face.png")}),
+        unplug=lambda: twins[-1].close(),  # noqa: PLW0108 - of the twin that is there then
+        plug_in=lambda: twins.append(shown(port)),
+    )
+    twins[-1].close()
 
 
-def test_the_camera_says_who_it_is(bench: Bench) -> None:
+def sbi_bench(tmp_path: Path) -> Iterator[Bench]:
+    issuer = Issuer("Test", SystemClock())
+
+    def shown(port: int = 0) -> SbiTwin:
+        twin = SbiTwin("Face", port, issuer=issuer)
+        twin.show("", portrait_scene())
+        return twin
+
+    twins = [shown()]
+    port = twins[0].port
+    (tmp_path / "trust.pem").write_bytes(twins[0].trust_pem)
+    yield Bench(
+        made({"driver": "sbi", "port": port, "trust_file": str(tmp_path / "trust.pem")}),
+        unplug=lambda: twins[-1].close(),  # noqa: PLW0108 - of the twin that is there then
+        plug_in=lambda: twins.append(shown(port)),
+    )
+    twins[-1].close()
+
+
+def uvc_bench(tmp_path: Path) -> Iterator[Bench]:
+    """OpenCV itself on a file-backed camera, which is unplugged by taking its files away."""
+    files = tmp_path / "camera"
+    files.mkdir()
+    for number in range(40):
+        cv2.imwrite(str(files / f"frame_{number:03}.png"), cv2.cvtColor(portrait_scene(), cv2.COLOR_RGB2BGR))
+    yield Bench(
+        made({"driver": "uvc", "device": str(files / "frame_%03d.png")}),
+        unplug=lambda: files.rename(tmp_path / "away"),
+        plug_in=lambda: (tmp_path / "away").rename(files),
+    )
+
+
+def pi_bench() -> Iterator[Bench]:
+    played, plugged = list[PlayedPicamera2](), [True]
+
+    def open_played(number: int) -> PlayedPicamera2:
+        if not plugged[0]:
+            raise DeviceError(f"The Pi has no camera {number}.")
+        played.append(PlayedPicamera2(lambda now: portrait_scene()))
+        return played[-1]
+
+    def unplug() -> None:
+        plugged[0] = False
+        played[-1].stalled = True
+
+    def plug_in() -> None:
+        plugged[0] = True
+
+    yield Bench(PiCamera(open_device=open_played), unplug, plug_in)
+    assert all(camera.closed and not camera.held for camera in played)
+
+
+def hardware_bench() -> Iterator[Bench]:
+    real = Hardware("camera")
+    yield Bench(made(real.table), lambda: real.ask("unplug"), lambda: real.ask("plug in"), exact=False)
+
+
+@pytest.fixture(params=["snapshot", "uvc", "picamera2", "sbi", HARDWARE])
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+    benches = {
+        "snapshot": snapshot_bench,
+        "uvc": lambda: uvc_bench(tmp_path),
+        "picamera2": pi_bench,
+        "sbi": lambda: sbi_bench(tmp_path),
+        HARDWARE: hardware_bench,
+    }
+    scene = benches[request.param]()
+    found = next(scene)
+    yield found
+    found.camera.close()
+    assert next(scene, None) is None
+
+
+def test_the_camera_says_who_it_is_and_that_it_has_a_live_picture(bench: Bench) -> None:
     info = bench.camera.open()
-    assert "640×240" in info.model
-    assert {"portrait", "preview"} <= set(info.capabilities)
+    assert info.model
+    assert "preview" in info.capabilities
 
 
 def test_the_picture_is_what_is_seen_in_its_colours(bench: Bench) -> None:
     bench.camera.open()
     for _ in range(2):
-        frame = bench.camera.capture(10, NEVER)
-        assert np.array_equal(frame.pixels, portrait_scene())
+        frame = bench.camera.capture(PATIENCE_S, NEVER)
+        assert frame.pixels.dtype == np.uint8
+        assert frame.pixels.ndim == 3
+        if bench.exact:
+            assert np.array_equal(frame.pixels, portrait_scene())
 
 
 def test_the_preview_is_small_and_alike(bench: Bench) -> None:
     bench.camera.open()
     frame = bench.camera.preview(10)
-    assert frame.pixels.shape == (180, 480, 3)
-    assert abs(float(frame.pixels.mean()) - float(portrait_scene().mean())) < 2
+    assert frame.pixels.ndim == 3
+    assert frame.pixels.shape[1] <= 480
+    if bench.exact:
+        assert frame.pixels.shape == (180, 480, 3)
+        assert abs(float(frame.pixels.mean()) - float(portrait_scene().mean())) < 2
 
 
 def test_a_cancelled_capture_ends(bench: Bench) -> None:
     bench.camera.open()
     cancel = threading.Event()
     cancel.set()
+    started = time.monotonic()
     with pytest.raises(CaptureRetry):
-        bench.camera.capture(10, cancel)
+        bench.camera.capture(30, cancel)
+    assert time.monotonic() - started < 5
 
 
-def test_a_broken_camera_is_the_technicians_and_opens_again(bench: Bench) -> None:
+def test_unplugging_is_for_the_technician_and_plugging_in_heals(bench: Bench) -> None:
     bench.camera.open()
-    if bench.break_it is not None:
-        bench.break_it()
+    bench.camera.preview(10)
+    bench.unplug()
+    until_gone(lambda: bench.camera.capture(5, NEVER))
+    bench.camera.close()
+    bench.camera.close()
+    for use in (lambda: bench.camera.capture(1, NEVER), lambda: bench.camera.preview(1), bench.camera.open):
         with pytest.raises(DeviceError):
-            bench.camera.capture(5, NEVER)
-    bench.camera.close()
-    bench.camera.close()
-    with pytest.raises(DeviceError):
-        bench.camera.capture(5, NEVER)
+            use()
+    bench.plug_in()
+    until_open(bench.camera)
+    assert bench.camera.capture(PATIENCE_S, NEVER).pixels.ndim == 3
 
 
 # ------------------------------------------------------------------ of one driver alone

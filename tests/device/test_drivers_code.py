@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,43 +15,64 @@ from contract.errors import CaptureRetry, DeviceError
 from edge.sensors.code_frames import TEXT_BYTES_MAX, CodeReader, CodeText, Unreadable, encode_code
 from edge.sensors.drivers import open_driver
 from edge.sensors.interface import CodeScanner
+from tests.device.hardware import HARDWARE, PATIENCE_S, Hardware, until_gone, until_open
 from virtual.code_twin import CodeScannerTwin
 from virtual.pty_twin import PtyTwin, WireFaults
 
 NEVER = threading.Event()
 
 
+@dataclass
 class Bench:
-    """A scanner on a pty and what is shown to it."""
+    """A scanner, codes that are shown to it, and its plug. twin: its cable, where there is one to be damaged."""
 
-    def __init__(self, folder: Path) -> None:
-        self.device = CodeScannerTwin()
-        self.twin = PtyTwin(self.device, folder / "code")
-        made = open_driver("code", {"driver": "serial", "port": self.twin.port})
-        assert isinstance(made, CodeScanner)
-        self.scanner: CodeScanner = made
+    scanner: CodeScanner
+    show: Callable[[str], object]
+    unplug: Callable[[], object]
+    plug_in: Callable[[], object]
+    twin: PtyTwin | None = None
 
     def show_soon(self, text: str) -> None:
-        def show() -> None:
-            self.device.show(text)
-            self.twin.wake()
+        threading.Timer(0.05, self.show, [text]).start()
 
-        threading.Timer(0.05, show).start()
+    def check(self, read: str, shown: str) -> None:
+        """The code that was shown; of a person's, that it is a text."""
+        assert read == shown if self.twin is not None else read
 
 
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    made = Bench(tmp_path)
-    made.scanner.open()
-    yield made
-    made.scanner.close()
-    made.twin.close()
+def serial_bench(folder: Path) -> Iterator[Bench]:
+    device = CodeScannerTwin()
+    twin = PtyTwin(device, folder / "code")
+
+    def show(text: str) -> None:
+        device.show(text)
+        twin.wake()
+
+    scanner = open_driver("code", {"driver": "serial", "port": twin.port})
+    assert isinstance(scanner, CodeScanner)
+    yield Bench(scanner, show, twin.unplug, twin.plug_in, twin)
+    scanner.close()
+    twin.close()
+
+
+def hardware_bench() -> Iterator[Bench]:
+    real = Hardware("code")
+    scanner = real.device()
+    yield Bench(scanner, lambda _: real.ask("show"), lambda: real.ask("unplug"), lambda: real.ask("plug in"))
+    scanner.close()
+
+
+@pytest.fixture(params=["serial", HARDWARE])
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+    for found in serial_bench(tmp_path) if request.param == "serial" else hardware_bench():
+        found.scanner.open()
+        yield found
 
 
 def test_the_text_of_the_code_arrives(bench: Bench) -> None:
     for text in ("9901234567890001", "SURAT/470/2026 – Ibu Ñ", "x" * 4296):
         bench.show_soon(text)
-        assert bench.scanner.scan(10, NEVER) == text
+        bench.check(bench.scanner.scan(PATIENCE_S, NEVER), text)
 
 
 def test_no_code_and_a_cancelled_wait_are_advice(bench: Bench) -> None:
@@ -63,22 +85,27 @@ def test_no_code_and_a_cancelled_wait_are_advice(bench: Bench) -> None:
 
 
 def test_a_code_damaged_on_the_way_is_asked_for_again(bench: Bench) -> None:
+    if bench.twin is None:
+        pytest.skip("nobody damages a real cable")
     bench.twin.faults = WireFaults.named({"noise_per_byte": 1.0, "seed": 3})
     bench.show_soon("9901234567890001")
     with pytest.raises(CaptureRetry):
         bench.scanner.scan(0.5, NEVER)
 
 
-def test_unplugging_is_the_technicians(bench: Bench) -> None:
-    threading.Timer(0.05, bench.twin.unplug).start()
-    with pytest.raises(DeviceError):
-        bench.scanner.scan(10, NEVER)
+def test_unplugging_in_mid_wait_is_the_technicians_and_plugging_in_heals(bench: Bench) -> None:
+    threading.Timer(0.05, bench.unplug).start()
+    until_gone(lambda: bench.scanner.scan(PATIENCE_S, NEVER))
     bench.scanner.close()
     bench.scanner.close()
     with pytest.raises(DeviceError):
         bench.scanner.scan(1, NEVER)
     with pytest.raises(DeviceError):
         bench.scanner.open()
+    bench.plug_in()
+    until_open(bench.scanner)
+    bench.show_soon("9901234567890001")
+    bench.check(bench.scanner.scan(PATIENCE_S, NEVER), "9901234567890001")
 
 
 def test_marks_of_every_set_up_sheet_are_understood() -> None:
