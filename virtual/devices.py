@@ -7,11 +7,13 @@ The configuration names a control socket and, for each unit, its devices:
     finger    = { link = "/run/rekam/desk-a1/finger", width_px = 388, height_px = 374 }
     signature = { link = "/run/rekam/desk-a1/pad", time_scale = 10 }
     code      = { link = "/run/rekam/desk-a1/code" }
+    ticket    = { link = "/run/rekam/desk-a1/ticket", width_mm = 58, papers = "/run/rekam/desk-a1/papers" }
     camera    = { port = 9001 }
     iris      = { port = 9002 }
 
-The agent's drivers then use these: `zfm` on the link, `isdv4` on the pad's, `serial` on the code scanner's, `snapshot`
-on http://127.0.0.1:9001/face.png (preview_url: /face-small.jpg) and http://127.0.0.1:9002/right.png and /left.png.
+The agent's drivers then use these: `zfm` on the link, `isdv4` on the pad's, `serial` on the code scanner's and on the
+ticket printer's (each ticket becomes a picture in `papers`), `snapshot` on http://127.0.0.1:9001/face.png (preview_url:
+/face-small.jpg) and http://127.0.0.1:9002/right.png and /left.png.
 
 The control socket (Unix, one JSON object per line, one answer line {"ok": true} or {"ok": false, "error": …} each)
 says who is where:
@@ -22,6 +24,8 @@ says who is where:
     {"unit": "desk-a1", "iris": {"right": "r.png", "left": "l.png"}}    or {"person": [1, 3], "impression": 0}
     {"unit": "desk-a1", "signature": {"strokes": "path.json"}}          [[time_s, x, y, pressure], …]; or a person
     {"unit": "desk-a1", "code": {"text": "9901…"}}                      hold a barcode before the scanner
+    {"unit": "desk-a1", "ticket": {"paper": "paper-out"}}               or cover-open, cutter; "full" cures it
+    {"unit": "desk-a1", "ticket": {"lines_left": 12}}                   the roll ends after so many lines
     {"unit": "desk-a1", "person": {"seed": 1, "index": 3}}              face, eyes and pen at once; no finger yet
     {"unit": "desk-a1", "remove": "finger"}                             or face, iris, all
     {"unit": "desk-a1", "fault": {"device": "finger", "lost_per_byte": 0.001}}
@@ -85,6 +89,9 @@ def load_devices(path: Path) -> DevicesConfig:
             moved["signature"] = unit.signature.model_copy(update={"link": home / unit.signature.link})
         if unit.code is not None:
             moved["code"] = unit.code.model_copy(update={"link": home / unit.code.link})
+        if unit.ticket is not None:
+            papers = None if unit.ticket.papers is None else home / unit.ticket.papers
+            moved["ticket"] = unit.ticket.model_copy(update={"link": home / unit.ticket.link, "papers": papers})
         units[name] = unit.model_copy(update=moved)
     return DevicesConfig(control=home / config.control, units=units)
 

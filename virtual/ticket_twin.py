@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from functools import cache
+from pathlib import Path
 
 import segno
 from PIL import Image, ImageDraw, ImageFont
@@ -151,7 +152,11 @@ class Paper:
 class TicketTwin:
     """A SerialDevice. width_mm: of the roll; lines_left: what it still holds, None for plenty."""
 
-    def __init__(self, width_mm: int = 58, *, baud: int = 9600) -> None:
+    def __init__(self, width_mm: int = 58, *, baud: int = 9600, papers: Path | None = None) -> None:
+        """papers: a folder for pictures of the tickets, made where it is missing."""
+        self._papers = papers
+        if papers is not None:
+            papers.mkdir(parents=True, exist_ok=True)
         self.paper = Paper(DOTS[width_mm])
         self.condition = TicketCondition()
         self.lines_left: int | None = None
@@ -208,6 +213,8 @@ class TicketTwin:
                 self._out.append(0x0C if "paper-out" in self.condition.faults else 0)
                 continue
             self.paper.do(command)
+            if command.name == "GS V" and self._papers is not None:
+                self.tickets[-1].save(self._papers / f"{len(self.tickets):04d}.png")
             if command.name == "LF" and self.lines_left is not None:
                 self.lines_left -= 1
                 if self.lines_left <= 0:

@@ -17,12 +17,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from contract.errors import RekamError, RemoteError
 from contract.sample import FingerPosition, IrisPosition
+from edge.sensors.interface import TicketCondition
+from edge.sensors.ticket_frames import ADVICE
 from virtual.camera_twin import CameraFault, CameraTwin, empty_room, small_path
 from virtual.code_twin import CodeScannerTwin
 from virtual.fingerprint_twin import FingerprintModule
 from virtual.people import Person, person
 from virtual.pty_twin import PtyTwin, WireFaults
 from virtual.signature_twin import PenTablet, SigLiteTwin, Stroke, strokes_of
+from virtual.ticket_twin import TicketTwin
 
 FACE_PATH = "/face.png"
 EYE_PATHS = {IrisPosition.RIGHT: "/right.png", IrisPosition.LEFT: "/left.png"}
@@ -71,6 +74,15 @@ class CodeTable(_Table):
     baud: int = 9600
 
 
+class TicketTable(_Table):
+    """An ESC/POS printer on a pty. papers: a folder that gets each ticket as a picture; none where it is empty."""
+
+    link: Path
+    width_mm: Literal[58, 80] = 58
+    baud: int = 9600
+    papers: Path | None = None
+
+
 class CameraTable(_Table):
     """A network camera on 127.0.0.1; port 0 picks a free one."""
 
@@ -83,6 +95,7 @@ class UnitTable(_Table):
     finger: FingerTable | None = None
     signature: SignatureTable | None = None
     code: CodeTable | None = None
+    ticket: TicketTable | None = None
     camera: CameraTable | None = None
     iris: CameraTable | None = None
 
@@ -143,6 +156,10 @@ class UnitTwin:
         if table.code is not None:
             self.scanner = CodeScannerTwin(baud=table.code.baud)
             self.ports["code"] = PtyTwin(self.scanner, table.code.link)
+        self.printer: TicketTwin | None = None
+        if table.ticket is not None:
+            self.printer = TicketTwin(table.ticket.width_mm, baud=table.ticket.baud, papers=table.ticket.papers)
+            self.ports["ticket"] = PtyTwin(self.printer, table.ticket.link)
         if table.camera is not None:
             self.camera = CameraTwin({FACE_PATH: empty_room(*EMPTY_ROOM)}, table.camera.port)
         if table.iris is not None:
@@ -176,6 +193,7 @@ class UnitTwin:
             "iris": self._show_eyes,
             "signature": self._sign,
             "code": self._show_code,
+            "ticket": self._load_paper,
             "person": self._stand,
             "remove": self._remove,
             "fault": self._fault,
@@ -234,6 +252,20 @@ class UnitTwin:
     def _show_code(self, what: Message) -> None:
         _present(self.scanner, "code").show(str(what["text"])[:TEXT_MAX])
         self.ports["code"].wake()
+
+    def _load_paper(self, what: Message) -> None:
+        """{"paper": "full"}, or the word of a fault; {"lines_left": n}: the roll ends after so many lines."""
+        printer = _present(self.printer, "ticket")
+        with self.ports["ticket"].lock:
+            if "lines_left" in what:
+                printer.lines_left = int(what["lines_left"])
+            elif what["paper"] == "full":
+                printer.fill()
+            elif what["paper"] in ADVICE:
+                printer.condition = TicketCondition((str(what["paper"]),))
+            else:
+                raise RemoteError(f"paper is full, or one of {', '.join(ADVICE)}.")
+        self.ports["ticket"].wake()
 
     def _stand(self, what: Message) -> None:
         """Somebody sits down: face, eyes and the pen in the hand; fingers are laid one by one."""

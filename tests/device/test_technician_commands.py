@@ -21,12 +21,9 @@ from edge import __main__ as commands
 from edge.data_lock import only_agent
 from edge.sensors import discovery
 from edge.sensors.discovery import Found, discover
-from edge.sensors.interface import TicketCondition
 from virtual.devices import Devices, load_devices, tell
 from virtual.i2c_parts import Atecc608Twin, Pca9685Twin, Sht31Twin, Vl53l0xTwin
 from virtual.i2c_twin import I2cBusTwin
-from virtual.pty_twin import PtyTwin
-from virtual.ticket_twin import TicketTwin
 
 TWINS = """
 control = "devices.sock"
@@ -34,6 +31,7 @@ control = "devices.sock"
 finger = { link = "desk-a1/finger", width_px = 256, height_px = 288 }
 signature = { link = "desk-a1/pad", time_scale = 50 }
 code = { link = "desk-a1/code" }
+ticket = { link = "desk-a1/ticket", papers = "papers" }
 camera = {}
 iris = {}
 """
@@ -66,8 +64,6 @@ class Unit:
         (folder / "devices.toml").write_text(TWINS)
         config = load_devices(folder / "devices.toml")
         self.devices, self.control = Devices(config), config.control
-        self.ticket = TicketTwin(58)
-        self.ticket_wire = PtyTwin(self.ticket, folder / "ticket")
         places = tell(self.control, {"status": True})["units"]["desk-a1"]
         tables: dict[str, dict[str, Any]] = {
             "camera": {"driver": "snapshot", "url": places["camera"]},
@@ -75,7 +71,7 @@ class Unit:
             "iris": {"driver": "snapshot", "url_right": places["iris_right"], "url_left": places["iris_left"]},
             "signature": {"driver": "isdv4", "port": places["signature"], "settled_s": 0.3},
             "code": {"driver": "serial", "port": "/dev/no-such-scanner"},
-            "ticket": {"driver": "serial", "port": self.ticket_wire.port},
+            "ticket": {"driver": "serial", "port": places["ticket"]},
             "printer": {"uri": "ipp://127.0.0.1:1/ipp/print"},
         }
         self.config = folder / "unit.toml"
@@ -91,7 +87,6 @@ class Unit:
 
     def close(self) -> None:
         self.devices.close()
-        self.ticket_wire.close()
 
 
 @pytest.fixture
@@ -128,7 +123,7 @@ def test_the_selftest_says_what_works_and_what_to_do_about_the_rest(unit: Unit, 
 
 
 def test_a_printer_without_paper_fails_the_selftest_with_its_advice(unit: Unit) -> None:
-    unit.ticket.condition = TicketCondition(("paper-out",))
+    unit.show({"ticket": {"paper": "paper-out"}})
     shown = run("selftest", "-c", str(unit.config), code=1)
     assert "Paper is out" in shown
 
