@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
+import structlog
 import typer
 from rich.console import Console
 
 from contract.errors import RekamError
+from provisioning import box_commands, init_command, unit_commands
 from provisioning.setup import set_up
 from provisioning.world import EXAMPLE, load_world
 
 app = typer.Typer(
     name="rekam-provision",
-    help="Set up sites, units and operators of Rekam.\n\nStart with: rekam-provision example > world.toml",
+    help="The technician's tool: make an authority, let boxes in, look after units, put them out.\n\n"
+    "A new world: init, then box, watch, approve. A demo, a test or a small office all at once: example, setup.",
     no_args_is_help=True,
     add_completion=False,
 )
 console = Console(stderr=True)
+for commands in (init_command, box_commands, unit_commands):
+    commands.register(app)
 
 
 @app.callback()
 def _commands() -> None:
-    """Keep one command a command: without a callback typer would drop its name."""
+    """Log lines belong on standard error, and only those that progress and result do not say better."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
 
 
 @app.command()

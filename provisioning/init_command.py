@@ -1,0 +1,101 @@
+"""`init`: the authority of a new world, its hub and broker, and the first technician; units come later, by claim."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from cryptography import x509
+from pydantic import ValidationError
+
+from contract.certificates import der, load_request
+from contract.errors import DeviceError, RekamError
+from provisioning.session import JsonOption, aside, print_json, told
+from provisioning.setup import IssuingModule, set_up
+from provisioning.world import TECHNICIAN, Broker, Listener, Operator, Site, World
+
+REQUEST_BYTES_MAX = 64 * 1024
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(init)
+
+
+def init(
+    out: Annotated[Path, typer.Option(help="A folder that does not exist yet.")],
+    name: Annotated[str, typer.Option(help="What the authority is called, such as the regency.")],
+    host: Annotated[str, typer.Option(help="Under what name or address units reach the broker.")],
+    site: Annotated[list[str], typer.Option(help="CODE:REGION:NAME of a site; once for each.")],
+    technician: Annotated[str, typer.Option(help="ID:NAME of the first technician.")],
+    port: Annotated[int, typer.Option(help="The broker's service port; the three above it are used too.")] = 8883,
+    console_port: Annotated[int, typer.Option(help="Of the hub's console, on loopback.")] = 8100,
+    issuing_request: Annotated[
+        Path | None, typer.Option(help="PKCS#10 of an issuing key in a hardware module ('rekam-hub issuing-key').")
+    ] = None,
+    issuing_uri: Annotated[str, typer.Option(help="The module's PKCS#11 URI, as the hub will use it.")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Make a new authority: root, issuing key, hub, broker, and the folder of the first technician.
+
+    Example: rekam-provision init --out /var/lib/rekam --name "Kabupaten Contoh" --host hub.contoh.go.id
+    --site "9901-A:9901:Kecamatan Contoh" --technician tek-andi:Andi
+
+    Then take OUT/ca and OUT/recovery off this machine, start the broker with OUT/broker/mosquitto.conf and the hub with
+    OUT/hub/hub.toml, and give OUT/technicians/ID to the technician. With an issuing key in a hardware module start the
+    hub first: it certifies itself and the broker.
+    """
+    try:
+        world = _world(name, host, port, console_port, site, technician)
+        module = _module(issuing_request, issuing_uri)
+        with aside.status("Making the authority") as status:
+            set_up(world, Path(), out, datetime.now(UTC), lambda what: status.update(f"Making: {what}"), module)
+    except (RekamError, OSError) as error:
+        failed = error if isinstance(error, RekamError) else DeviceError(str(error))
+        raise told(failed, as_json) from None
+    who = world.operators[0].id
+    if as_json:
+        print_json({"done": True, "out": str(out), "technician": str(out / "technicians" / who)})
+        return
+    aside.print(f"[green]Done.[/green] Give {out}/technicians/{who} to {world.operators[0].name}.")
+    aside.print(
+        f"Take {out}/ca and {out}/recovery off this machine: they can make anybody a unit, and open any packet."
+    )
+
+
+def _world(name: str, host: str, port: int, console_port: int, sites: list[str], technician: str) -> World:
+    advice = "See 'rekam-provision init --help' for an example."
+    who, _, called = technician.partition(":")
+    parts = [text.split(":", 2) for text in sites]
+    if not called or any(len(part) != 3 for part in parts):
+        raise DeviceError("A site is CODE:REGION:NAME and a technician ID:NAME.", next_step=advice)
+    try:
+        return World(
+            name=name,
+            broker=Broker(host=host, port=port),
+            console=Listener(port=console_port),
+            sites=tuple(Site(code=code, region=region, name=place) for code, region, place in parts),
+            operators=(Operator(id=who, name=called, roles=(TECHNICIAN,), sites=("*",)),),
+        )
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()[:4])
+        raise DeviceError(f"Not valid: {wrong}.", next_step=advice) from None
+
+
+def _module(path: Path | None, uri: str) -> IssuingModule | None:
+    if path is None and not uri:
+        return None
+    if path is None or not uri.startswith("pkcs11:"):
+        raise DeviceError(
+            "A hardware module needs both --issuing-request and --issuing-uri pkcs11:….",
+            next_step="Run 'rekam-hub issuing-key' where the module is plugged in.",
+        )
+    content = path.read_bytes()[:REQUEST_BYTES_MAX]
+    try:
+        request = x509.load_pem_x509_csr(content)
+        load_request(der(request))
+    except ValueError:
+        raise DeviceError(f"{path} is no PKCS#10 request.", next_step="Run 'rekam-hub issuing-key' again.") from None
+    return IssuingModule(request, uri)

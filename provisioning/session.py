@@ -1,0 +1,72 @@
+"""What every command of the tool shares: who speaks, how long it waits, how it shows progress, results and refusals."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from contract.errors import RekamError
+from contract.packet import Model
+from provisioning.line import HubLine, Patience, Refused
+from provisioning.technician_identity import load_identity
+
+T = TypeVar("T")
+screen = Console()
+aside = Console(stderr=True)
+IdentityOption = Annotated[
+    Path,
+    typer.Option(
+        "--identity", "-i", envvar="REKAM_IDENTITY", help="Your folder, as 'init' or 'setup' made it: technicians/NAME."
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, refusals too.")]
+WaitOption = Annotated[
+    float, typer.Option("--wait", min=1, help="Seconds to keep trying over a link that is down; safe to give again.")
+]
+ReasonOption = Annotated[str, typer.Option(help="Why, in a sentence; it is kept in the unit's history.")]
+HERE = Path("technician")
+WAIT_S = 900.0
+
+
+def converse(identity: Path, wait_s: float, as_json: bool, talk: Callable[[HubLine], Awaitable[T]]) -> T:
+    """Run a conversation with the hub, showing what is waited for. A refusal is told, and ends with exit code 1."""
+
+    async def main(progress: Callable[[str], None]) -> T:
+        async with HubLine(load_identity(identity), progress, Patience(total_s=wait_s)) as line:
+            return await talk(line)
+
+    try:
+        with aside.status("Looking for the hub") as status:
+            return asyncio.run(main(lambda what: status.update(escape(what))))
+    except RekamError as error:
+        raise told(error, as_json) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def told(error: RekamError, as_json: bool) -> typer.Exit:
+    """Say what happened and what to do; the exit to raise."""
+    problem = error.problem if isinstance(error, Refused) else getattr(error, "problem", None)
+    if as_json:
+        print_json({"done": False, "problem": problem, **error.diagnostics()})
+    else:
+        aside.print(f"[bold red]{escape(error.message)}[/]\n{escape(error.next_step)}", soft_wrap=True, highlight=False)
+    return typer.Exit(1)
+
+
+def print_json(value: Any) -> None:
+    """One JSON value, as a program reads it."""
+    typer.echo(json.dumps(value, ensure_ascii=False))
+
+
+def plain(model: Model) -> dict[str, Any]:
+    """A message as plain values; bytes are base64 text."""
+    fields: dict[str, Any] = model.model_dump(mode="json")
+    return fields

@@ -1,0 +1,254 @@
+"""Commands about units that have a name: how they are, what they are told, and how their rights go and come back.
+
+Other orders about units (a remote test, logs, collection, updates) stand beside these, each with a verb of its own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from contract.clock import utc
+from contract.commissioning_problems import WORDING
+from contract.errors import RekamError
+from contract.packet import Model
+from contract.technician import (
+    AssignOrder,
+    ConfigureOrder,
+    DepartureResult,
+    ReplaceOrder,
+    StatusOrder,
+    StatusResult,
+    UnitOrder,
+    UnitRow,
+    Verb,
+)
+from provisioning.line import HubLine
+from provisioning.session import (
+    HERE,
+    WAIT_S,
+    IdentityOption,
+    JsonOption,
+    ReasonOption,
+    WaitOption,
+    aside,
+    converse,
+    plain,
+    print_json,
+    screen,
+    told,
+)
+from provisioning.settings_file import load_settings_file
+
+UnitArgument = Annotated[str, typer.Argument(help="The unit's name.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (status, assign, configure, renew, suspend, resume, revoke, retire, replace):
+        app.command()(command)
+
+
+def status(
+    unit: Annotated[str, typer.Argument(help="A unit's name; without one, all of them.")] = "",
+    identity: IdentityOption = HERE,
+    wait: WaitOption = WAIT_S,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how a unit is, with its certificates and what it complains of; or a line for each unit.
+
+    Example: rekam-provision status desk-a7
+    """
+
+    async def talk(line: HubLine) -> tuple[list[UnitRow], str]:
+        rows: list[UnitRow] = []
+        page = 0
+        while True:
+            found = await line.ask(Verb.STATUS, StatusOrder(unit=unit, page=page), StatusResult)
+            rows += found.rows
+            if not found.more:
+                return rows, found.alarm
+            page += 1
+
+    rows, alarm = converse(identity, wait, as_json, talk)
+    if as_json:
+        print_json({"alarm": alarm, "units": [plain(row) for row in rows]})
+        return
+    if alarm:
+        aside.print(f"[bold red]{escape(alarm)}[/]")
+    if unit and not rows:
+        aside.print(f"No unit is called '{escape(unit)}'. 'rekam-provision status' lists them.")
+        raise typer.Exit(1)
+    screen.print(_fleet(rows))
+    if unit:
+        _print_unit(rows[0])
+
+
+def assign(
+    unit: UnitArgument,
+    site: Annotated[str, typer.Argument(help="The code of the site.")],
+    identity: IdentityOption = HERE,
+    wait: WaitOption = WAIT_S,
+    as_json: JsonOption = False,
+) -> None:
+    """Move a unit to another site. Suspend it first where it is in service, and resume it there.
+
+    Example: rekam-provision assign desk-a7 9902-B
+    """
+    _tell(identity, wait, as_json, Verb.ASSIGN, AssignOrder(unit=unit, site=site), f"{unit} belongs to {site}.")
+
+
+def configure(
+    unit: UnitArgument,
+    settings: Annotated[Path, typer.Argument(help="TOML with the tables devices.*, policy, spool, uplink, screen.")],
+    identity: IdentityOption = HERE,
+    wait: WaitOption = WAIT_S,
+    as_json: JsonOption = False,
+) -> None:
+    """Send a unit its settings; the unit checks them before it takes them up, and 'status' shows what became of them.
+
+    Example: rekam-provision configure desk-a7 desk.toml
+    """
+    try:
+        tables = load_settings_file(settings)
+    except RekamError as error:
+        raise told(error, as_json) from None
+    order = ConfigureOrder(unit=unit, tables=tables)
+    _tell(identity, wait, as_json, Verb.CONFIGURE, order, f"Sent. 'status {unit}' shows whether it was taken up.")
+
+
+def renew(
+    unit: UnitArgument, identity: IdentityOption = HERE, wait: WaitOption = WAIT_S, as_json: JsonOption = False
+) -> None:
+    """Ask a unit to get its next certificate now; by itself it does so at two thirds of the present one's life.
+
+    Example: rekam-provision renew desk-a7
+    """
+    order = UnitOrder(unit=unit, reason="")
+    _tell(identity, wait, as_json, Verb.RENEW, order, f"Asked. 'status {unit}' shows the new certificate.")
+
+
+def suspend(
+    unit: UnitArgument,
+    reason: ReasonOption,
+    identity: IdentityOption = HERE,
+    wait: WaitOption = WAIT_S,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a unit out of service for a while: it is sent nothing, and what it sends waits for a person.
+
+    Example: rekam-provision suspend desk-a7 --reason "in the workshop"
+    """
+    _depart(identity, wait, as_json, Verb.SUSPEND, UnitOrder(unit=unit, reason=reason))
+
+
+def resume(
+    unit: UnitArgument,
+    reason: ReasonOption,
+    identity: IdentityOption = HERE,
+    wait: WaitOption = WAIT_S,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a suspended unit back into service.
+
+    Example: rekam-provision resume desk-a7 --reason "repaired and sealed"
+    """
+    _depart(identity, wait, as_json, Verb.RESUME, UnitOrder(unit=unit, reason=reason))
+
+
+def revoke(
+    unit: UnitArgument,
+    reason: ReasonOption,
+    identity: IdentityOption = HERE,
+    wait: WaitOption = WAIT_S,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a unit's certificates away, now: its session ends within seconds and it is not let in again.
+
+    Example: rekam-provision revoke desk-a7 --reason "stolen on the road"
+
+    It comes back, if it does, with a new claim. What it still sends by media goes before a person.
+    """
+    _depart(identity, wait, as_json, Verb.REVOKE, UnitOrder(unit=unit, reason=reason))
+
+
+def retire(
+    unit: UnitArgument,
+    reason: ReasonOption,
+    identity: IdentityOption = HERE,
+    wait: WaitOption = WAIT_S,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a unit out for good. Its name is not used again.
+
+    Example: rekam-provision retire desk-a7 --reason "worn out"
+    """
+    _depart(identity, wait, as_json, Verb.RETIRE, UnitOrder(unit=unit, reason=reason))
+
+
+def replace(
+    unit: UnitArgument,
+    reason: ReasonOption,
+    by: Annotated[str, typer.Option(help="Its successor, where that is in service already.")] = "",
+    identity: IdentityOption = HERE,
+    wait: WaitOption = WAIT_S,
+    as_json: JsonOption = False,
+) -> None:
+    """Retire a dead unit and account for what it still held; its successor takes its place.
+
+    Example: rekam-provision replace desk-a7 --by desk-a8 --reason "mainboard dead"
+
+    A successor that is not there yet names it when it is approved: approve CODE --replaces desk-a7 …
+    """
+    _depart(identity, wait, as_json, Verb.REPLACE, ReplaceOrder(unit=unit, successor=by, reason=reason))
+
+
+def _tell(identity: Path, wait: float, as_json: bool, verb: Verb, order: Model, done: str) -> None:
+    converse(identity, wait, as_json, lambda line: line.tell(verb, order))
+    if as_json:
+        print_json({"done": True})
+    else:
+        screen.print(f"[green]{escape(done)}[/green]")
+
+
+def _depart(identity: Path, wait: float, as_json: bool, verb: Verb, order: Model) -> None:
+    found = converse(identity, wait, as_json, lambda line: line.ask(verb, order, DepartureResult))
+    if as_json:
+        print_json({"done": True, **plain(found)})
+        return
+    screen.print(f"[green]{found.unit} is {found.state}.[/green]")
+    said = f"on {utc(found.said_ms):%Y-%m-%d %H:%M} UTC" if found.said_ms else "never"
+    held = "it never said how many it held" if found.pending < 0 else f"it last said that it held {found.pending}"
+    screen.print(f"Of its packets {found.received} are here and {found.partial} came in part; {held} ({said}).")
+    if found.state == "retired" and found.pending != 0:
+        screen.print(
+            "Collect them with 'rekam-edge export' if its storage can be read; if not, two officers declare each of "
+            "them lost at the console."
+        )
+
+
+def _fleet(rows: list[UnitRow]) -> Table:
+    table = Table("unit", "site", "role", "state", "line", "last word (UTC)", "certificate until", "held", "problem")
+    for row in rows:
+        held = next((c for c in row.certificates if c.state == "ACTIVE"), None)
+        until = utc(held.until_ms).strftime("%Y-%m-%d") if held else "none"
+        seen = utc(row.seen_ms).strftime("%m-%d %H:%M") if row.seen_ms else "never"
+        pending = str(row.pending) if row.pending >= 0 else "?"
+        problem = WORDING[row.problem].what_en if row.problem else ""
+        line = "on" if row.online else "off"
+        table.add_row(row.unit, row.site, row.role, row.state, line, seen, until, pending, problem)
+    return table
+
+
+def _print_unit(row: UnitRow) -> None:
+    if row.problem is not None:
+        screen.print(f"[red]{escape(row.detail)}[/red]\n{WORDING[row.problem].do_en}")
+    versions = f"configuration {row.reported_version} of {row.desired_version}"
+    screen.print(f"Serial {row.serial or '?'}, {row.software or 'software unknown'}, {versions}.")
+    for held in row.certificates:
+        start, end = (utc(wall_ms).strftime("%Y-%m-%d") for wall_ms in (held.from_ms, held.until_ms))
+        screen.print(f"  {held.state:10} {start} – {end}  {held.serial}  {held.key_home} {held.reason}", soft_wrap=True)
