@@ -62,7 +62,7 @@ class SelftestRow(Model):
     passed: bool
     model: Text = ""
     time_ms: Annotated[int, Field(ge=0, le=3_600_000)] = 0
-    next_step: Text = ""
+    next_step: Annotated[str, Field(max_length=500)] = ""
 
 
 class SelftestReport(Model):

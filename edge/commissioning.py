@@ -60,7 +60,7 @@ async def test_devices(devices: Devices) -> list[SelftestRow]:
             passed=row.outcome is Outcome.OK,
             model=row.model[:200],
             time_ms=row.time_ms,
-            next_step=f"{row.found} {row.next_step}".strip()[:200],
+            next_step=f"{row.found} {row.next_step}".strip()[:500],
         )
         for row in rows
         if row.outcome is not Outcome.MISSING
@@ -90,8 +90,10 @@ class Commissioner:
 
     @property
     def problem(self) -> Refusal | None:
-        """What stands in the way now: the box's own trouble first, then the line's, then the media's."""
-        return self.box.problem or self._line_problem or self._media_problem
+        """What stands in the way now: the box's own trouble, then the line's; waiting for a person comes last."""
+        own = self.box.problem
+        waits = own is not None and own.problem is Problem.NOT_APPROVED
+        return (None if waits else own) or self._line_problem or own or self._media_problem
 
     async def run(self) -> None:
         """Return once `unit.toml` is there. Raises RekamError where the disk cannot be used."""
