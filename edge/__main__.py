@@ -23,6 +23,7 @@ from edge.device_commands import capture, devices, selftest
 from edge.keys import load_keys
 from edge.logs import configure_logs
 from edge.media import export_packets, import_packets
+from edge.panel_commands import update_controller
 from edge.spool import Spool
 
 app = typer.Typer(
@@ -171,6 +172,7 @@ def _spool(config: UnitConfig) -> Iterator[Spool]:
 app.command()(devices)
 app.command()(selftest)
 app.command()(capture)
+app.command("update-controller")(update_controller)
 
 
 def _loaded(path: Path) -> UnitConfig:

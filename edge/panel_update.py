@@ -11,11 +11,12 @@ import hmac
 import struct
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from contract.errors import DeviceError, RemoteError
+from contract.errors import DeviceError, RemoteError, TransientError
 from edge.panel import Panel, Request
-from edge.panel_words import Identity, version_text
+from edge.panel_words import Identity, PanelEvent, version_text
 from firmware import dictionary
 
 MAGIC = b"RKFW"
@@ -66,6 +67,31 @@ def update_controller(
     restarts = panel.status().restarts
     panel.command(dictionary.DO_RESTART)
     return _returned(panel, version, restarts)
+
+
+def update_over_port(
+    table: Mapping[str, Any], content: bytes, key: bytes, progress: Callable[[int, int], None]
+) -> Identity:
+    """The same on the port of a table [devices.controller], which nobody else may hold meanwhile.
+
+    Events that the controller has not told yet stay with it. Raises DeviceError, RemoteError, TransientError.
+    """
+    port = table.get("port")
+    if not isinstance(port, str):
+        raise DeviceError(
+            "This unit has no controller.", next_step="Add [devices.controller] with its port to unit.toml."
+        )
+    panel = Panel(port, baud=int(table.get("baud", 115200)), journal=_leave)
+    try:
+        panel.open()
+        return update_controller(panel, content, key, progress)
+    finally:
+        panel.close()
+
+
+def _leave(event: PanelEvent) -> bool:
+    """Events belong to the agent, which does not run now."""
+    raise TransientError(f"The event {event.number} waits for the agent.")
 
 
 def _returned(panel: Panel, version: int, restarts: int) -> Identity:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -68,6 +69,37 @@ def setup(
         raise typer.Exit(1) from None
     console.print(f"[green]Done.[/green] {len(world.units)} units, {len(world.operators)} operators in {out}")
     console.print(f"Keep {out}/recovery and {out}/ca off-line: whoever has them can open packets and speak as a unit.")
+
+
+@app.command("flash-controller")
+def flash_controller_command(
+    port: Annotated[str, typer.Option(help="The board's USB port, such as /dev/ttyACM0.")],
+    key: Annotated[Path | None, typer.Option(help="File of this board's HMAC key, 32 bytes.")] = None,
+    new_key: Annotated[bool, typer.Option("--new-key", help="Make the key file first.")] = False,
+    board: Annotated[
+        str, typer.Option(help="board_rp2 or board_esp32; the board is asked where this is left out.")
+    ] = "",
+) -> None:
+    """Build the controller's firmware, write it to a board by cable, verify it, and set the board's key.
+
+    The board has MicroPython 1.29 on it. Interrupted anywhere, it waits for this command to be run again.
+
+    Example: rekam-provision flash-controller --port /dev/ttyACM0 --key desk-a1.controller.key --new-key
+    """
+    from provisioning.controller_flash import flash_controller, read_or_make_key
+    from provisioning.firmware_image import build_image
+
+    try:
+        secret = read_or_make_key(key, make=new_key) if key is not None else b""
+        with tempfile.TemporaryDirectory() as folder, console.status("Flashing") as status:
+            image = build_image(Path(folder))
+            done = flash_controller(port, image, board=board, key=secret, progress=status.update)
+    except RekamError as error:
+        console.print(f"[red]{error}[/red]")
+        raise typer.Exit(1) from None
+    console.print(f"[green]Done.[/green] {done.files} files, {done.size} bytes verified on {done.board}")
+    if not done.has_key:
+        console.print("The board has no key: it takes no update over its link until --key gives it one.")
 
 
 def main() -> None:

@@ -30,6 +30,8 @@ from provisioning.firmware_image import SOURCE, Image, build_image, compile_file
 from virtual.pty_twin import PtyTwin, WireFaults
 
 HEAP_KB = 64
+FIRMWARE = ("main.py",)
+TECHNICIANS_PORT = ("-m", "raw_repl")
 READ_BYTES = 4096
 RESET_EXIT_CODE = 3
 POWER_ON, BITTEN = 1, 3
@@ -115,12 +117,13 @@ class ControllerTwin:
     """One board, powered. flash: its flash as a folder, filled from `image` where it is empty.
 
     link: where the host finds the port. board: board_rp2 or board_esp32. key: the board's HMAC key, as provisioning
-    writes it. All methods may be called from any thread.
+    writes it. program: FIRMWARE, or TECHNICIANS_PORT for the raw REPL on the same flash. All methods may be called
+    from any thread.
     """
 
     def __init__(
-        self, image: Image, flash: Path, link: Path | None = None, *, board: str = "board_rp2", key: bytes = b"",
-        heap_kb: int = HEAP_KB,
+        self, image: Image | None, flash: Path, link: Path | None = None, *, board: str = "board_rp2", key: bytes = b"",
+        heap_kb: int = HEAP_KB, program: tuple[str, ...] = FIRMWARE,
     ) -> None:  # fmt: skip
         self.flash = flash
         self.seen = Seen()
@@ -140,7 +143,8 @@ class ControllerTwin:
         self._uart: socket.socket | None = None
         self._watchdog_ms = 0
         self._fed_s = 0.0
-        if not (flash / "main.py").exists():
+        self._program = program
+        if image is not None and not (flash / "main.py").exists():
             install_image(image, flash, board, key)
         self._simulated = flash.parent / (flash.name + ".machine")
         self._simulated.mkdir(exist_ok=True)
@@ -245,7 +249,7 @@ class ControllerTwin:
         vm = Path(sys.executable).parent / "micropython"
         with self._lock:
             process = subprocess.Popen(
-                [str(vm), "-X", f"heapsize={self._heap_kb}k", "main.py"], cwd=self.flash, env=environment,
+                [str(vm), "-X", f"heapsize={self._heap_kb}k", *self._program], cwd=self.flash, env=environment,
                 pass_fds=(chips.fileno(),), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             )  # fmt: skip
             chips.close()

@@ -13,7 +13,7 @@ import pytest
 
 from contract.errors import CaptureRetry, DeviceError, RekamError, RemoteError, TransientError
 from edge.panel import Panel
-from edge.panel_update import image_version, update_controller, update_mac
+from edge.panel_update import image_version, update_controller, update_mac, update_over_port
 from edge.panel_words import PanelState
 from firmware import dictionary as words
 from provisioning.firmware_image import update_mac as depot_mac
@@ -229,3 +229,15 @@ def test_a_factory_reset_needs_a_hand_on_the_button(tmp_path: Path) -> None:
         with pytest.raises(DeviceError, match="no key"):
             update_controller(panel, built(NEWER).content, KEY)
         assert len({event.log_id for event in journal.events}) == 2
+
+
+def test_the_command_updates_and_leaves_the_events_to_the_agent(tmp_path: Path) -> None:
+    with board(tmp_path) as twin:
+        identity = update_over_port({"driver": "panel", "port": twin.port}, built(NEWER).content, KEY, lambda *_: None)
+        assert identity.version == NEWER
+        journal = Journal()
+        with panel_on(twin.port, journal):
+            until(lambda: "updated" in journal.names, "the events of before")
+        assert journal.names[0] == "started"
+    with pytest.raises(DeviceError, match="no controller"):
+        update_over_port({}, b"", KEY, lambda *_: None)

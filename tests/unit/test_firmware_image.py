@@ -1,0 +1,62 @@
+"""The build of the firmware: what goes in, what comes out, how large it may be, and who touches the chip."""
+
+from __future__ import annotations
+
+import ast
+import json
+import struct
+from pathlib import Path
+
+import pytest
+
+from contract.errors import DeviceError
+from edge.panel_update import image_version
+from provisioning.firmware_image import MODULES_BYTES_MAX, SOURCE, build_image, main, write_image
+from tests.device.controller_bench import built
+
+
+def test_every_module_of_the_room_is_compiled_and_within_the_bound() -> None:
+    sources = {path.stem for path in SOURCE.glob("*.py")}
+    assert {name.removesuffix(".mpy") for name in built().modules} == sources - {"main", "starter", "dictionary"}
+    assert set(built().root) == {"main.py", "starter.mpy", "slots.mpy"}
+    assert sum(map(len, built().modules.values())) <= MODULES_BYTES_MAX // 2
+    assert all(code.startswith(b"M\x06") for code in built().modules.values()), "bytecode of version 6"
+
+
+def test_the_same_sources_give_the_same_image_and_the_manifest_tells_it(tmp_path: Path) -> None:
+    assert build_image(tmp_path / "again").content == built().content
+    write_image(built(), tmp_path / "out")
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    content = (tmp_path / "out" / "controller.bin").read_bytes()
+    assert (manifest["version"], manifest["bytes"]) == (image_version(content), len(content))
+    assert set(manifest["files"]) == {*built().modules, *built().root}
+    assert struct.unpack("<4sIB", content[:9]) == (b"RKFW", built().version, len(built().modules))
+
+
+def test_only_the_board_and_its_starter_touch_the_chip() -> None:
+    touching = set()
+    for path in SOURCE.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if {"machine", "neopixel", "time", "esp32", "rp2"} & set(names):
+                touching.add(path.stem)
+    assert touching == {"board", "board_rp2", "board_esp32", "starter"}
+
+
+def test_source_that_does_not_compile_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "source").mkdir()
+    for name, text in (
+        ("dictionary.py", "OK = 0\n"),
+        ("main.py", ""),
+        ("wrong.py", "async def f():\n    yield from x\n"),
+    ):
+        (tmp_path / "source" / name).write_text(text)
+    (tmp_path / "source" / "wrong.py").write_text("def f():\n    return {**a, **b}\nx = 1 if\n")
+    monkeypatch.setattr("provisioning.firmware_image.SOURCE", tmp_path / "source")
+    with pytest.raises((DeviceError, SyntaxError)):
+        build_image(tmp_path / "out")
+
+
+def test_the_command_prints_the_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--out", str(tmp_path)]) == 0
+    assert f"of {MODULES_BYTES_MAX} bytes" in capsys.readouterr().out
