@@ -39,7 +39,8 @@ from edge.keys import UnitKeys, load_keys
 from edge.links import check_links
 from edge.moment import MomentSource
 from edge.packing import PacketKeeper, Sealer
-from edge.panel_watch import PanelWatch
+from edge.panel_watch import PanelWatch, make_panel
+from edge.personalisation import PersonalisationDesk
 from edge.presence import Presence
 from edge.queue_numbers import QueueNumbers
 from edge.register import Register
@@ -124,15 +125,14 @@ class Agent:
         presence.attach(channel)
         await worker.start()
         log.info("site gallery loaded", captures=await gallery.load())
-        bench = DeviceBench(config.devices, config.policy)
+        alarms = AlarmBook(config.unit.id, store, clock, channel.publish)
+        panel = make_panel(config.devices, store, alarms)
+        bench = DeviceBench(config.devices, config.policy, panel.panel if panel else None)
         parts.push_async_callback(bench.close)
         status = UnitStatus(config.unit, spool, uplink, bench, worker, gallery, moments, clock)
         services = Services(bench, worker, keeper, register, config.policy, clock, worker.stamp)
-        station = None
-        if config.unit.role == "station":
-            station = make_station(store, services, keeper, bench.card, config.devices, keys.sam, keys.issuer)
-            parts.push_async_callback(station.close)
-            await station.load()
+        station = await self._make_station(store, services, keeper, bench, keys, parts)
+        if station is not None:
             JobIntake(channel, downlink, station, config.unit.id, keys.sign, keys.hub_packet)
         reports = Reports(
             status.snapshot, lambda: self._links(channel, uplink), lambda name: status.capture(name, keeper),
@@ -142,13 +142,26 @@ class Agent:
             config.unit, services, reports, chip_desk=_chip_desk(config, keys, bench), station=station,
             diary=Diary(store, clock), tickets=_ticket_desk(config, bench, store, clock),
         )  # fmt: skip
-        self._make_box(AlarmBook(config.unit.id, store, clock, channel.publish), store, bench, desk, status, parts)
+        self._make_box(alarms, panel, bench, desk, status, parts)
         parts.push_async_callback(desk.leave)
         self._spawn(standing.run())
         await self._serve(desk, channel, uplink, presence)
 
+    async def _make_station(
+        self, store: SealedStore, services: Services, keeper: PacketKeeper, bench: DeviceBench, keys: UnitKeys,
+        parts: contextlib.AsyncExitStack,
+    ) -> PersonalisationDesk | None:  # fmt: skip
+        """The personalisation desk, on a unit whose role it is."""
+        config = self._config
+        if config.unit.role != "station":
+            return None
+        station = make_station(store, services, keeper, bench.card, config.devices, keys.sam, keys.issuer)
+        parts.push_async_callback(station.close)
+        await station.load()
+        return station
+
     def _make_box(
-        self, alarms: AlarmBook, store: SealedStore, bench: DeviceBench, desk: Desk, status: UnitStatus,
+        self, alarms: AlarmBook, panel: PanelWatch | None, bench: DeviceBench, desk: Desk, status: UnitStatus,
         parts: contextlib.AsyncExitStack,
     ) -> None:  # fmt: skip
         """The unit's box, tied to its work: its pins and its controller, and what happens to it is told."""
@@ -163,8 +176,8 @@ class Agent:
         status.enclosure = box.status
         self._spawn(alarms.run())
         self._spawn(box.run())
-        if (table := config.devices.get("controller")) is not None:
-            panel = PanelWatch(table, store, alarms, note=lambda step: desk.note("controller", step))
+        if panel is not None:
+            panel.note = lambda step: desk.note("controller", step)
             panel.open()
             parts.push_async_callback(panel.close)
             shows.append(panel.show)

@@ -55,20 +55,25 @@ def show_of(work: WorkView | None) -> Show:
     return Show(dictionary.RING_BREATHE, WHITE, (off, off, on))
 
 
-class PanelWatch:
-    """Made and used on the event loop. port, baud: the table [devices.controller]; note: a line for the diary."""
+def make_panel(devices: Mapping[str, Mapping[str, Any]], store: SealedStore, alarms: AlarmBook) -> PanelWatch | None:
+    """The controller of a unit that has one. Raises DeviceError."""
+    table = devices.get("controller")
+    return None if table is None else PanelWatch(table, store, alarms)
 
-    def __init__(
-        self, table: Mapping[str, Any], store: SealedStore, alarms: AlarmBook, *, note: Callable[[str], None]
-    ) -> None:
-        """Raises DeviceError for a table that names no port."""
+
+class PanelWatch:
+    """Made and used on the event loop. note: writes a line into the diary. panel: also the light of an iris camera."""
+
+    def __init__(self, table: Mapping[str, Any], store: SealedStore, alarms: AlarmBook) -> None:
+        """table: [devices.controller]. Raises DeviceError for one that names no port."""
         settings = {key: value for key, value in table.items() if key != "driver"}
         if unknown := sorted(set(settings) - {"port", "baud"}) or ("port" not in settings):
             raise DeviceError(
                 f"The table devices.controller is wrong ({unknown if unknown is not True else 'no port'}).",
                 next_step='Give it driver = "panel", port = "/dev/…", and baud where it is not 115200.',
             )
-        self._store, self._alarms, self._note = store, alarms, note
+        self._store, self._alarms = store, alarms
+        self.note: Callable[[str], None] = lambda _step: None
         self._loop = asyncio.get_running_loop()
         self._wanted = show_of(None)
         self._changed = asyncio.Event()
@@ -184,5 +189,5 @@ class PanelWatch:
             await self._alarms.note(event.name, SOURCE, detail, age_ms=age_ms, with_it=(mark,))
         else:
             await asyncio.to_thread(self._store.change, (mark,))
-        self._note(event.name)
+        self.note(event.name)
         return True

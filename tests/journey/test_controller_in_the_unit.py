@@ -13,7 +13,7 @@ from contract.clock import SystemClock
 from contract.errors import DeviceError
 from edge.alarms import AlarmBook
 from edge.enclosure import WorkView
-from edge.panel_watch import PanelWatch, show_of
+from edge.panel_watch import make_panel, show_of
 from edge.panel_words import ALARMS, PanelEvent
 from edge.sealed_store import SealedStore
 from edge.sensors.selftest import Outcome, examine_devices
@@ -33,7 +33,10 @@ class Unit:
         self.diary: list[str] = []
         self.alarms = AlarmBook("desk-a1", store, SystemClock(), line.publish)
         table = {"driver": "panel", "port": port}
-        self.watch = PanelWatch(table, store, self.alarms, note=self.diary.append)
+        watch = make_panel({"controller": table}, store, self.alarms)
+        assert watch is not None
+        self.watch = watch
+        self.watch.note = self.diary.append
 
 
 @asynccontextmanager
@@ -147,7 +150,13 @@ async def test_a_table_without_a_port_or_with_an_unknown_key_is_refused(tmp_path
     alarms = AlarmBook("desk-a1", store, SystemClock(), Line().publish)
     for table in ({"driver": "panel"}, {"driver": "panel", "port": "/dev/x", "speed": 1}):
         with pytest.raises(DeviceError, match="controller"):
-            PanelWatch(table, store, alarms, note=lambda _step: None)
+            make_panel({"controller": table}, store, alarms)
+    store.close()
+
+
+def test_a_unit_without_a_controller_has_none(tmp_path: Path) -> None:
+    store = SealedStore(tmp_path / "unit.db", bytes(range(32)))
+    assert make_panel({"finger": {}}, store, None) is None  # type: ignore[arg-type]
     store.close()
 
 
