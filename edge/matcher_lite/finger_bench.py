@@ -23,10 +23,10 @@ from contract.errors import RekamError
 from edge.matcher_lite import finger_parameters as p
 from edge.matcher_lite.c_loop import compiled
 from edge.matcher_lite.finger_compare import compare
-from edge.matcher_lite.finger_evaluation import enrol
+from edge.matcher_lite.finger_evaluation import Told, enrol
 from edge.matcher_lite.finger_gallery import FingerGallery, short_form
 from edge.matcher_lite.finger_gallery_kernel import short_scores
-from edge.matcher_lite.finger_search_loss import Told, search_loss
+from edge.matcher_lite.finger_search_loss import search_loss
 from edge.matcher_lite.finger_template import FingerTemplate
 
 _PAIRS = 3000
@@ -88,8 +88,7 @@ print(json.dumps([spent, time.process_time(), int(resident) / 1024]))
 
 def bench(folder: Path, ppi: int | None, gallery_size: int, told: Told) -> dict[str, float]:
     """Figures by name; RekamError without two fingers of two impressions each. told: hears what is going on."""
-    told("Extracting")
-    prints = [item for item in enrol(folder, ppi, 1) if item.template is not None]
+    prints = [item for item in enrol(folder, ppi, 1, told=told) if item.template is not None]
     by_finger: dict[str, list[FingerTemplate]] = {}
     for item in prints:
         if item.template is not None:

@@ -57,7 +57,9 @@ def evaluate_command(
 
     Example: rekam-match evaluate prints/FVC2002_DB1_B --json out/db1.json --html out/db1.html
     """
-    result = evaluate(folder, ppi, jobs, projection=load_projection(projection) if projection else None)
+    other = load_projection(projection) if projection else None
+    with console.status("Reading") as status:
+        result = evaluate(folder, ppi, jobs, projection=other, told=status.update)
     figures = result.figures()
     table = Table(title=result.name, show_header=False)
     for name, value in figures.items():
@@ -128,11 +130,11 @@ def identify_command(
     Example: rekam-match identify unknown.png prints/ --limit 5
     """
     references = FingerGallery()
-    for path in sorted(gallery.iterdir()):
-        if path.suffix.lower() in IMAGE_SUFFIXES | TEMPLATE_SUFFIXES:
-            template = read_template(path, ppi)
-            if template.usable:
-                references.add(path.name, template)
+    with console.status("Reading the gallery") as status:
+        for path in sorted(gallery.iterdir()):
+            if path.suffix.lower() in IMAGE_SUFFIXES | TEMPLATE_SUFFIXES:
+                status.update(f"Reading {path.name}")
+                _add_reference(references, path, ppi)
     sought = read_template(probe, ppi)
     started = time.perf_counter()
     candidates = references.search(sought, limit=limit, fmr=fmr)
@@ -140,6 +142,19 @@ def identify_command(
     console.print(f"{len(references)} references searched in {spent_ms:.1f} ms, {len(candidates)} candidates.")
     for candidate in candidates:
         console.print(f"  {candidate.score.value:6.1f}  {candidate.reference_id}")
+
+
+def _add_reference(references: FingerGallery, path: Path, ppi: int | None) -> None:
+    """Adds one file of the folder, or says why it is left out."""
+    try:
+        template = read_template(path, ppi)
+    except RekamError as error:
+        console.print(f"{path.name} is left out: {error.message}")
+        return
+    if template.usable:
+        references.add(path.name, template)
+    else:
+        console.print(f"{path.name} is left out: no usable finger.")
 
 
 def trace_command(
@@ -162,8 +177,9 @@ def warm_command() -> None:
     Example: NUMBA_CACHE_DIR=/var/cache/rekam rekam-match warm
     """
     started = time.perf_counter()
-    warm_fingers()
-    warm_irises()
+    with console.status("Compiling, this once"):
+        warm_fingers()
+        warm_irises()
     console.print(f"Finger and iris code is compiled ({time.perf_counter() - started:.1f} s).")
 
 
@@ -187,7 +203,8 @@ def learn_command(
     """
     if prints and (out is None or check):
         raise RekamError("What is learnt from prints is not shipped.", next_step="Name a file with --out.")
-    made = _learnt_from(prints, ppi, jobs) if prints else learn_projection(seed, fingers)
+    with console.status("Learning"):
+        made = _learnt_from(prints, ppi, jobs) if prints else learn_projection(seed, fingers)
     if check:
         same = reproduces(made, shipped_projection())
         console.print("The shipped projection is learnt again to the bit." if same else "The shipped one differs.")
@@ -222,7 +239,10 @@ def calibrate_command(
     Example: rekam-match calibrate out/prints
     Example: rekam-match calibrate prints/FVC2002_DB1_B --check
     """
-    impostors = impostor_scores(enrol(folder, ppi, jobs))
+    with console.status("Reading") as status:
+        prints = enrol(folder, ppi, jobs, told=status.update)
+        status.update(f"Comparing {len(prints) * (len(prints) - 1) // 2} pairs")
+        impostors = impostor_scores(prints)
     if not check:
         store_calibration(calibrate(impostors))
     calibration = shipped_calibration()

@@ -29,6 +29,12 @@ Scores = NDArray[np.float64]
 Alteration = Callable[[NDArray[np.uint8], int], tuple[NDArray[np.uint8], int]]
 """Makes another image and resolution of an image and its resolution."""
 
+Told = Callable[[str], None]
+
+
+def silent(_progress: str) -> None:
+    """Hears how far it is and says nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Print:
@@ -100,20 +106,26 @@ def fnmr_at(mated: Scores, non_mated: Scores, fmr: float) -> float:
 
 
 def evaluate(
-    folder: Path, ppi: int | None = None, jobs: int = 1, worst: int = 6, projection: Projection | None = None
+    folder: Path,
+    ppi: int | None = None,
+    jobs: int = 1,
+    worst: int = 6,
+    projection: Projection | None = None,
+    told: Told = silent,
 ) -> Evaluation:
     """Extracts and compares everything in `folder`; RekamError where there are not two fingers of two impressions.
 
-    projection: gives the codes where another than the shipped one is tried.
+    projection: gives the codes where another than the shipped one is tried. told: hears how far it is.
     """
-    prints = enrol(folder, ppi, jobs)
+    prints = enrol(folder, ppi, jobs, told=told)
     if projection is not None:
         prints = [_described(item, projection) for item in prints]
-    return evaluate_prints(folder.name, prints, worst)
+    return evaluate_prints(folder.name, prints, worst, told)
 
 
-def evaluate_prints(name: str, prints: Sequence[Print], worst: int = 6) -> Evaluation:
+def evaluate_prints(name: str, prints: Sequence[Print], worst: int = 6, told: Told = silent) -> Evaluation:
     """Compares all prints with each other; RekamError where there are not two fingers of two impressions."""
+    told(f"Comparing {len(prints) * (len(prints) - 1) // 2} pairs")
     started = time.process_time()
     pairs = list(_compare_all(prints))
     spent = max(time.process_time() - started, 1e-9)
@@ -139,16 +151,26 @@ def evaluate_prints(name: str, prints: Sequence[Print], worst: int = 6) -> Evalu
     )
 
 
-def enrol(folder: Path, ppi: int | None, jobs: int, alter: Alteration | None = None) -> list[Print]:
+def enrol(
+    folder: Path, ppi: int | None, jobs: int, alter: Alteration | None = None, told: Told = silent
+) -> list[Print]:
     """Every FINGER_IMPRESSION image of the folder with its template, by name. alter: what happens to each image first;
-    in one process.
+    in one process. told: hears how far it is.
     """
     paths = image_paths(folder)
     _enrol(paths[0], ppi)  # compiled code is loaded before the clock counts
     if jobs <= 1 or alter is not None:
-        return [_enrol(path, ppi, alter) for path in paths]
+        return list(_counted((_enrol(path, ppi, alter) for path in paths), len(paths), told))
     with ProcessPoolExecutor(jobs) as pool:
-        return list(pool.map(_enrol, paths, itertools.repeat(ppi), chunksize=4))
+        return list(_counted(pool.map(_enrol, paths, itertools.repeat(ppi), chunksize=4), len(paths), told))
+
+
+def _counted(prints: Iterable[Print], total: int, told: Told) -> Iterable[Print]:
+    """The same prints, telling every tenth."""
+    for count, item in enumerate(prints):
+        if count % 10 == 0:
+            told(f"Extracting {count} of {total}")
+        yield item
 
 
 def image_paths(folder: Path) -> list[Path]:

@@ -7,18 +7,18 @@ whom either finger's shortlist names is compared on both, as the hub does, and b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.matcher_lite import finger_parameters as p
 from edge.matcher_lite.finger_compare import compare
+from edge.matcher_lite.finger_evaluation import Told
 from edge.matcher_lite.finger_gallery import FingerGallery
 from edge.matcher_lite.finger_template import FingerTemplate
 
 Scores = NDArray[np.float32]
-Told = Callable[[str], None]
 
 
 def search_loss(by_finger: Mapping[str, Sequence[FingerTemplate]], told: Told) -> dict[str, float]:

@@ -25,6 +25,12 @@ _EXPLAINED = {
     "trust": "Belief: correlation with the image × coherence",
 }
 
+# One size for all stages: some are at half resolution, some of the finger's box only.
+_STYLE = """body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:80rem;padding:0 1rem;color:#1b1f24}
+main{display:grid;grid-template-columns:repeat(auto-fill,minmax(18rem,1fr));gap:1rem}figure{margin:0}
+img{width:100%;height:24rem;object-fit:contain;background:#eef0f3}figcaption{font-size:.9rem;color:#444}
+figure:nth-last-child(-n+2){grid-column:span 2}figure:nth-last-child(-n+2) img{height:44rem}"""
+
 
 def trace(image: NDArray[Any], ppi: int, out: Path) -> FingerTemplate:
     """Extracts `image` and writes out/index.html with a picture of each stage; returns the template."""
@@ -40,10 +46,9 @@ def trace(image: NDArray[Any], ppi: int, out: Path) -> FingerTemplate:
     out.mkdir(parents=True, exist_ok=True)
     (out / "index.html").write_text(
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>Trace of an extraction</title>'
-        "<style>body{font:15px system-ui,sans-serif;margin:2rem}figure{display:inline-block;margin:.5rem}"
-        "figcaption{max-width:24rem}</style><h1>Trace of an extraction</h1>"
+        f"<style>{_STYLE}</style><h1>Trace of an extraction</h1>"
         f"<p>Found {len(stages['residues'].x)} phase residues, kept {template.minutiae} minutiae; "
-        f"quality {template.quality}.</p><ul>{advice}</ul>{''.join(figures)}</html>",
+        f"quality {template.quality}.</p><ul>{advice}</ul><main>{''.join(figures)}</main></html>",
         encoding="utf-8",
     )
     return template

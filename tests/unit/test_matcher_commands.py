@@ -74,6 +74,19 @@ def test_a_template_file_compares_like_its_image(prints: Path, tmp_path: Path) -
     assert runner.invoke(app, ["compare", str(record), str(prints / "1_2.png")]).exit_code == 0
 
 
+def test_identify_goes_on_past_a_file_that_is_no_finger(prints: Path, tmp_path: Path) -> None:
+    for name in ("2_1.png", "3_1.png"):
+        (tmp_path / name).write_bytes((prints / name).read_bytes())
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    (tmp_path / "blank.png").write_bytes((prints / "4_1.png").read_bytes())
+    result = runner.invoke(app, ["identify", str(prints / "2_2.png"), str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert "broken.png is left out" in result.output
+    assert "blank.png is left out: no usable finger" in result.output
+    assert "2 references searched" in result.output
+    assert "2_1.png" in result.output.split("searched")[1]
+
+
 def test_identify_names_the_mate_first(prints: Path) -> None:
     result = runner.invoke(app, ["identify", str(prints / "2_1.png"), str(prints), "--limit", "2"])
     assert result.exit_code == 0
