@@ -1,4 +1,7 @@
-"""Reads a finger from a file for the commands: an image of six formats, a transaction's, or a template of three."""
+"""Reads a finger from a file for the commands: an image of six formats, a record's or a transaction's, or a template.
+
+ISO/IEC 19794-4 (image) and 19794-2 (minutiae) records are told apart by their first bytes: both come as .iso.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from contract import finger_image
 from contract.errors import RemoteError
+from contract.finger_image import Compression, SlapPosition
 from contract.finger_minutiae import MAGIC
 from contract.image_formats import decode_image
 from edge.matcher_lite import finger_parameters as p
@@ -20,7 +25,7 @@ from edge.matcher_lite.nist_records import TRANSACTION_SUFFIXES, NistImage, read
 
 FILE_BYTES_MAX = 64 << 20
 IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".png", ".bmp", ".wsq", ".jp2", ".j2k", ".jpg", ".jpeg"})
-TEMPLATE_SUFFIXES = frozenset({".fmr", ".iso", ".cbor"})
+TEMPLATE_SUFFIXES = frozenset({".fmr", ".fir", ".iso", ".cbor"})  # records, of minutiae or images, and templates
 _METADATA_PPI_MIN = 200  # what lies outside is a default somebody forgot to set
 _METADATA_PPI_MAX = 2000
 
@@ -35,13 +40,35 @@ def read_octets(path: Path) -> bytes:
         raise RemoteError(f"{path.name} cannot be read.", next_step="Check the path and its permissions.") from error
 
 
-def read_image(path: Path, ppi: int | None = None) -> tuple[NDArray[np.uint8], int]:
-    """Grey image (H, W) and its resolution: `ppi` where given, else the file's own where believable, else 500."""
+def read_image(path: Path, ppi: int | None = None, *, slap: bool = False) -> tuple[NDArray[np.uint8], int]:
+    """Grey image (H, W) and its resolution: `ppi` where given, else the file's own where believable, else 500.
+
+    slap: an image record may also hold several fingers.
+    """
     octets = read_octets(path)
     if path.suffix.lower() in TRANSACTION_SUFFIXES:
         held = _only_finger(path, read_transaction(octets))
         return held.image, ppi or held.ppi
+    if octets.startswith(finger_image.MAGIC):
+        pixels, stated = _record_image(octets, slap=slap)
+        return pixels, ppi or stated
     return decode_image(octets, max_pixels=p.FILE_PIXELS_MAX), ppi or stated_ppi(octets) or 500
+
+
+def _record_image(octets: bytes, *, slap: bool) -> tuple[NDArray[np.uint8], int]:
+    """The first view of an ISO/IEC 19794-4 record, one finger unless `slap`, and the resolution that it states."""
+    record = finger_image.decode_record(octets)
+    view = record.images[0]
+    if isinstance(view.position, SlapPosition) and not slap:
+        raise RemoteError("The record holds a slap, not one finger.", next_step="Split it with 'rekam-match split'.")
+    if record.compression.image_format is not None:
+        return decode_image(view.image, max_pixels=p.FILE_PIXELS_MAX), record.ppi
+    if record.compression is not Compression.RAW or len(view.image) != view.width_px * view.height_px:
+        raise RemoteError(
+            "The record's samples are packed in a way that is not read here.",
+            next_step="Send PNG, WSQ, JPEG 2000 or bare samples of eight bits.",
+        )
+    return np.frombuffer(view.image, np.uint8).reshape(view.height_px, view.width_px), record.ppi
 
 
 def _only_finger(path: Path, images: tuple[NistImage, ...]) -> NistImage:
@@ -71,9 +98,12 @@ def stated_ppi(octets: bytes) -> int | None:
 
 
 def read_template(path: Path, ppi: int | None = None) -> FingerTemplate:
-    """A template from an ISO record, from our own bytes, or extracted from an image."""
+    """A template from a minutiae record, from our own bytes, or extracted from an image or an image record."""
     if path.suffix.lower() in TEMPLATE_SUFFIXES:
         octets = read_octets(path)
-        return FingerTemplate.from_iso(octets) if octets.startswith(MAGIC) else FingerTemplate.from_bytes(octets)
+        if octets.startswith(MAGIC):
+            return FingerTemplate.from_iso(octets)
+        if not octets.startswith(finger_image.MAGIC):
+            return FingerTemplate.from_bytes(octets)
     image, resolution = read_image(path, ppi)
     return extract(image, resolution)

@@ -64,7 +64,7 @@ def split_command(
     elif hand is None:
         raise RekamError("An image does not say what it shows.", next_step="Add --hand right, left or thumbs.")
     else:
-        pixels, resolution = read_image(image, ppi)
+        pixels, resolution = read_image(image, ppi, slap=True)
         sound = _split(pixels, resolution, _KINDS[hand], out, "", templates)
     for problem in check_sequence(templates):
         sound = False

@@ -14,8 +14,10 @@ from PIL import Image
 
 from contract.errors import RemoteError
 from contract.finger_card import CardFormat
+from contract.finger_image import Compression, FingerImage, FingerImageRecord, SlapPosition, encode_record
 from contract.finger_minutiae import HEADER_BYTES, VIEW_HEADER_BYTES
 from contract.image_formats import ImageFormat, encode_image
+from contract.sample import FingerPosition
 from edge.matcher_lite import FingerTemplate, compare, extract
 from edge.matcher_lite.finger_file import read_image, read_template
 from edge.matcher_lite.finger_warm import ridge_pattern
@@ -24,6 +26,20 @@ _PRINT = ridge_pattern(2, 200, 180)
 _FILES = {held: encode_image(_PRINT, held) for held in ImageFormat}
 _RECORD = extract(_PRINT).to_iso()
 _CARD = extract(_PRINT).to_card()
+
+
+def image_record(
+    compression: Compression, position: FingerPosition | SlapPosition = FingerPosition.RIGHT_INDEX
+) -> bytes:
+    """The print as an ISO/IEC 19794-4 record."""
+    held = compression.image_format
+    octets = _PRINT.tobytes() if held is None else _FILES[held]
+    height, width = _PRINT.shape
+    view = FingerImage(position, width, height, octets)
+    return encode_record(FingerImageRecord((view,), compression))
+
+
+_IMAGE_RECORD = image_record(Compression.PNG)
 
 
 def mutated(octets: bytes, data: st.DataObject) -> bytes:
@@ -68,6 +84,36 @@ def test_every_format_gives_the_prints_template(held: ImageFormat, tmp_path: Pat
     path.write_bytes(_FILES[held])
     template = read_template(path, 500)
     assert compare(template, extract(_PRINT)).value > 60.0
+
+
+@pytest.mark.parametrize("compression", [Compression.RAW, Compression.PNG, Compression.WSQ, Compression.JPEG2000])
+def test_an_iso_image_record_gives_the_prints_template(compression: Compression, tmp_path: Path) -> None:
+    path = tmp_path / "print.iso"
+    path.write_bytes(image_record(compression))
+    assert compare(read_template(path), extract(_PRINT)).value > 60.0
+
+
+def test_a_record_of_a_slap_or_of_packed_samples_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "print.fir"
+    path.write_bytes(image_record(Compression.PNG, SlapPosition.RIGHT_FOUR))
+    with pytest.raises(RemoteError) as caught:
+        read_template(path)
+    assert "split" in caught.value.next_step
+    assert read_image(path, slap=True)[0].shape == _PRINT.shape
+    path.write_bytes(image_record(Compression.RAW_PACKED))
+    with pytest.raises(RemoteError, match="packed"):
+        read_template(path)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_damaged_image_record_gives_a_template_or_a_refusal(tmp_path: Path, data: st.DataObject) -> None:
+    path = tmp_path / "print.fir"
+    path.write_bytes(mutated(_IMAGE_RECORD, data))
+    try:
+        assert read_template(path).minutiae <= 255
+    except RemoteError:
+        return
 
 
 def test_one_bit_sixteen_bit_and_colour_files_are_read(tmp_path: Path) -> None:
