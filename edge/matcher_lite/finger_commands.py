@@ -24,7 +24,7 @@ from edge.matcher_lite.finger_codes import (
     store_projection,
 )
 from edge.matcher_lite.finger_compare import compare
-from edge.matcher_lite.finger_evaluation import enrol, evaluate, impostor_scores
+from edge.matcher_lite.finger_evaluation import Held, enrol, evaluate, impostor_scores
 from edge.matcher_lite.finger_extract import extract
 from edge.matcher_lite.finger_file import IMAGE_SUFFIXES, TEMPLATE_SUFFIXES, read_image, read_template
 from edge.matcher_lite.finger_gallery import FingerGallery
@@ -52,14 +52,16 @@ def evaluate_command(
     projection: Annotated[
         Path | None, typer.Option(help="Codes by this projection ('rekam-match learn --out') instead of the shipped.")
     ] = None,
+    held: Annotated[Held, typer.Option(help="Format that the second of each pair was kept in.")] = Held.TEMPLATE,
 ) -> None:
     """Measure EER, FNMR and speed on your own prints, by the FVC protocol.
 
     Example: rekam-match evaluate prints/FVC2002_DB1_B --json out/db1.json --html out/db1.html
+    What the chip's format costs: rekam-match evaluate prints/FVC2002_DB1_B --held compact-card
     """
     other = load_projection(projection) if projection else None
     with console.status("Reading") as status:
-        result = evaluate(folder, ppi, jobs, projection=other, told=status.update)
+        result = evaluate(folder, ppi, jobs, projection=other, held=held, told=status.update)
     figures = result.figures()
     table = Table(title=result.name, show_header=False)
     for name, value in figures.items():

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import RekamError
+from contract.finger_card import CardFormat
 from edge.matcher_lite.finger_codes import Projection, describe
 from edge.matcher_lite.finger_compare import compare, raw_similarity
 from edge.matcher_lite.finger_extract import extract
@@ -30,6 +32,15 @@ Alteration = Callable[[NDArray[np.uint8], int], tuple[NDArray[np.uint8], int]]
 """Makes another image and resolution of an image and its resolution."""
 
 Told = Callable[[str], None]
+
+
+class Held(StrEnum):
+    """In which format a reference is kept: our template, or what others and the chip hold."""
+
+    TEMPLATE = "template"
+    ISO = "iso"
+    CARD = "card"
+    COMPACT_CARD = "compact-card"
 
 
 def silent(_progress: str) -> None:
@@ -111,23 +122,27 @@ def evaluate(
     jobs: int = 1,
     worst: int = 6,
     projection: Projection | None = None,
+    held: Held = Held.TEMPLATE,
     told: Told = silent,
 ) -> Evaluation:
     """Extracts and compares everything in `folder`; RekamError where there are not two fingers of two impressions.
 
-    projection: gives the codes where another than the shipped one is tried. told: hears how far it is.
+    projection: gives the codes where another than the shipped one is tried. held: in which format the second of each
+    pair was kept. told: hears how far it is.
     """
     prints = enrol(folder, ppi, jobs, told=told)
     if projection is not None:
         prints = [_described(item, projection) for item in prints]
-    return evaluate_prints(folder.name, prints, worst, told)
+    return evaluate_prints(folder.name, prints, worst, held, told)
 
 
-def evaluate_prints(name: str, prints: Sequence[Print], worst: int = 6, told: Told = silent) -> Evaluation:
+def evaluate_prints(
+    name: str, prints: Sequence[Print], worst: int = 6, held: Held = Held.TEMPLATE, told: Told = silent
+) -> Evaluation:
     """Compares all prints with each other; RekamError where there are not two fingers of two impressions."""
     told(f"Comparing {len(prints) * (len(prints) - 1) // 2} pairs")
     started = time.process_time()
-    pairs = list(_compare_all(prints))
+    pairs = list(_compare_all(prints, held))
     spent = max(time.process_time() - started, 1e-9)
     mated = [pair for pair in pairs if pair.first.finger == pair.second.finger]
     cross = [pair for pair in pairs if pair.first.finger != pair.second.finger]
@@ -207,12 +222,24 @@ def _described(item: Print, projection: Projection) -> Print:
     return replace(item, template=replace(item.template, codes=codes))
 
 
-def _compare_all(prints: Sequence[Print]) -> Iterable[Pair]:
+def _compare_all(prints: Sequence[Print], held: Held) -> Iterable[Pair]:
+    references = {item.path: item.template and _held(item.template, held) for item in prints}
     for first, second in itertools.combinations(prints, 2):
-        if first.template is None or second.template is None:
+        reference = references[second.path]
+        if first.template is None or reference is None:
             yield Pair(first, second, 0.0)
         else:
-            yield Pair(first, second, compare(first.template, second.template).value)
+            yield Pair(first, second, compare(first.template, reference).value)
+
+
+def _held(template: FingerTemplate, held: Held) -> FingerTemplate:
+    """The template as it comes back from where it was kept."""
+    if held is Held.TEMPLATE:
+        return template
+    if held is Held.ISO:
+        return FingerTemplate.from_iso(template.to_iso())
+    card_format = CardFormat.NORMAL if held is Held.CARD else CardFormat.COMPACT
+    return FingerTemplate.from_card(template.to_card(card_format), card_format, template.position)
 
 
 def _values(pairs: Sequence[Pair]) -> Scores:

@@ -51,6 +51,13 @@ def test_evaluation_counts_failures_to_enrol_and_writes_figures_and_page(prints:
     assert "failed to enrol" in text
 
 
+@pytest.mark.parametrize("held", ["iso", "card", "compact-card"])
+def test_what_a_format_costs_is_measured(prints: Path, tmp_path: Path, held: str) -> None:
+    out = tmp_path / "figures.json"
+    assert runner.invoke(app, ["evaluate", str(prints), "--held", held, "--json", str(out)]).exit_code == 0
+    assert json.loads(out.read_text())["eer_std"] == 0.0
+
+
 def test_evaluation_of_an_empty_folder_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(RekamError) as caught:
         evaluate(tmp_path)
