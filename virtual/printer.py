@@ -23,6 +23,7 @@ from virtual import printer_engine
 
 START_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 3.0
+CARD_MEDIA = "iso_id-1_53.98x85.6mm"
 _MARGINS = "".join(f"ATTR integer media-{side}-margin-supported 0\n" for side in ("bottom", "left", "right", "top"))
 _MEDIA = """ATTR collection {name} {{
     MEMBER collection media-size {{
@@ -70,11 +71,15 @@ class PrinterRig:
     folder: for everything it makes; port: on loopback; two_sided: it turns the card itself and takes PDF.
     """
 
-    def __init__(self, folder: Path, port: int, *, two_sided: bool = True, side_s: float = 0.1) -> None:
+    def __init__(
+        self, folder: Path, port: int, *, two_sided: bool = True, side_s: float = 0.1, media: str = CARD_MEDIA
+    ) -> None:
+        """media: what it prints on, as IPP names it."""
         self._folder = folder.resolve()
         self._port = port
         self._two_sided = two_sided
         self._side_s = side_s
+        self._media = media
         self._stack = ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
         self._bus = self._folder / "bus"
@@ -150,15 +155,21 @@ class PrinterRig:
             self._process.wait()
             self._process = None
 
-    def fault(self, keyword: str, *, gives_up: bool = False) -> None:
-        """Set a fault before or during a job: it waits, or aborts where `gives_up`."""
+    def fault(self, keyword: str, *, gives_up: bool = False, between_sides: bool = False) -> None:
+        """Set a fault before or during a job: it waits, or aborts where `gives_up`; at once, or after one side."""
         scratch = self._folder / ".fault"
-        scratch.write_text(f"{keyword} abort" if gives_up else keyword)
+        scratch.write_text(keyword + (" abort" if gives_up else " 2" if between_sides else ""))
         scratch.rename(self._folder / "fault")
 
+    def script(self, *faults: tuple[int, str, float]) -> None:
+        """The next job's faults: before which side, the reason, and the seconds until somebody cures it."""
+        lines = [f"{side} {reason} {seconds}" for side, reason, seconds in faults]
+        (self._folder / "script").write_text("\n".join(lines))
+
     def cure(self) -> None:
-        """Clear the fault."""
-        (self._folder / "fault").unlink(missing_ok=True)
+        """Clear the fault, and a script that no job has used."""
+        for name in ("fault", "script"):
+            (self._folder / name).unlink(missing_ok=True)
 
     def printed(self) -> list[Path]:
         """Every printed side in order of printing."""
@@ -170,7 +181,8 @@ class PrinterRig:
         formats += ",application/pdf" if self._two_sided else ""
         media = "".join(_MEDIA.format(name=name) for name in ("media-col-default", "media-col-ready"))
         conf = self._folder / "cr80.conf"
-        conf.write_text(_ATTRIBUTES.format(sides=sides, media=media, formats=formats))
+        text = _ATTRIBUTES.format(sides=sides, media=media, formats=formats)
+        conf.write_text(text.replace(CARD_MEDIA, self._media))
         engine = self._folder / "engine"
         words = (sys.executable, printer_engine.__file__, str(self._folder))
         engine.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')

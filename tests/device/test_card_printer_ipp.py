@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import random
 import socket
 import tempfile
 from pathlib import Path
@@ -127,6 +128,81 @@ async def test_a_job_can_be_canceled_while_it_waits_for_blanks(rig, printer):
     rig.cure()
     assert (await printer.follow(job)).result is JobResult.CANCELED
     await printer.cancel(job)  # twice does no harm
+
+
+async def test_a_job_can_be_canceled_between_its_two_sides_and_the_next_card_is_whole(rig, printer):
+    before = len(rig.printed())
+    rig.fault("media-jam", between_sides=True)
+    job = await printer.start([FRONT, BACK], "rekam-half")
+    await until(lambda: len(rig.printed()) > before)
+    await printer.cancel(job)
+    rig.cure()
+    assert (await printer.follow(job)).result is JobResult.CANCELED
+    outcome = await follow_when_free(printer, [FRONT, BACK], "rekam-whole")
+    assert outcome.result is JobResult.COMPLETED
+    assert np.array_equal(pixels_of(rig.printed()[-1]), pixels_of(BACK))
+
+
+async def until(true):
+    """Wait for what the printer's own process does."""
+    for _ in range(500):
+        if true():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it did not happen")
+
+
+async def follow_when_free(printer, faces, name):
+    """Start a job as soon as the printer has room for it, and follow it."""
+    for _ in range(200):
+        try:
+            return await printer.follow(await printer.start(faces, name))
+        except TransientError:
+            await asyncio.sleep(0.05)
+    raise AssertionError("the printer stays busy")
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_whatever_the_fault_script_does_every_fault_is_told_and_the_card_comes_out(rig, printer, seed):
+    chance = random.Random(seed)
+    reasons = chance.sample(["media-empty", "marker-supply-empty", "media-jam", "cover-open", "marker-waste-full"], 3)
+    rig.script(*((chance.choice((1, 2)), reason, 0.35) for reason in reasons))
+    before = len(rig.printed())
+    outcome = await printer.follow(await printer.start([FRONT, BACK], f"rekam-script-{seed}"))
+    assert outcome.result is JobResult.COMPLETED
+    assert {fault.keyword for fault in outcome.faults} == set(reasons)
+    assert all(fault.stops and fault.advice_id and fault.advice_en for fault in outcome.faults)
+    front, back = rig.printed()[before:]
+    assert np.array_equal(pixels_of(front), pixels_of(FRONT))
+    assert np.array_equal(pixels_of(back), pixels_of(BACK))
+    assert (await printer.condition()).faults == ()
+
+
+async def test_two_faults_at_once_are_both_told_and_a_warning_stops_nothing(rig, printer):
+    rig.fault("media-empty,cover-open")
+    job = await printer.start([FRONT, BACK], "rekam-both-faults")
+    told = []
+
+    def cure_once_both_are_told(progress):
+        told.extend(fault.keyword for fault in progress.faults)
+        if {"media-empty", "cover-open"} <= set(told):
+            rig.cure()
+
+    outcome = await printer.follow(job, cure_once_both_are_told)
+    assert outcome.result is JobResult.COMPLETED
+    assert {fault.keyword for fault in outcome.faults} == {"media-empty", "cover-open"}
+    rig.fault("marker-supply-low")
+    outcome = await printer.follow(await printer.start([FRONT, BACK], "rekam-low"))
+    assert outcome.result is JobResult.COMPLETED
+    low = [fault for fault in (await printer.condition()).faults if fault.keyword == "marker-supply-low"]
+    assert [fault.stops for fault in low] in ([], [False])
+
+
+async def test_an_office_printer_is_no_card_printer(tmp_path):
+    with PrinterRig(tmp_path, free_port(), media="iso_a4_210x297mm") as office:
+        with pytest.raises(DeviceError, match="has no cards") as caught:
+            await CardPrinter(office.uri).condition()
+        assert "CR80" in caught.value.next_step
 
 
 async def test_a_second_job_waits_its_turn(rig, printer):
