@@ -12,7 +12,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 FINGERS ?=
 SEED ?= 1
 
-.PHONY: help demo run test test-arm check bench fault firmware link clean lock
+.PHONY: help demo run test test-arm check bench fault firmware link quality-model clean lock
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -72,10 +72,20 @@ firmware: check ## the controller's firmware for both ports, compiled, with size
 link: $(VENV)/dev.stamp ## 1,000,000 frames of the controller's link in virtual time and 5,000 over a pty, on bad lines
 	@$(BIN)/python -m tests.fault.link_campaign --out out/link --seed $(SEED)
 
+QUALITY := out/quality
+quality-model: $(VENV)/warm.stamp ## learn the finger quality model again from synthetic prints, in a venv of its own
+	@[ -x $(QUALITY)/venv/bin/python ] || $(PYTHON) -m venv $(QUALITY)/venv
+	@$(QUALITY)/venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r virtual/quality_model.lock
+	@$(BIN)/python -m virtual.finger_quality_samples --out $(QUALITY)/samples.npz --jobs 2
+	@set -e; for time in first second; do $(QUALITY)/venv/bin/python -m virtual.finger_quality_train $(QUALITY)/samples.npz $(QUALITY)/$$time.tflite; done
+	@cmp $(QUALITY)/first.tflite $(QUALITY)/second.tflite
+	@cp $(QUALITY)/first.tflite edge/matcher_lite/finger_quality.tflite
+
 lock: ## resolve the lock files again (needs uv)
 	uv pip compile pyproject.toml provisioning/build.in --extra edge --extra hub --extra provision --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements.lock
 	uv pip compile pyproject.toml provisioning/build.in --extra edge --extra hub --extra provision --extra dev -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements-dev.lock
 	for port in rp2 esp32; do uv pip compile firmware/typings_$$port.in --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o firmware/typings_$$port.lock; done
+	uv pip compile virtual/quality_model.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o virtual/quality_model.lock
 
 clean: ## remove what was built and run; the virtual environment stays unless ALL=1
 	@rm -rf out build *.egg-info .mypy_cache .ruff_cache .hypothesis

@@ -8,6 +8,7 @@ Cappelli, Maio and Maltoni (2001): skin under the middle of the contact sticks t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -220,10 +221,20 @@ def _develop(
 
 
 def render_impression(
-    master: Master, skin: Skin, preset: CapturePreset, rng: np.random.Generator, size: tuple[int, int]
+    master: Master,
+    skin: Skin,
+    preset: CapturePreset,
+    rng: np.random.Generator,
+    size: tuple[int, int],
+    alter: Callable[[Touch], Touch] | None = None,
 ) -> NDArray[np.uint8]:
-    """One impression, (height, width) uint8 at 500 ppi, dark ridges on a light ground."""
+    """One impression, (height, width) uint8 at 500 ppi, dark ridges on a light ground.
+
+    alter: makes another touch of the one that was drawn; nothing else about the impression changes.
+    """
     touch = draw_touch(rng, preset, skin, size)
+    if alter is not None:
+        touch = alter(touch)
     skin_x, skin_y, reach = _glass_to_skin(rng, touch, preset, size)
     relief = cv2.remap(master.relief, skin_x, skin_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
     pores = cv2.remap(master.pores, skin_x, skin_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)

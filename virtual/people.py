@@ -10,7 +10,7 @@ same picture, and no two numbers are the same touch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from enum import IntEnum
@@ -24,7 +24,7 @@ from contract.errors import RekamError
 from contract.packet import Biodata
 from contract.sample import FingerPosition, IrisPosition
 from virtual.biodata import AGE_MAX_YEARS, Sex, age_years, draw_biodata, draw_birth_date, draw_sex
-from virtual.finger_impression import Skin, render_impression
+from virtual.finger_impression import Skin, Touch, render_impression
 from virtual.finger_master import Master, grow_master
 from virtual.finger_pattern import FingerPattern, draw_pattern
 from virtual.finger_presets import EVERYDAY, CapturePreset
@@ -182,13 +182,15 @@ class Person:
         *,
         size: tuple[int, int] = FINGER_SIZE_PX,
         preset: CapturePreset = EVERYDAY,
+        alter: Callable[[Touch], Touch] | None = None,
     ) -> NDArray[np.uint8]:
         """One impression of one finger, (height, width) = `size`, 500 ppi, dark ridges on a light ground.
 
-        A smaller `size` sees less of the finger. Impressions are numbered from 0.
+        A smaller `size` sees less of the finger. Impressions are numbered from 0. alter: see `render_impression`.
         """
         master, skin = _finger(self.seed, self.index, _known_finger(position))
-        return render_impression(master, skin, preset, self._touch(_Stream.IMPRESSION, position, impression), size)
+        stream = self._touch(_Stream.IMPRESSION, position, impression)
+        return render_impression(master, skin, preset, stream, size, alter)
 
     def iris(self, position: IrisPosition, impression: int = 0) -> NDArray[np.uint8]:
         """One near-infrared picture of one eye, (280, 320) uint8."""

@@ -125,6 +125,8 @@ DRY_DARKNESS: Final = 0.3
 WET_DARKNESS: Final = 0.7
 SMEARED_TRUST: Final = 0.6
 FEW_MINUTIAE: Final = 15
+ADVISED_QUALITY: Final = 95  # a print graded so needs no advice, whatever else is believed of it
+FAULT_BELIEF_MIN: Final = 0.3
 
 # Templates.
 COORDINATE_STEPS: Final = 16  # stored coordinates are sixteenths of a pixel at 500 ppi

@@ -1,4 +1,8 @@
-"""Says how well a capture will compare, 0..100, and what the person can do better."""
+"""Says how well a capture will compare, 0..100, and what the person can do better.
+
+`judge` knows whether there is a usable finger at all, by classical features, and grades it by them where no runtime for
+the learnt model is installed. `finger_quality_model` grades what is usable.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,8 @@ class FingerAdvice(StrEnum):
     TOO_DRY = "too_dry"
     TOO_WET = "too_wet"
     SMEARED = "smeared"
-    FEW_MINUTIAE = "few_minutiae"
+    MOVED = "moved"
+    UNCLEAR = "unclear"
 
     @property
     def indonesian(self) -> str:
@@ -50,10 +55,14 @@ _ADVICE = {
         "The finger is too wet: dry finger and glass, and press less.",
     ),
     FingerAdvice.SMEARED: (
-        "Jari bergeser: letakkan kembali dan tahan diam.",
-        "The finger moved: put it down again and hold it still.",
+        "Jari bergeser di kaca: angkat, lalu letakkan kembali tegak lurus tanpa menggeser.",
+        "The finger slid on the glass: lift it and put it straight down again.",
     ),
-    FingerAdvice.FEW_MINUTIAE: (
+    FingerAdvice.MOVED: (
+        "Jari bergerak saat difoto: letakkan kembali dan tahan diam.",
+        "The finger moved while it was taken: put it down again and hold it still.",
+    ),
+    FingerAdvice.UNCLEAR: (
         "Gambar jari kurang jelas: bersihkan jari dan kaca, coba lagi.",
         "The print is unclear: clean finger and glass, and try again.",
     ),
@@ -107,7 +116,7 @@ def _advise(value: int, area_mm2: float, belief: float, minutiae: int, darkness:
     elif belief < p.SMEARED_TRUST:
         found.append(FingerAdvice.SMEARED)
     if not found or minutiae < p.FEW_MINUTIAE:
-        found.append(FingerAdvice.FEW_MINUTIAE)
+        found.append(FingerAdvice.UNCLEAR)
     return tuple(found)
 
 
