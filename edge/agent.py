@@ -181,6 +181,7 @@ class Agent:
             panel.open()
             parts.push_async_callback(panel.close)
             shows.append(panel.show)
+            bench.illumination = panel.panel
             status.controller = panel.status
             self._spawn(panel.run())
 

@@ -57,7 +57,7 @@ class DeviceBench:
     """All devices of one unit. Made and used on the event loop.
 
     ticket, climate, scanner: the workers of what no session's step asks for; None where there is none.
-    illumination: an iris camera's light, where the unit's controller gives it; else [devices.illumination] does.
+    illumination: an iris camera's light; the unit's controller, where it gives one, else [devices.illumination].
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class DeviceBench:
     ) -> None:
         self._policy = policy
         self._light_table = devices.get("illumination")
-        self._illumination = illumination
+        self.illumination = illumination
         self._own_light: Device | None = None
         self._tables = {kind: table for kind, table in devices.items() if kind in SENSOR_KINDS}
         self._camera: DeviceWorker[Camera] | None = self._worker("camera")
@@ -198,11 +198,11 @@ class DeviceBench:
 
     def _iris_scanner(self, table: Mapping[str, Setting]) -> Device:
         """The iris camera with the unit's light. Raises DeviceError where the light cannot be opened."""
-        if self._illumination is None and self._light_table is not None:
+        if self.illumination is None and self._light_table is not None:
             light = open_driver("illumination", self._light_table)
             light.open()
-            self._own_light, self._illumination = light, cast(Illumination, light)
-        return open_driver("iris", table, illumination=self._illumination)
+            self._own_light, self.illumination = light, cast(Illumination, light)
+        return open_driver("iris", table, illumination=self.illumination)
 
 
 def _present(worker: DeviceWorker[D] | None, kind: str) -> DeviceWorker[D]:

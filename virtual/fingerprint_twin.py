@@ -35,6 +35,7 @@ from edge.sensors.fingerprint_zfm_frames import (
 Grey = NDArray[np.uint8]
 WHITE = 255
 PAUSE_S_MAX = 0.1
+LEDS = {"r503": Instruction.AURA_LED_R503, "r558": Instruction.AURA_LED_R558}
 
 
 def fitted(image: Grey, height_px: int, width_px: int) -> Grey:
@@ -48,7 +49,7 @@ def fitted(image: Grey, height_px: int, width_px: int) -> Grey:
 
 
 class FingerprintModule:
-    """The module, without I/O. `place` and `lift` may be called from any thread.
+    """The module, without I/O. `place` and `lift` may be called from any thread. led: r503, r558 or none.
 
     A finger that is laid down is preceded by an empty window: one GenImg finds no finger after each `place`.
     """
@@ -62,7 +63,7 @@ class FingerprintModule:
         baud: int = 57600,
         data_bytes: int = 128,
         capacity: int = 200,
-        led: bool = False,
+        led: str = "",
         baud_changes: bool = True,
     ) -> None:
         self.width_px, self.height_px = width_px, height_px
@@ -70,7 +71,8 @@ class FingerprintModule:
         self.wrong_sums = 0
         self.led_pattern: bytes | None = None
         self.commands: list[int] = []
-        self._password, self._has_led, self._baud_changes = password, led, baud_changes
+        self._password, self._baud_changes = password, baud_changes
+        self._led = LEDS.get(led)
         self._unlocked = password == 0
         self._reader = PacketReader()
         self._heard_s = 0.0
@@ -91,6 +93,12 @@ class FingerprintModule:
         window = fitted(image, self.height_px, self.width_px)
         with self._lock:
             self._finger, self._fresh = window, True
+
+    @property
+    def touched(self) -> bool:
+        """What the module's touch output says."""
+        with self._lock:
+            return self._finger is not None
 
     def lift(self) -> None:
         """Leave the window empty."""
@@ -138,7 +146,7 @@ class FingerprintModule:
             self._answer(Code.OK)
         elif instruction == Instruction.TEMPLATE_COUNT:
             self._answer(Code.OK, b"\0\0")
-        elif instruction == Instruction.AURA_LED_R503 and self._has_led and len(parameters) == 4:
+        elif instruction == self._led and len(parameters) == 4:
             self.led_pattern = parameters
             self._answer(Code.OK)
         else:

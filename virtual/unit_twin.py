@@ -53,7 +53,7 @@ class FingerTable(_Table):
     width_px: Annotated[int, Field(ge=16, le=1024, multiple_of=2)] = 256
     height_px: Annotated[int, Field(ge=16, le=1024)] = 288
     baud: int = 57600
-    led: bool = False
+    led: Literal["", "r503", "r558"] = ""
     paced: bool = False
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import struct
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,55 +18,41 @@ from contract.clock import Clock, SystemClock
 from contract.errors import CaptureRetry, DeviceError, RemoteError
 from contract.sample import FingerPosition
 from edge.sensors.fingerprint_zfm_frames import (
-    BAUD_FACTOR_MAX,
-    BAUD_STEP,
     DEFAULT_ADDRESS,
     IMAGE_BYTES_MAX,
     Code,
     Instruction,
     Noise,
     Packet,
-    PacketReader,
-    Parameter,
     Pid,
     SystemParameters,
-    encode_command,
     parse_system_parameters,
     unpack_pixels,
 )
+from edge.sensors.fingerprint_zfm_link import ZfmLink
+from edge.sensors.gpio_line import InputLine, LineOpener, open_gpio_line
 from edge.sensors.interface import DeviceInfo, Frame
-from edge.sensors.serial_link import ByteLink, LinkOpener, SerialLink
+from edge.sensors.serial_link import LinkOpener, SerialLink
 
-COMMAND_ATTEMPTS = 3
 TRANSFER_ATTEMPTS = 4
-PROBE_TIMEOUT_S = 0.3
-QUIET_S = 0.05
-DRAIN_S_MAX = 15.0
-BAUDS_TRIED = (57600, 115200, 9600, 38400, 19200)
+# Sensors by the bytes of their pictures, two pixels each: R30x and ZFM-20, R503, and two smaller ones.
+SIZES_PX = {36_864: (256, 288), 18_432: (192, 192), 29_952: (208, 288), 12_800: (160, 160)}
 LED_INSTRUCTIONS = {"r503": Instruction.AURA_LED_R503, "r558": Instruction.AURA_LED_R558}
 LED_OFF = bytes([0x04, 0, 0, 0])
 LED_WAITING = bytes([0x01, 0x80, 0x02, 0])  # breathing blue: lay the finger
 LED_TAKEN = bytes([0x03, 0, 0x03, 0])  # steady purple: lift the finger
 
 
-@dataclass(frozen=True, slots=True)
-class _Reply:
-    """An acknowledgement: its code, what came with it, and what was already read behind it."""
-
-    code: int
-    parameters: bytes
-    behind: tuple[Packet | Noise, ...]
-
-
 class ZfmScanner:
     """A FingerprintScanner. One thread at a time.
 
     port: a tty. baud: the module's line speed; where it does not answer, the other usual speeds are tried.
-    baud_max: raise the speed to this when the module takes it; 0 leaves it. width_px, ppi: of the sensor.
-    height_px: 0 takes what arrives, but never less than arrived before, so that a lost packet shows from the second
-    picture on; with the number set it shows from the first. password_file: a file with the module's password as a
-    number; empty for 0.
-    led: none, r503 or r558. lift_between: wait for an empty window between two captures. inverted: ridges are light.
+    baud_max: raise the speed to this when the module takes it; 0 leaves it. width_px: 0 knows the sensor by the size of
+    its picture, and refuses one that is none of SIZES_PX. height_px: 0 takes what arrives, but never less than arrived
+    before, so that a lost packet shows from the second picture on; with the number set it shows from the first.
+    password_file: a file with the module's password as a number; empty for 0. led: none, r503 or r558. wake_pin: GPIO
+    line of the module's touch output, -1 for none; with it the module is asked for pictures only while it is touched.
+    lift_between: wait for an empty window between two captures. inverted: ridges are light.
     """
 
     def __init__(
@@ -76,22 +61,25 @@ class ZfmScanner:
         port: str,
         baud: int = 57600,
         baud_max: int = 0,
-        width_px: int = 256,
+        width_px: int = 0,
         height_px: int = 0,
         ppi: int = 500,
         address: int = DEFAULT_ADDRESS,
         password_file: str = "",
         led: str = "none",
+        wake_pin: int = -1,
+        wake_active_low: bool = True,
         lift_between: bool = True,
         inverted: bool = False,
         poll_interval_s: float = 0.05,
         command_timeout_s: float = 1.0,
         open_link: LinkOpener = SerialLink,
+        open_line: LineOpener = open_gpio_line,
         clock: Clock | None = None,
     ) -> None:
         if led not in ("none", *LED_INSTRUCTIONS):
             raise DeviceError(f"There is no LED kind {led!r}.", next_step="Set led to none, r503 or r558.")
-        if width_px < 2 or width_px % 2 or ppi <= 0 or height_px < 0:
+        if width_px < 0 or width_px % 2 or ppi <= 0 or height_px < 0:
             raise DeviceError("width_px must be even, height_px not negative and ppi positive.")
         self._port, self._baud, self._baud_max = port, baud, baud_max
         self._width_px, self._ppi, self._inverted = width_px, ppi, inverted
@@ -102,35 +90,44 @@ class ZfmScanner:
         self._lift_between = lift_between
         self._poll_interval_s, self._command_timeout_s = poll_interval_s, command_timeout_s
         self._open_link, self._clock = open_link, clock or SystemClock()
-        self._link: ByteLink | None = None
-        self._reader = PacketReader(address)
+        self._wake_pin, self._wake_active_low, self._open_line = wake_pin, wake_active_low, open_line
+        self._wake: InputLine | None = None
+        self._link: ZfmLink | None = None
         self._parameters: SystemParameters | None = None
         self._must_lift = False
-        self.noise_bytes = 0
         self.transfers_repeated = 0
 
     def open(self) -> DeviceInfo:
         """Open the port, find the line speed, give the password and read the parameters. Raises DeviceError."""
         self.close()
-        self._link = self._open_link(self._port, self._baud)
-        self._find_speed()
+        self._link = link = ZfmLink(
+            self._port, self._baud, self._address, self._command_timeout_s, self._open_link, self._clock
+        )
+        if self._wake_pin >= 0:
+            self._wake = self._open_line(self._wake_pin, self._wake_active_low)
+        link.find_speed()
         password = self._password()
-        code = self._command(Instruction.VERIFY_PASSWORD, struct.pack(">I", password)).code
+        code = self._opened().command(Instruction.VERIFY_PASSWORD, struct.pack(">I", password)).code
         if code != Code.OK:
             raise DeviceError(
                 f"The fingerprint module refuses the password (code {code:02X}).",
                 next_step="Put the module's password into password_file.",
             )
         self._parameters = self._read_parameters()
-        if self._baud_max > self._baud:
-            self._raise_speed()
+        if self._baud_max > link.baud:
+            link.raise_speed(self._baud_max)
         self._light(LED_OFF)
         self._must_lift = False
         return DeviceInfo(
             driver="zfm",
             model=f"ZFM-compatible, system {self._parameters.system_id:04X}, {self._parameters.capacity} templates",
             serial=f"{self._parameters.address:08X}",
-            capabilities=("image", f"baud {self._baud}", *(("led",) if self._led else ())),
+            capabilities=(
+                "image",
+                f"baud {link.baud}",
+                *(("led",) if self._led else ()),
+                *(("touch",) if self._wake else ()),
+            ),
         )
 
     def close(self) -> None:
@@ -138,7 +135,9 @@ class ZfmScanner:
         link, self._link = self._link, None
         if link is not None:
             link.close()
-        self._reader.reset()
+        wake, self._wake = self._wake, None
+        if wake is not None:
+            wake.close()
 
     def capture(self, position: FingerPosition, timeout_s: float, cancel: threading.Event) -> Frame:
         """Wait for a finger and read its picture: grey (H, width_px), dark ridges, 16 levels.
@@ -164,14 +163,14 @@ class ZfmScanner:
                 "finger_position": str(int(position)),
                 "transfer_ms": str(self._clock.monotonic_ms() - started_ms),
                 "transfers_repeated": str(self.transfers_repeated),
-                "noise_bytes": str(self.noise_bytes),
+                "noise_bytes": str(self._opened().noise_bytes),
             },
         )
 
     def _await_finger(self, deadline_ms: int, cancel: threading.Event) -> None:
         """Poll GenImg until a finger lies on the window, after it was empty where that is asked."""
         while True:
-            code = self._command(Instruction.GEN_IMAGE).code
+            code = self._touched_picture()
             if code == Code.NO_FINGER:
                 self._must_lift = False
             elif code == Code.OK and not self._must_lift:
@@ -185,6 +184,12 @@ class ZfmScanner:
             if cancel.wait(self._poll_interval_s):
                 raise CaptureRetry("The capture was cancelled.")
 
+    def _touched_picture(self) -> int:
+        """GenImg's code; no finger, without asking the module, while nothing touches it."""
+        if self._wake is not None and not self._wake.is_active():
+            return Code.NO_FINGER
+        return self._opened().command(Instruction.GEN_IMAGE).code
+
     def _read_image(self, deadline_ms: int, cancel: threading.Event) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
         """Transfer the picture until one transfer arrives without damage and with the known number of rows."""
         reason = ""
@@ -192,10 +197,10 @@ class ZfmScanner:
             self.transfers_repeated += 1 if attempt else 0
             content, reason = self._transfer(deadline_ms, cancel)
             if content is None:
-                self._drain()
+                self._opened().drain()
                 continue
             try:
-                pixels = unpack_pixels(content, self._width_px)
+                pixels = unpack_pixels(content, self._width_of(content))
             except RemoteError as error:
                 reason = f"{error.message} Is width_px right?"
                 continue
@@ -210,9 +215,17 @@ class ZfmScanner:
             next_step="Shorten or shield the cable, lower baud, and check width_px and height_px.",
         )
 
+    def _width_of(self, content: bytes) -> int:
+        """The sensor's width, given or known by the size of its picture. Raises RemoteError."""
+        if self._width_px:
+            return self._width_px
+        if len(content) not in SIZES_PX:
+            raise RemoteError(f"A picture of {len(content)} bytes is of no sensor that is known here.")
+        return SIZES_PX[len(content)][0]
+
     def _transfer(self, deadline_ms: int, cancel: threading.Event) -> tuple[bytes | None, str]:
         """One UpImage: the bytes of the picture, or None and why this transfer cannot be trusted."""
-        reply = self._command(Instruction.UP_IMAGE)
+        reply = self._opened().command(Instruction.UP_IMAGE)
         if reply.code != Code.OK:
             return None, f"the module refused to send it (code {reply.code:02X})"
         content = bytearray()
@@ -220,7 +233,7 @@ class ZfmScanner:
         while True:
             for event in events:
                 if isinstance(event, Noise):
-                    self.noise_bytes += event.count
+                    self._opened().noise_bytes += event.count
                     return None, event.reason
                 if event.pid not in (Pid.DATA, Pid.LAST_DATA):
                     return None, "an answer came between its packets"
@@ -230,47 +243,18 @@ class ZfmScanner:
             if len(content) > IMAGE_BYTES_MAX:
                 return None, f"it is larger than {IMAGE_BYTES_MAX} bytes"
             if cancel.is_set():
-                self._drain()
+                self._opened().drain()
                 raise CaptureRetry("The capture was cancelled.")
             if self._clock.monotonic_ms() >= deadline_ms:
-                self._drain()
+                self._opened().drain()
                 raise CaptureRetry("The picture was not complete in time.")
-            data = self._open().read(self._command_timeout_s)
-            if not data:
+            arrived = self._opened().read()
+            if arrived is None:
                 return None, "it ended early"
-            events = self._reader.feed(data)
-
-    def _command(self, instruction: Instruction, parameters: bytes = b"") -> _Reply:
-        """Send a command until it is answered. Every command used here may be repeated: none changes a later one."""
-        for _ in range(COMMAND_ATTEMPTS):
-            reply = self._exchange(instruction, parameters, self._command_timeout_s)
-            if reply is not None and reply.code != Code.RECEIVE_ERROR:
-                return reply
-            self._drain()
-        raise DeviceError(
-            f"The fingerprint module on {self._port} does not answer {instruction.name}.",
-            next_step="Check cable, power and baud of the module, then run 'rekam-edge selftest'.",
-        )
-
-    def _exchange(self, instruction: Instruction, parameters: bytes, timeout_s: float) -> _Reply | None:
-        """One command and the first acknowledgement within timeout_s, or None."""
-        link = self._open()
-        link.discard_input()
-        self._reader.reset()
-        link.write(encode_command(instruction, parameters, self._address))
-        deadline_ms = self._clock.monotonic_ms() + round(timeout_s * 1000)
-        while (remaining_ms := deadline_ms - self._clock.monotonic_ms()) > 0:
-            data = link.read(remaining_ms / 1000)
-            events = self._reader.feed(data)
-            for index, event in enumerate(events):
-                if isinstance(event, Packet) and event.pid is Pid.ACK:
-                    return _Reply(event.payload[0], event.payload[1:], tuple(events[index + 1 :]))
-                self.noise_bytes += event.count if isinstance(event, Noise) else len(event.payload)
-        self.noise_bytes += self._reader.reset()
-        return None
+            events = arrived
 
     def _read_parameters(self) -> SystemParameters:
-        reply = self._command(Instruction.READ_SYS_PARA)
+        reply = self._opened().command(Instruction.READ_SYS_PARA)
         if reply.code != Code.OK:
             raise DeviceError(f"The fingerprint module does not tell its parameters (code {reply.code:02X}).")
         try:
@@ -278,50 +262,10 @@ class ZfmScanner:
         except RemoteError as error:
             raise DeviceError(error.message, next_step="Check that the module is ZFM-compatible.") from error
 
-    def _find_speed(self) -> None:
-        """Ask at the configured speed, then at the other usual ones."""
-        link = self._open()
-        for baud in (self._baud, *(b for b in BAUDS_TRIED if b != self._baud)):
-            link.set_baud(baud)
-            for _ in range(2):  # the first command after noise may be lost in it
-                if self._exchange(Instruction.READ_SYS_PARA, b"", PROBE_TIMEOUT_S) is not None:
-                    self._baud = baud
-                    return
-        raise DeviceError(
-            f"No fingerprint module answers on {self._port} at {', '.join(map(str, BAUDS_TRIED))} bit/s.",
-            next_step="Check wiring (TX and RX crossed), power and address of the module.",
-        )
-
-    def _raise_speed(self) -> None:
-        """Ask for a higher speed; where the module cannot be heard at it, stay at the old one."""
-        factor = min(self._baud_max // BAUD_STEP, BAUD_FACTOR_MAX)
-        old, new = self._baud, factor * BAUD_STEP
-        if self._command(Instruction.SET_SYS_PARA, bytes([Parameter.BAUD, factor])).code != Code.OK:
-            return
-        link = self._open()
-        for baud in (new, old):
-            link.set_baud(baud)
-            for _ in range(COMMAND_ATTEMPTS):
-                if self._exchange(Instruction.READ_SYS_PARA, b"", PROBE_TIMEOUT_S) is not None:
-                    self._baud = baud
-                    return
-        raise DeviceError(f"The fingerprint module was lost between {old} and {new} bit/s.")
-
     def _light(self, pattern: bytes) -> None:
         """Set the LED ring where there is one."""
         if self._led is not None:
-            self._command(self._led, pattern)
-
-    def _drain(self) -> None:
-        """Read until the line is quiet, so that the next answer is not looked for in the rest of the last."""
-        link = self._open()
-        end_ms = self._clock.monotonic_ms() + round(DRAIN_S_MAX * 1000)
-        while self._clock.monotonic_ms() < end_ms:
-            data = link.read(QUIET_S)
-            if not data:
-                break
-            self.noise_bytes += len(data)
-        self._reader.reset()
+            self._opened().command(self._led, pattern)
 
     def _password(self) -> int:
         if not self._password_file:
@@ -334,7 +278,7 @@ class ZfmScanner:
             raise DeviceError("The fingerprint module's password is not a number of 32 bits.")
         return value
 
-    def _open(self) -> ByteLink:
+    def _opened(self) -> ZfmLink:
         if self._link is None:
             raise DeviceError("The fingerprint module is not open.")
         return self._link

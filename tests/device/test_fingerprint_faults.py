@@ -15,8 +15,9 @@ import pytest
 
 from contract.errors import CaptureRetry, DeviceError, RekamError
 from contract.sample import FingerPosition
-from edge.sensors.fingerprint_zfm import DRAIN_S_MAX, ZfmScanner
+from edge.sensors.fingerprint_zfm import ZfmScanner
 from edge.sensors.fingerprint_zfm_frames import OVERHEAD_BYTES
+from edge.sensors.fingerprint_zfm_link import DRAIN_S_MAX
 from virtual.fingerprint_twin import FingerprintModule
 
 WIDTH, HEIGHT = 32, 24

@@ -237,7 +237,7 @@ class Zfm:
 
 @pytest.fixture
 def zfm() -> Iterator[Zfm]:
-    module = FingerprintModule(width_px=WIDTH, height_px=HEIGHT, led=True)
+    module = FingerprintModule(width_px=WIDTH, height_px=HEIGHT, led="r503")
     twin = PtyTwin(module)
     yield Zfm(module, twin)
     twin.close()
