@@ -12,7 +12,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 FINGERS ?=
 SEED ?= 1
 
-.PHONY: help demo run test test-arm check bench fault firmware link quality-model clean lock
+.PHONY: help demo run test test-arm check bench fault fleet firmware link quality-model clean lock
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -80,6 +80,9 @@ quality-model: $(VENV)/warm.stamp ## learn the finger quality model again from s
 	@set -e; for time in first second; do $(QUALITY)/venv/bin/python -m virtual.finger_quality_train $(QUALITY)/samples.npz $(QUALITY)/$$time.tflite; done
 	@cmp $(QUALITY)/first.tflite $(QUALITY)/second.tflite
 	@cp $(QUALITY)/first.tflite edge/matcher_lite/finger_quality.tflite
+
+fleet: $(VENV)/dev.stamp ## 20 boxes into service at once, live sessions revoked: seconds, over a real broker
+	@$(BIN)/python -m tests.commissioning.fleet --out out/fleet --seed $(SEED)
 
 lock: ## resolve the lock files again (needs uv)
 	uv pip compile pyproject.toml provisioning/build.in --extra edge --extra hub --extra provision --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements.lock

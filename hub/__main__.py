@@ -18,7 +18,9 @@ from sqlalchemy import Row, func, select
 from contract.clock import utc
 from contract.errors import RekamError
 from hub import history, ledger, outbox
+from hub.authority_commands import UriArgument, certify_technician, issuing_request
 from hub.config import HubSettings, load_settings
+from hub.schema.commissioning_tables import UnitHistory
 from hub.schema.database import Database
 from hub.schema.tables import Card, CardHistory, Packet, Record, RecordHistory
 
@@ -85,6 +87,7 @@ def status(config: ConfigOption = DEFAULT_CONFIG) -> None:
                 verdict = "balances" if balance.balances else "[red]DOES NOT BALANCE[/red]"
                 screen.print(f"Blanks at {balance.place}: {balance.left} left, {balance.made} cards made, {verdict}.")
             links = history.verify(session, RecordHistory) + history.verify(session, CardHistory)
+            links += history.verify(session, UnitHistory)
             screen.print(f"Histories: {links} links, every one verified.")
 
     _with_database(config, work)
@@ -112,6 +115,42 @@ def show_history(
             screen.print(f"{moment}  {link.to_state:27} {link.event}, by {link.actor}", soft_wrap=True, markup=False)
             if link.note != "{}":
                 screen.print(f"{'':21}{link.note}", soft_wrap=True, markup=False)
+
+    _with_database(config, work)
+
+
+@cli.command(name="issuing-key")
+def issuing_key(
+    uri: UriArgument,
+    out: Annotated[Path, typer.Option(help="Where the request goes, PEM.")],
+    make: Annotated[bool, typer.Option("--make", help="Make the key in the module first.")] = False,
+) -> None:
+    """Write the certificate request of an issuing key in a hardware module, for the ceremony with the root.
+
+    Example:  rekam-hub issuing-key "pkcs11:token=rekam;object=issuing?module-path=/usr/lib/softhsm/libsofthsm2.so&
+    pin-source=/etc/rekam/pin" --make --out issuing.csr
+    """
+    _guarded(lambda: out.write_bytes(issuing_request(uri, make=make)))
+    screen.print(f"{out}: give it to 'rekam-provision init --issuing-request'.")
+
+
+@cli.command(name="certify-technician")
+def certify_technician_command(
+    request: Annotated[Path, typer.Argument(help="Their certificate request, PEM.")],
+    order_key: Annotated[str, typer.Option(help="Their order key's public part, base64.")],
+    out: Annotated[Path, typer.Option(help="Where their certificate goes, PEM.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Certify a further technician, who is an operator with that role in the fleet file already.
+
+    Example:  rekam-hub certify-technician tek-budi/tls.csr --order-key MCowBQ… --out tek-budi/tls.crt
+
+    The technician makes request and order key with 'rekam-provision enrol'; a running hub lets them in within seconds.
+    """
+
+    def work(database: Database) -> None:
+        out.write_bytes(certify_technician(_settings(config), database, request, order_key))
+        screen.print(f"{out} written.")
 
     _with_database(config, work)
 

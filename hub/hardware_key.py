@@ -154,7 +154,11 @@ def _session(uri: ModuleUri, *, writable: bool) -> Any:
 
     try:
         pin = uri.pin_file.read_text(encoding="utf-8").strip()
-        return pkcs11.lib(uri.library).get_token(token_label=uri.token).open(user_pin=pin, rw=writable)
+        token = pkcs11.lib(uri.library).get_token(token_label=uri.token)
+        try:
+            return token.open(user_pin=pin, rw=writable)
+        except pkcs11.UserAlreadyLoggedIn:  # the log-in is the process's, not the session's (PKCS#11 v2.40, 2.6)
+            return token.open(rw=writable)
     except (OSError, UnicodeDecodeError, RuntimeError) as error:
         raise _failed(error) from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -14,14 +15,16 @@ from contract.certificates import der, load_request
 from contract.errors import DeviceError, RekamError
 from provisioning.session import JsonOption, aside, print_json, told
 from provisioning.setup import IssuingModule, set_up
+from provisioning.technician_identity import load_identity, make_folder
 from provisioning.world import TECHNICIAN, Broker, Listener, Operator, Site, World
 
 REQUEST_BYTES_MAX = 64 * 1024
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the commands."""
     app.command()(init)
+    app.command()(enrol)
 
 
 def init(
@@ -63,6 +66,30 @@ def init(
     aside.print(
         f"Take {out}/ca and {out}/recovery off this machine: they can make anybody a unit, and open any packet."
     )
+
+
+def enrol(
+    name: Annotated[str, typer.Argument(help="Your id, as the fleet file has it.")],
+    like: Annotated[Path, typer.Option(help="A colleague's folder, for the broker's address and the pinned keys.")],
+    out: Annotated[Path, typer.Option(help="Your folder; it must not exist yet.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Make your own folder as a technician; your keys never leave it.
+
+    Example: rekam-provision enrol tek-budi --like technicians/tek-andi --out technicians/tek-budi
+
+    Give OUT/tls.csr and the order key that is printed to the administrator, who answers with your tls.crt
+    ('rekam-hub certify-technician'). Put it into the folder, and you can speak.
+    """
+    try:
+        public = base64.b64encode(make_folder(name, load_identity(like), out)).decode()
+    except (RekamError, OSError) as error:
+        failed = error if isinstance(error, RekamError) else DeviceError(str(error))
+        raise told(failed, as_json) from None
+    if as_json:
+        print_json({"done": True, "request": str(out / "tls.csr"), "order_key": public})
+        return
+    aside.print(f"Request: {out}/tls.csr\nOrder key: {public}", soft_wrap=True, highlight=False)
 
 
 def _world(name: str, host: str, port: int, console_port: int, sites: list[str], technician: str) -> World:

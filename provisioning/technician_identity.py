@@ -14,9 +14,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from contract.certificates import make_request, new_key, private_pem
 from contract.errors import DeviceError
 from contract.packet import Name
 from contract.seal import StatementKey, StatementPublicKey, load_statement_key, load_statement_public_key
+from contract.topics import NAME_PATTERN
 from provisioning.world import Broker
 
 FILE_BYTES_MAX = 16 * 1024
@@ -78,10 +80,7 @@ def identity_files(
     """The files of a technician's folder but for the certificate, by name."""
     service, _, renewals, _ = broker.doors
     text = f'technician = "{name}"\nhost = "{broker.host}"\nport = {service}\nrenewal_port = {renewals}\n'
-    order = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return {FILE: text.encode(), "ca.crt": ca, "hub-statement.pub": hub_statement, "order.key": order}
+    return {FILE: text.encode(), "ca.crt": ca, "hub-statement.pub": hub_statement, "order.key": _private(key)}
 
 
 def load_identity(folder: Path) -> Identity:
@@ -103,4 +102,34 @@ def load_identity(folder: Path) -> Identity:
         renewal_port=found.renewal_port,
         hub=load_statement_public_key(statement),
         order=load_statement_key(order, found.technician),
+    )
+
+
+def make_folder(name: str, like: Identity, folder: Path) -> bytes:
+    """A new technician's folder beside a colleague's; returns the order key's public part, DER. Raises DeviceError."""
+    if folder.exists() or not NAME_PATTERN.fullmatch(name):
+        raise DeviceError(
+            f"{folder} exists already, or '{name[:64]}' is no name.", next_step="Name a new folder and your own id."
+        )
+    order, tls = new_order_key(), new_key()
+    text = f'technician = "{name}"\nhost = "{like.host}"\nport = {like.port}\nrenewal_port = {like.renewal_port}\n'
+    files = {
+        FILE: text.encode(),
+        "ca.crt": like.ca.read_bytes(),
+        "hub-statement.pub": (like.folder / "hub-statement.pub").read_bytes(),
+        "order.key": _private(order),
+        "tls.key": private_pem(tls),
+        "tls.csr": make_request(name, tls).public_bytes(serialization.Encoding.PEM),
+    }
+    folder.mkdir(parents=True, mode=0o700)
+    for file_name, content in files.items():
+        path = folder / file_name
+        path.touch(mode=0o600)
+        path.write_bytes(content)
+    return order_public_der(order)
+
+
+def _private(key: ed25519.Ed25519PrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from contract import topics
 from contract.certificates import der, load_certificate, new_key, public_der
+from contract.clock import SystemClock
 from contract.commissioning import Claim, encode_claim
 from contract.dispatch import decode, encode
 from contract.identifiers import uuid7
@@ -36,7 +37,7 @@ from edge.factory import Factory
 from hub.authority import Authority
 from hub.central import assemble
 from hub.commissioning import CommissioningDesk, Said
-from hub.config import load_settings
+from hub.config import HubSettings, load_settings
 from hub.context import HubContext, load_keys
 from hub.fleet import load_fleet, load_register
 from hub.public_keys import load_public_keys
@@ -65,6 +66,15 @@ class SetClock:
 
     def monotonic_ms(self) -> int:
         return self.now_ms
+
+
+def hub_authority(settings: HubSettings) -> Authority:
+    """The authority of a hub that was set up and has not run yet."""
+    database = Database(settings.database_url, "OFF")
+    database.upgrade()
+    keys = load_keys(settings)
+    assert settings.authority is not None
+    return Authority(HubContext(settings, database, Vault(keys.blob), keys, SystemClock()), settings.authority)
 
 
 @dataclass
