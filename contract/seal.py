@@ -27,6 +27,7 @@ from cwt.cose_key_interface import COSEKeyInterface
 from contract.cbor_bounds import bound_items
 from contract.errors import DeviceError, RemoteError
 from contract.packet import PACKET_BYTES_MAX
+from contract.part_key import PartKey
 from contract.topics import NAME_PATTERN
 
 RECIPIENTS_MAX = 4
@@ -127,6 +128,11 @@ class Opened:
 def load_signing_key(pem: bytes, kid: str) -> SigningKey:
     """A P-256 private key from PEM. Raises DeviceError."""
     return SigningKey(kid, _load_private(pem, kid, _PACKET_ALGORITHM))
+
+
+def signing_key_in_a_part(kid: str, sign: Callable[[bytes], bytes]) -> SigningKey:
+    """A packet key that never leaves its part. sign: ECDSA with SHA-256 over a text, DER; raises DeviceError."""
+    return SigningKey(kid, PartKey(kid, sign))
 
 
 def load_public_key(encoded: bytes, kid: str) -> PublicKey:

@@ -20,7 +20,7 @@ from edge.box_files import CONFIG
 from edge.config import UnitConfig, load_config
 from edge.data_lock import only_agent
 from edge.device_commands import capture, devices, selftest
-from edge.keys import load_keys
+from edge.keys import load_store_key
 from edge.logs import configure_logs
 from edge.media import export_packets, import_packets
 from edge.panel_commands import update_controller
@@ -158,10 +158,10 @@ def release(config: ConfigPath = DEFAULT_CONFIG) -> None:
 @contextmanager
 def _spool(config: UnitConfig) -> Iterator[Spool]:
     """The spool of a unit whose agent does not run. Raises DeviceError where it does."""
-    keys = load_keys(config.unit.id, config.keys)
+    store = load_store_key(config.keys)
     with only_agent(config.unit.data_dir):
         spool = Spool(
-            config.unit.data_dir / "spool", keys.store, SystemClock(), config.spool.bytes_max, config.spool.packets_max
+            config.unit.data_dir / "spool", store, SystemClock(), config.spool.bytes_max, config.spool.packets_max
         )
         try:
             yield spool

@@ -81,7 +81,7 @@ class Agent:
         """Serve until asked to stop. Raises RekamError where a part cannot start, or fails for good."""
         config = self._config
         config.unit.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        keys = load_keys(config.unit.id, config.keys)
+        keys = load_keys(config.unit.id, config.keys, config.devices.get("identity"))
         with only_agent(config.unit.data_dir):
             async with contextlib.AsyncExitStack() as parts:
                 await self._run_parts(keys, parts)

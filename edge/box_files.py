@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 
@@ -17,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from contract.certificates import load_certificate, new_key, pem, private_pem
 from contract.commissioning import Claim, Grant, decode_claim, encode_claim
 from contract.commissioning_problems import Problem, Refusal
-from contract.configuration import Desired, Reported, SelftestReport, as_toml
+from contract.configuration import Desired, Reported, SelftestReport, Setting, as_toml
 from contract.dispatch import decode
 from contract.errors import DeviceError
 from contract.seal import KEY_BYTES
@@ -74,10 +75,13 @@ class BoxKeys:
 class BoxFiles:
     """The files of one box. Raises Refusal (STORE_UNUSABLE) where the disk fails."""
 
-    def __init__(self, folder: DurableFolder, chip: UnitSigner | None = None) -> None:
-        """chip: signs packets; without one the packet key is a file."""
+    def __init__(
+        self, folder: DurableFolder, chip: UnitSigner | None = None, identity: Mapping[str, Setting] | None = None
+    ) -> None:
+        """chip: signs packets; without one the packet key is a file. identity: the chip's table of settings."""
         self.folder = folder
         self._chip = chip
+        self._identity = dict(identity or {})
 
     @property
     def phase(self) -> Phase:
@@ -174,12 +178,17 @@ class BoxFiles:
         }  # fmt: skip
         if self.folder.path(SAM).exists():
             keys["sam"] = SAM
-        broker: dict[str, str | int | float | bool] = {
+        broker: dict[str, Setting] = {
             "host": identity.host, "port": identity.port, "ca": CA, "certificate": TLS_CHAIN, "key": TLS_KEY,
             "renewal_port": identity.renewal_port,
         }  # fmt: skip
+        theirs: dict[str, Mapping[str, Setting]] = {
+            name: table for name, table in desired.tables.items() if name not in _BY_GRANT
+        }
+        if self._chip is not None:
+            del keys["sign"]
+            theirs["devices.identity"] = self._identity
         unit = {"id": identity.unit, "site": desired.site, "role": identity.role, "data_dir": "data"}
-        theirs = {name: table for name, table in desired.tables.items() if name not in _BY_GRANT}
         self.folder.write(DRAFT, as_toml({"unit": unit, "broker": broker, "keys": keys, **theirs}).encode())
 
     def finish(self) -> None:

@@ -52,9 +52,12 @@ class BrokerTable(_Table):
 
 
 class KeysTable(_Table):
-    """Key files: the unit's own (sign, open, store), those of others (public), and the reader key of a card unit."""
+    """Key files: the unit's own (sign, open, store), those of others (public), and the reader key of a card unit.
 
-    sign: Path
+    sign: left out where the packet key lives in the chip of [devices.identity].
+    """
+
+    sign: Path | None = None
     open: Path
     store: Path
     hub_packet: Path

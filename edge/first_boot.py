@@ -19,12 +19,10 @@ from edge.box_files import BoxFiles, Phase
 from edge.commissioning import Commissioner
 from edge.data_lock import only_agent
 from edge.durable_files import DurableFolder
-from edge.factory import Factory, load_factory
+from edge.factory import load_factory
 from edge.screens.commissioning import make_commissioning_app
 from edge.screens.guard import drop_token, make_token
-from edge.sensors.drivers import open_driver
-from edge.sensors.interface import IdentityChip
-from edge.unit_signer import ChipSigner, UnitSigner
+from edge.unit_signer import open_chip_signer
 
 SOFTWARE = "rekam 0.1.0"
 HOST = "127.0.0.1"
@@ -37,7 +35,8 @@ def run_first_boot(folder: Path) -> bool:
     files = DurableFolder(folder)
     factory = load_factory(folder)
     with only_agent(folder):
-        box = Box(BoxFiles(files, _chip(factory)), factory, SystemClock(), SOFTWARE)
+        chip = open_chip_signer(factory.identity) if factory.identity else None
+        box = Box(BoxFiles(files, chip, factory.identity), factory, SystemClock(), SOFTWARE)
         commissioner = Commissioner(box, factory, SystemClock())
         asyncio.run(_run(commissioner, folder, factory.screen_port))
         return box.phase is Phase.COMMISSIONED
@@ -64,17 +63,6 @@ async def _run(commissioner: Commissioner, folder: Path, port: int) -> None:
             task.cancel()
         await asyncio.gather(web, work, stop, return_exceptions=True)
         drop_token(folder)
-
-
-def _chip(factory: Factory) -> UnitSigner | None:
-    """The identity chip that factory.toml names, opened; it holds the packet key then. Raises DeviceError."""
-    if not factory.identity:
-        return None
-    device = open_driver("identity", dict(factory.identity))
-    info = device.open()
-    if not isinstance(device, IdentityChip):
-        raise DeviceError(f"'{info.driver}' is no identity chip.", next_step="Correct [identity] in factory.toml.")
-    return ChipSigner(device, info.driver)
 
 
 class _Server(uvicorn.Server):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,8 +19,10 @@ from contract.seal import (
     load_recipient_key,
     load_signing_key,
     load_statement_public_key,
+    signing_key_in_a_part,
 )
 from edge.config import KeysTable
+from edge.unit_signer import open_chip_signer
 
 KEY_FILE_BYTES_MAX = 16 * 1024
 HUB, RECOVERY, ISSUER = "hub", "recovery", "issuer"
@@ -40,19 +43,36 @@ class UnitKeys:
     sam: Sam | None = field(default=None, repr=False)
 
 
-def load_keys(unit: str, paths: KeysTable) -> UnitKeys:
-    """All keys of a unit. Raises DeviceError that names the file."""
+def load_keys(unit: str, paths: KeysTable, identity: Mapping[str, object] | None = None) -> UnitKeys:
+    """All keys of a unit. Raises DeviceError that names the file.
+
+    identity: [devices.identity] of a unit whose packet key lives in that chip, where no file is named.
+    """
     return UnitKeys(
-        sign=load_signing_key(_read(paths.sign), unit),
+        sign=load_signing_key(_read(paths.sign), unit) if paths.sign is not None else _in_chip(unit, identity),
         open=load_opening_key(_read(paths.open), unit),
         hub_packet=load_recipient_key(_read(paths.hub_packet), HUB),
         recovery=load_recipient_key(_read(paths.recovery), RECOVERY),
         hub_dispatch=load_public_key(_read(paths.hub_dispatch), HUB),
         hub_statement=load_statement_public_key(_read(paths.hub_statement), HUB),
         issuer=load_public_key(_read(paths.issuer), ISSUER),
-        store=_read(paths.store),
+        store=load_store_key(paths),
         sam=SoftSam.load(_read(paths.sam)) if paths.sam is not None else None,
     )
+
+
+def load_store_key(paths: KeysTable) -> bytes:
+    """The key of what lies on the unit's disk, alone: enough for its spool, whatever became of its other parts."""
+    return _read(paths.store)
+
+
+def _in_chip(unit: str, identity: Mapping[str, object] | None) -> SigningKey:
+    if identity is None:
+        raise DeviceError(
+            "No packet key is named: neither a file nor an identity chip.",
+            next_step="Name [keys] sign or [devices.identity] in unit.toml.",
+        )
+    return signing_key_in_a_part(unit, open_chip_signer(identity).sign)
 
 
 def _read(path: Path) -> bytes:

@@ -6,6 +6,7 @@ Where it lives goes into the unit's certificate, so that the centre knows which 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Protocol
 
 from cryptography.hazmat.primitives import hashes, serialization
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from contract.certificates import public_der
 from contract.errors import DeviceError
+from edge.sensors.drivers import open_driver
 from edge.sensors.interface import IdentityChip
 
 SOFTWARE = "software"
@@ -83,3 +85,12 @@ class ChipSigner:
         return utils.encode_dss_signature(
             int.from_bytes(raw[:_COORDINATE_BYTES]), int.from_bytes(raw[_COORDINATE_BYTES:])
         )
+
+
+def open_chip_signer(identity: Mapping[str, object]) -> ChipSigner:
+    """The signer in the identity chip of this table of settings, opened. Raises DeviceError."""
+    device = open_driver("identity", identity)
+    info = device.open()
+    if not isinstance(device, IdentityChip):
+        raise DeviceError(f"'{info.driver}' is no identity chip.", next_step="Correct the identity table.")
+    return ChipSigner(device, info.driver)

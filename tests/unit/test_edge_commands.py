@@ -27,7 +27,7 @@ def unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return SimpleNamespace(unit=table, keys=None, spool=SimpleNamespace(bytes_max=10**6, packets_max=9))
 
     monkeypatch.setattr(commands, "load_config", config)
-    monkeypatch.setattr(commands, "load_keys", lambda _unit, _keys: SimpleNamespace(store=KEY))
+    monkeypatch.setattr(commands, "load_store_key", lambda _keys: KEY)
     (tmp_path / "media").mkdir()
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
