@@ -16,7 +16,7 @@ from scipy.special import log_ndtr
 
 from edge.matcher_lite import iris_parameters as p
 from edge.matcher_lite.iris_encode import fine_bits, rotated_words
-from edge.matcher_lite.iris_kernel import score_all
+from edge.matcher_lite.iris_kernel import EXACT, score_all
 from edge.matcher_lite.iris_polar import FloatImage
 
 TEXTURES = 1500
@@ -50,7 +50,7 @@ def calibrate(count: int = TEXTURES, seed: int = SEED) -> IrisCalibration:
     references, reference_masks = np.stack(codes), np.stack(masks)
     scores = np.concatenate(
         [
-            score_all(turned, trusted, references[:index], reference_masks[:index], p.JOINT_BITS_MIN)
+            score_all(turned, trusted, references[:index], reference_masks[:index], p.JOINT_BITS_MIN, EXACT)
             for index, (turned, trusted) in enumerate(probes)
             if index
         ]

@@ -18,7 +18,7 @@ import numpy as np
 
 from contract.comparison import ComparisonScore
 from edge.matcher_lite import iris_parameters as p
-from edge.matcher_lite.iris_kernel import Words, best_rotation
+from edge.matcher_lite.iris_kernel import EXACT, Words, best_rotation
 from edge.matcher_lite.iris_template import IrisTemplate, probe_rotations
 
 
@@ -32,7 +32,7 @@ def compare_iris(probe: IrisTemplate, reference: IrisTemplate) -> ComparisonScor
         probe, reference = reference, probe  # turning either eye is the same; the one from an image turns finer
     codes, masks = probe_rotations(probe)
     agreement, joint, _ = best_rotation(
-        codes, masks, _one_row(reference.code), _one_row(reference.mask), 0, p.JOINT_BITS_MIN
+        codes, masks, _one_row(reference.code), _one_row(reference.mask), 0, p.JOINT_BITS_MIN, EXACT
     )
     return score_of(normalised(agreement, joint))
 

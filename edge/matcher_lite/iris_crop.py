@@ -14,7 +14,8 @@ from contract.errors import RemoteError
 from contract.image_formats import decode_image, encode_image
 from contract.iris_image import IrisCircle, IrisImage, IrisImageFormat, IrisImageKind
 from contract.sample import IrisPosition
-from edge.matcher_lite.iris_segment import Contour, Segmentation, segment
+from edge.matcher_lite.iris_contour import Contour
+from edge.matcher_lite.iris_segment import Segmentation, segment
 
 MARGIN_SIDES = 0.6
 MARGIN_VERTICAL = 0.2

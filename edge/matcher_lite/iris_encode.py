@@ -7,6 +7,7 @@ the same response read from another start, which is how a probe gets its rotatio
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -79,9 +80,26 @@ def fine_bits(texture: FloatImage, valid: Bits) -> tuple[Bits, Bits]:
 def rotated_words(bits: Bits) -> Words:
     """The code at every rotation of −ROTATIONS … +ROTATIONS steps: shape (2·ROTATIONS + 1, CODE_WORDS)."""
     step = p.FINE_COLUMNS // p.CODE_COLUMNS
-    shifts = np.arange(-p.ROTATIONS, p.ROTATIONS + 1)
-    columns = (np.arange(p.CODE_COLUMNS)[None, :] * step + shifts[:, None]) % p.FINE_COLUMNS
-    # (bands, rows, rotations, columns, parts) with the rotation brought to the front
-    taken = np.moveaxis(bits[:, :, columns, :], 2, 0)
-    packed = np.packbits(np.ascontiguousarray(taken).reshape(len(shifts), p.CODE_BITS), axis=1, bitorder="little")
-    return packed.view(np.uint64)
+    # (step, bands, rows, columns, parts): the code from each of the first `step` positions
+    phases = np.moveaxis(bits.reshape(*bits.shape[:2], p.CODE_COLUMNS, step, 2), 3, 0)
+    packed = np.packbits(np.ascontiguousarray(phases).reshape(step, p.CODE_BITS), axis=1, bitorder="little")
+    return _turned_words(packed.view(np.uint64), p.ROTATIONS)
+
+
+@numba.njit(cache=True, nogil=True)
+def _turned_words(phases: Words, rotations: int) -> Words:
+    """Turn codes by whole columns: a row of 64 columns is two words, low columns first, two bits a column."""
+    step, words = phases.shape
+    out = np.empty((2 * rotations + 1, words), dtype=np.uint64)
+    for k in range(-rotations, rotations + 1):
+        phase, bits = k % step, 2 * ((k // step) % 64)
+        for w in range(0, words, 2):
+            low, high = phases[phase, w], phases[phase, w + 1]
+            if bits >= 64:
+                low, high = high, low
+            shift = np.uint64(bits % 64)
+            if shift:
+                back = np.uint64(64) - shift
+                low, high = (low >> shift) | (high << back), (high >> shift) | (low << back)
+            out[k + rotations, w], out[k + rotations, w + 1] = low, high
+    return out

@@ -23,7 +23,7 @@ from edge.matcher_lite.finger_evaluation import Scores, equal_error_rate, fnmr_a
 from edge.matcher_lite.finger_file import read_octets
 from edge.matcher_lite.iris_compare import log10_fmr
 from edge.matcher_lite.iris_extract import extract_iris
-from edge.matcher_lite.iris_kernel import score_all
+from edge.matcher_lite.iris_kernel import EXACT, score_all
 from edge.matcher_lite.iris_template import IrisTemplate, probe_rotations
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".jp2"})
@@ -96,7 +96,7 @@ class IrisEvaluation:
 
 def evaluate_irises(source: Path, worst: int = 6) -> IrisEvaluation:
     """Extract and compare everything; RekamError where there are not two eyes with two images each."""
-    eyes = [_enrol(*entry) for entry in _listing(source)]
+    eyes = enrol_all(source)
     identities = np.array([hash(eye.identity) for eye in eyes])
     references = np.stack([eye.template.code for eye in eyes])
     masks = np.stack([eye.template.mask for eye in eyes])
@@ -135,6 +135,11 @@ def evaluate_irises(source: Path, worst: int = 6) -> IrisEvaluation:
     )
 
 
+def enrol_all(source: Path) -> list[Eye]:
+    """Every image of the folder or CSV, extracted."""
+    return [_enrol(*entry) for entry in _listing(source)]
+
+
 def _listing(source: Path) -> list[tuple[Path, str, IrisPosition]]:
     """Every image of the folder or CSV with its person and eye."""
     if source.is_dir():
@@ -168,4 +173,4 @@ def _enrol(path: Path, person: str, position: IrisPosition) -> Eye:
 
 def _score_row(eye: Eye, references: NDArray[np.uint64], masks: NDArray[np.uint64]) -> NDArray[np.float32]:
     codes, code_masks = probe_rotations(eye.template)
-    return score_all(codes, code_masks, references, masks, p.JOINT_BITS_MIN)
+    return score_all(codes, code_masks, references, masks, p.JOINT_BITS_MIN, EXACT)

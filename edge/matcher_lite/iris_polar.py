@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numba
 import numpy as np
@@ -13,11 +14,22 @@ Floats = NDArray[np.float64]
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
+def sample(image: NDArray[np.float32], x: float, y: float) -> float:
+    """The image at (x, y), bilinear; places outside take the nearest pixel."""
+    height, width = image.shape
+    px, py = min(max(x, 0.0), width - 1.001), min(max(y, 0.0), height - 1.001)
+    left, top = int(px), int(py)
+    fx, fy = px - left, py - top
+    upper = image[top, left] * (1.0 - fx) + image[top, left + 1] * fx
+    lower = image[top + 1, left] * (1.0 - fx) + image[top + 1, left + 1] * fx
+    return float(upper * (1.0 - fy) + lower * fy)
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
 def polar(
     image: NDArray[np.float32], x: float, y: float, r_min: float, r_max: float, angles: int, radii: int
 ) -> NDArray[np.float32]:
     """Bilinear samples of `image` around (x, y), shape (angles, radii); places outside take the nearest pixel."""
-    height, width = image.shape
     out = np.empty((angles, radii), dtype=np.float32)
     step = (r_max - r_min) / (radii - 1)
     for i in range(angles):
@@ -25,21 +37,8 @@ def polar(
         cosine, sine = math.cos(angle), math.sin(angle)
         for j in range(radii):
             r = r_min + step * j
-            px = min(max(x + r * cosine, 0.0), width - 1.001)
-            py = min(max(y + r * sine, 0.0), height - 1.001)
-            left, top = int(px), int(py)
-            fx, fy = px - left, py - top
-            upper = image[top, left] * (1.0 - fx) + image[top, left + 1] * fx
-            lower = image[top + 1, left] * (1.0 - fx) + image[top + 1, left + 1] * fx
-            out[i, j] = upper * (1.0 - fy) + lower * fy
+            out[i, j] = sample(image, x + r * cosine, y + r * sine)
     return out
-
-
-@numba.njit(cache=True, nogil=True)
-def inside_share(x: float, y: float, r: float, angle: float, width: int, height: int) -> bool:
-    """Whether the point at `r` and `angle` lies in the image."""
-    px, py = x + r * math.cos(angle), y + r * math.sin(angle)
-    return 0.0 <= px <= width - 1 and 0.0 <= py <= height - 1
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
@@ -98,13 +97,16 @@ def closed_path(gain: NDArray[np.float32], stiffness: float) -> NDArray[np.int64
     return path
 
 
+@lru_cache(maxsize=16)
 def harmonic_basis(angles: int, harmonics: int) -> Floats:
-    """Columns 1, cos θ, sin θ, …, shape (angles, 1 + 2·harmonics)."""
+    """Columns 1, cos θ, sin θ, …, shape (angles, 1 + 2·harmonics); read-only."""
     theta = 2.0 * np.pi * np.arange(angles) / angles
     columns = [np.ones(angles)]
     for k in range(1, harmonics + 1):
         columns += [np.cos(k * theta), np.sin(k * theta)]
-    return np.stack(columns, axis=1)
+    basis = np.stack(columns, axis=1)
+    basis.setflags(write=False)
+    return basis
 
 
 def fit_harmonics(
@@ -126,16 +128,38 @@ def fit_harmonics(
     """
     basis = harmonic_basis(len(radii), harmonics)
     order = np.concatenate([[0], np.repeat(np.arange(1, harmonics + 1), 2)])
-    penalty = np.diag(
-        np.where(order >= 2, ridge * order.astype(float) ** 2, np.where(order == 1, stay, 1e-12)) * len(radii)
-    )
-    current: Floats = weights.copy()
+    penalty = np.where(order >= 2, ridge * order.astype(float) ** 2, np.where(order == 1, stay, 1e-12)) * len(radii)
+    first: Floats = weights
     if near is not None:
-        current = np.asarray(current / (1.0 + ((radii - near) / (3.0 * scale)) ** 2) ** 2)
-    coefficients: Floats = np.zeros(basis.shape[1])
-    for spread in np.geomspace(4.0, 1.0, rounds):
-        weighted = basis * current[:, None]
-        coefficients = np.asarray(np.linalg.solve(basis.T @ weighted + penalty, weighted.T @ radii), dtype=np.float64)
-        residual = (radii - basis @ coefficients) / (scale * spread)
-        current = np.asarray(weights / (1.0 + residual**2) ** 2)
+        first = np.asarray(weights / (1.0 + ((radii - near) / (3.0 * scale)) ** 2) ** 2)
+    return _reweighted(basis, radii, weights, first, penalty, scale * np.geomspace(4.0, 1.0, rounds))
+
+
+@numba.njit(cache=True, nogil=True)
+def _reweighted(
+    basis: Floats, radii: Floats, weights: Floats, first: Floats, penalty: Floats, scales: Floats
+) -> tuple[Floats, Floats]:
+    """Least squares, again and again, with points of large residuals (in `scales`) counting less."""
+    angles, size = basis.shape
+    current = first.copy()
+    coefficients: Floats = np.zeros(size)
+    for scale in scales:
+        normal = np.zeros((size, size))
+        right = np.zeros(size)
+        for i in range(angles):
+            for a in range(size):
+                weighted = basis[i, a] * current[i]
+                right[a] += weighted * radii[i]
+                for b in range(a + 1):
+                    normal[a, b] += weighted * basis[i, b]
+        for a in range(size):
+            for b in range(a):
+                normal[b, a] = normal[a, b]
+            normal[a, a] += penalty[a]
+        coefficients[:] = np.linalg.solve(normal, right)
+        for i in range(angles):
+            residual = radii[i]
+            for a in range(size):
+                residual -= basis[i, a] * coefficients[a]
+            current[i] = weights[i] / (1.0 + (residual / scale) ** 2) ** 2
     return coefficients, current

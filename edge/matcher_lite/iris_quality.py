@@ -126,9 +126,9 @@ def _glare(found: Segmentation) -> float:
     x, y, r = found.limbus.x, found.limbus.y, found.limbus.radius
     left, right = max(int(x - r), 0), min(int(x + r) + 1, width)
     top, bottom = max(int(y - r), 0), min(int(y + r) + 1, height)
-    rows, columns = np.mgrid[top:bottom, left:right]
-    ring = np.hypot(columns - x, rows - y) < r
-    ring &= np.hypot(columns - found.pupil.x, rows - found.pupil.y) > found.pupil.radius
+    rows, columns = np.ogrid[top:bottom, left:right]
+    ring = (columns - x) ** 2 + (rows - y) ** 2 < r * r
+    ring &= (columns - found.pupil.x) ** 2 + (rows - found.pupil.y) ** 2 > found.pupil.radius**2
     return 100.0 * float(found.glints[top:bottom, left:right][ring].mean()) if ring.any() else 0.0
 
 

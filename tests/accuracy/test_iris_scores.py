@@ -10,7 +10,7 @@ from edge.matcher_lite import iris_parameters as p
 from edge.matcher_lite.iris_calibration import calibrate, random_lids, random_texture
 from edge.matcher_lite.iris_compare import log10_fmr
 from edge.matcher_lite.iris_encode import fine_bits, rotated_words
-from edge.matcher_lite.iris_kernel import score_all, score_likely
+from edge.matcher_lite.iris_kernel import EXACT, LIKELY, score_all
 
 
 def test_the_shipped_constants_are_those_of_the_calibration() -> None:
@@ -31,7 +31,7 @@ def test_a_threshold_lets_through_what_its_name_says() -> None:
     upright = np.stack([code[p.ROTATIONS] for code in codes])
     upright_masks = np.stack([mask[p.ROTATIONS] for mask in masks])
     scores = np.concatenate(
-        [score_all(codes[i], masks[i], upright[:i], upright_masks[:i], p.JOINT_BITS_MIN) for i in range(1, 300)]
+        [score_all(codes[i], masks[i], upright[:i], upright_masks[:i], p.JOINT_BITS_MIN, EXACT) for i in range(1, 300)]
     )
     values = np.array([-10.0 * log10_fmr(float(score)) for score in scores])
     for fmr in (1e-1, 1e-2, 1e-3):
@@ -47,7 +47,7 @@ def test_the_coarse_look_loses_no_mate_that_the_exact_one_finds() -> None:
         codes, masks = rotated_words(bits), rotated_words(trust)
         bits, trust = fine_bits(texture, random_lids(rng))
         code, mask = rotated_words(bits)[p.ROTATIONS :][:1], rotated_words(trust)[p.ROTATIONS :][:1]
-        exact = score_all(codes, masks, code, mask, p.JOINT_BITS_MIN)[0]
-        likely = score_likely(codes, masks, code, mask, p.JOINT_BITS_MIN, p.PREFILTER_Z)[0]
+        exact = score_all(codes, masks, code, mask, p.JOINT_BITS_MIN, EXACT)[0]
+        likely = score_all(codes, masks, code, mask, p.JOINT_BITS_MIN, LIKELY)[0]
         if log10_fmr(float(exact)) <= -3.0:
             assert likely == exact
