@@ -52,6 +52,7 @@ CHUNK_BYTES = 256
 POLL_S = 0.3
 FEED_BEFORE_CUT = 3
 QR_DOTS = 6
+HEARD_BYTES_MAX = 64
 _UNANSWERED = "Check the printer's power and cable; set status = false for a printer that never answers."
 _LIBRARY_ERRORS = (EscposError, OSError, ValueError, RuntimeError, AssertionError, termios.error)
 
@@ -92,6 +93,7 @@ class _EscposPrinter:
         self._clock = clock or SystemClock()
         self._port: Any = None
         self._heard = bytearray()
+        self._done = False
 
     def open(self) -> DeviceInfo:
         """Connect, and ask the printer how it is. Raises DeviceError; not for a fault that a hand can cure."""
@@ -155,11 +157,11 @@ class _EscposPrinter:
 
     def _wait_until_printed(self, timeout_s: float, cancel: threading.Event) -> None:
         deadline_ms = self._clock.monotonic_ms() + round(timeout_s * 1000)
-        self._heard.clear()
+        self._done = False
         self._send(ASK_DONE)
-        while not any(byte & 0x90 == 0 for byte in self._heard):  # an answer to GS r; those to DLE EOT have bit 4 set
+        while True:
             self._listen(POLL_S)
-            if any(byte & 0x90 == 0 for byte in self._heard):
+            if self._done:
                 return
             self._refuse_faults()
             if cancel.is_set() or self._clock.monotonic_ms() >= deadline_ms:
@@ -173,17 +175,16 @@ class _EscposPrinter:
             raise TicketFault(faults[0])
 
     def _ask(self, question: bytes) -> tuple[int, tuple[str, ...]]:
-        """One question and its answer. Answers that belong to an earlier GS r stay in what was heard."""
+        """One question and its answer."""
         self._listen(0)
-        before = len(self._heard)
+        self._heard.clear()
         self._send(question)
         deadline_ms = self._clock.monotonic_ms() + round(ANSWER_S * 1000)
         while True:
             self._listen(READ_S)
-            for offset in range(before, len(self._heard)):
-                found = decode_status(question, self._heard[offset])
+            for answer in self._heard:
+                found = decode_status(question, answer)
                 if found is not None:
-                    answer = self._heard.pop(offset)
                     return answer, found
             if self._clock.monotonic_ms() >= deadline_ms:
                 raise DeviceError("The ticket printer does not answer.", next_step=_UNANSWERED)
@@ -197,12 +198,14 @@ class _EscposPrinter:
             raise self._gone(error) from None
 
     def _listen(self, wait_s: float) -> None:
-        """Take what the printer has said, waiting up to `wait_s` for it."""
+        """Take what the printer has said, waiting up to `wait_s` for it. The answer to GS r has bits 4 and 7 clear."""
         try:
-            self._heard += self._read(self._port, wait_s)
+            said = self._read(self._port, wait_s)
         except _LIBRARY_ERRORS as error:
             raise self._gone(error) from None
-        del self._heard[:-64]
+        self._done = self._done or any(byte & 0x90 == 0 for byte in said)
+        self._heard += bytes(byte for byte in said if byte & 0x90)
+        del self._heard[:-HEARD_BYTES_MAX]
 
     def _gone(self, error: Exception) -> DeviceError:
         return DeviceError(
