@@ -214,7 +214,9 @@ class TicketTwin:
                 continue
             self.paper.do(command)
             if command.name == "GS V" and self._papers is not None:
-                self.tickets[-1].save(self._papers / f"{len(self.tickets):04d}.png")
+                scratch = self._papers / ".part.png"
+                self.tickets[-1].save(scratch)
+                scratch.rename(self._papers / f"{len(self.tickets):04d}.png")
             if command.name == "LF" and self.lines_left is not None:
                 self.lines_left -= 1
                 if self.lines_left <= 0:

@@ -30,6 +30,7 @@ SIMULATED = (
     ("signature pads", "ISDV4 tablets' protocol on pseudo-terminals, the pen eight times as fast as a hand"),
     ("cameras for faces and irises", "network cameras' HTTP snapshots; the pictures are drawn"),
     ("card printer", "ippeveprinter, an IPP Everywhere printer with CR80 media; what it received is shown"),
+    ("ticket printers", "ESC/POS printers on pseudo-terminals; the papers are drawn from the bytes that came"),
     ("the line of a unit", "a relay on loopback that can be slow or cut"),
 )
 COLUMNS = 140

@@ -55,6 +55,7 @@ class ResidentStory:
     clocks: list[Mapping[str, Any]] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
     faces: list[Picture] = field(default_factory=list)
+    papers: list[Picture] = field(default_factory=list)
     packet_bytes: int = 0
     sealed_to_receipt_s: float = 0.0
 

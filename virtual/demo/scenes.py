@@ -7,7 +7,7 @@ from time import monotonic
 
 from contract.lifecycle import RecordState
 from virtual.demo.cast import DESK, HANDOVER, KIOSK, Resident
-from virtual.demo.chronicle import Chronicle, ResidentStory
+from virtual.demo.chronicle import Chronicle, Picture, ResidentStory
 from virtual.demo.players import PAPERS, Capture, Handover
 from virtual.demo.processes import until
 from virtual.demo.station_player import Station
@@ -17,6 +17,7 @@ from virtual.demo.unit_client import Refused, Snapshot
 SLOW_LINE_BYTES_PER_S = 150_000
 SEARCH_TIMEOUT_S = 60.0
 TRANSFER_TIMEOUT_S = 90.0
+PAPER_TIMEOUT_S = 20.0
 FREED = frozenset({"purgeable", "purged"})
 DEEP = 0.25, 0.6
 _S = RecordState
@@ -197,6 +198,7 @@ class Scenes:
         self._chronicle.check(claim, seen == code, seen)
 
     async def _capture(self, resident: Resident) -> Snapshot:
+        printed = len(self._theatre.papers(resident.unit))
         snapshot = await self._player(resident).run()
         if snapshot["step"] != "saved":
             self._chronicle.check(
@@ -207,6 +209,7 @@ class Scenes:
         self._chronicle.tell(
             resident.unit, f"{resident.title} captured, verified, signed, signed off: {story.capture_id}"
         )
+        await self._paper(resident.unit, story, printed, "proof of capture")
         return snapshot
 
     async def _receipt(self, resident: Resident, result: Snapshot) -> None:
@@ -227,11 +230,25 @@ class Scenes:
         await self._theatre.units[resident.unit].post("/api/session/finish")
         self._theatre.stage.leave(resident.unit)
 
+    async def _paper(self, unit: str, story: ResidentStory, before: int, *captions: str) -> None:
+        """Wait for the papers that follow the first `before`, and keep their pictures."""
+        papers = self._theatre.papers
+        await until(captions[-1], lambda: len(papers(unit)) >= before + len(captions), PAPER_TIMEOUT_S)
+        printed = papers(unit)[before:]
+        self._chronicle.check(
+            f"{story.title}: {' and '.join(captions)} printed", len(printed) == len(captions), f"{len(printed)} papers"
+        )
+        story.papers += [Picture(words, path.read_bytes()) for words, path in zip(captions, printed, strict=False)]
+
     async def _come(self, comer: Resident, nik: str, card_uid: str, old_card: str) -> Snapshot:
         operator = self._theatre.cast.staff["op-handover"]
-        unit = self._theatre.units[HANDOVER]
+        unit, printed = self._theatre.units[HANDOVER], len(self._theatre.papers(HANDOVER))
         snapshot = await Handover(unit, self._theatre.stage, comer, nik, operator).run(card_uid, old_card)
         self._chronicle.tell(HANDOVER, f"{comer.title} comes for card {card_uid}: {snapshot['step']}")
+        captions = (
+            ("receipt", "result for the letter") if snapshot["step"] == "berhasil" else ("result for the letter",)
+        )
+        await self._paper(HANDOVER, self._story(comer.key), printed, *captions)
         return snapshot
 
     async def _consigned(self, card_uid: str) -> None:

@@ -72,6 +72,10 @@ class Theatre:
         self.processes.start_module("hub", "hub", "run", "--config", str(self.world / "hub" / "hub.toml"))
         await until("the hub's console", lambda: accepts(self.ports.console), START_TIMEOUT_S, self.processes)
 
+    def papers(self, unit: str) -> list[Path]:
+        """What a unit's ticket printer has printed, in its order."""
+        return sorted((self.folder / "papers" / unit).glob("[0-9]*.png"))
+
     def kill_hub(self) -> None:
         """SIGKILL the hub; it is expected to be away until `start_hub`."""
         self.processes.running.pop("hub").kill()
@@ -141,7 +145,7 @@ class Theatre:
 
     def _start_devices(self) -> None:
         path = self.folder / "devices.toml"
-        write_devices(self.wire, self.ports, path, WINDOW_PX)
+        write_devices(self.wire, self.ports, path, WINDOW_PX, self.folder / "papers")
         self.processes.start_module("devices", "virtual.devices", "--config", str(path))
         self.stage = Stage(self.wire / "devices.sock", self.cast, self.slots)
 

@@ -68,8 +68,8 @@ def write_register(cast: Cast, path: Path) -> None:
     path.write_text(json.dumps({"residents": residents}, indent=1), encoding="utf-8")
 
 
-def write_devices(wire: Path, ports: Ports, path: Path, finger_size_px: tuple[int, int]) -> None:
-    """The configuration of the twins. finger_size_px: (height, width) of the scanners' windows."""
+def write_devices(wire: Path, ports: Ports, path: Path, finger_size_px: tuple[int, int], papers: Path) -> None:
+    """The configuration of the twins. finger_size_px: (height, width) of the scanners' windows; papers: of tickets."""
     height, width = finger_size_px
     lines = [f'control = "{wire}/devices.sock"']
     for unit in (DESK, KIOSK, HANDOVER):
@@ -77,6 +77,7 @@ def write_devices(wire: Path, ports: Ports, path: Path, finger_size_px: tuple[in
             f"[units.{unit}]",
             f'finger = {{ link = "{wire}/{unit}-finger", width_px = {width}, height_px = {height} }}',
             f'signature = {{ link = "{wire}/{unit}-pen", time_scale = {PEN_TIME_SCALE} }}',
+            f'ticket = {{ link = "{wire}/{unit}-ticket", papers = "{papers}/{unit}" }}',
         ]
         if unit in CAPTURE_UNITS:
             lines += [f"camera = {{ port = {ports.cameras[unit]} }}", f"iris = {{ port = {ports.irises[unit]} }}"]
@@ -94,6 +95,7 @@ def unit_devices(unit: str, wire: Path, ports: Ports, width_px: int, card: Mappi
     }
     if unit != STATION:
         tables["signature"] = {"driver": "isdv4", "port": f"{wire}/{unit}-pen", "baud": 38400, "settled_s": 0.6}
+        tables["ticket"] = {"driver": "serial", "port": f"{wire}/{unit}-ticket", "width_mm": 58}
     if unit in CAPTURE_UNITS:
         camera = f"http://127.0.0.1:{ports.cameras[unit]}"
         tables["camera"] = {
