@@ -12,7 +12,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 FINGERS ?=
 SEED ?= 1
 
-.PHONY: help demo run test test-arm check bench fault fleet firmware link quality-model clean lock
+.PHONY: help demo run test test-arm check bench bench-unit fault fleet firmware link quality-model clean lock
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -62,6 +62,9 @@ check: $(VENV)/dev.stamp firmware/typings/rp2/stamp firmware/typings/esp32/stamp
 
 bench: $(VENV)/dev.stamp ## sealed-to-receipt figures of the transfer over TLS
 	@$(BIN)/python -m tests.bench.transfer --out out/bench
+
+bench-unit: $(VENV)/dev.stamp $(VENV)/warm.stamp ## a capture unit's idle cost, live picture and finger transfer
+	@$(BIN)/python -m tests.bench.unit --out out/bench-unit
 
 fault: $(VENV)/dev.stamp ## 1,000 packets under kill -9 of unit, hub and broker; power cuts at every write
 	@$(BIN)/python -m tests.fault.campaign --out out/fault --seed $(SEED)

@@ -9,9 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 from playwright.sync_api import Page
 
 from edge.config import PolicyTable
@@ -19,28 +17,12 @@ from edge.device_bench import DeviceBench
 from edge.screens.app import make_app
 from edge.sensors.interface import Frame
 from tests.screens.conftest import served
+from tests.screens.live_picture import PAINTED, film, photos_without_end
 from tests.screens.test_unit_pages import TOKEN, make_desk
 from tests.unit.edge_fakes import NIK, FakeSensors, make_bench
 from virtual.camera_twin import CameraFault, CameraTwin, empty_room, small_path
 
 FRAMES_PER_S_MIN = 10
-PAINTED = """(length_ms) => new Promise((done) => {
-  const small = document.createElement("canvas"); small.width = small.height = 8;
-  const pen = small.getContext("2d", { willReadFrequently: true });
-  let before = -1, painted = -1;
-  const started = performance.now();
-  const look = () => {
-    const live = document.querySelector("img.live");
-    if (live && live.complete && live.naturalWidth) {
-      pen.drawImage(live, 0, 0, 8, 8);
-      const level = pen.getImageData(4, 4, 1, 1).data[0];
-      if (Math.abs(level - before) > 4) { painted += 1; before = level; }
-    }
-    const now = performance.now();
-    if (now - started < length_ms) requestAnimationFrame(look); else done(painted / (now - started) * 1000);
-  };
-  requestAnimationFrame(look);
-})"""
 
 
 @dataclass
@@ -58,11 +40,6 @@ class CameraSensors(FakeSensors):
     async def photo_preview(self) -> Frame:
         assert self.bench is not None
         return await self.bench.photo_preview()
-
-
-def film() -> list[NDArray[np.uint8]]:
-    """Sixteen pictures, each of another brightness than the one before."""
-    return [np.full((800, 600, 3), 20 + 13 * (7 * number % 16), np.uint8) for number in range(16)]
 
 
 @pytest.fixture
@@ -89,13 +66,6 @@ def kiosk(tmp_path: Path, page: Page, camera: CameraTwin) -> Iterator[CameraSens
         page.get_by_role("button", name="Ambil foto").wait_for()
         yield sensors
     made.store.close()
-
-
-def photos_without_end(page: Page) -> None:
-    """Touch the button again as soon as it is there."""
-    page.evaluate("""() => setInterval(() => {
-      const button = [...document.querySelectorAll("#actions button")].find((b) => /foto|lagi/i.test(b.innerText));
-      if (button) button.click(); }, 400)""")
 
 
 def test_ten_frames_a_second_are_painted_while_photos_are_taken(kiosk: CameraSensors, page: Page) -> None:
