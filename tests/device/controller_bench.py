@@ -55,6 +55,7 @@ class Journal:
 @contextmanager
 def board(folder: Path, name: str = "board_rp2", key: bytes = KEY) -> Iterator[ControllerTwin]:
     """A powered board behind folder/port, its flash in folder/flash."""
+    folder.mkdir(exist_ok=True)
     twin = ControllerTwin(built(), folder / "flash", folder / "port", board=name, key=key)
     try:
         yield twin

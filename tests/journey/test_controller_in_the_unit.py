@@ -19,6 +19,8 @@ from edge.sealed_store import SealedStore
 from edge.sensors.selftest import Outcome, examine_devices
 from firmware import dictionary as words
 from tests.device.controller_bench import board
+from tests.device.controller_bench import until as patiently
+from tests.journey.agent_world import AgentWorld
 from tests.unit.test_edge_enclosure import Line, until
 from virtual.controller_twin import ControllerTwin
 
@@ -168,3 +170,26 @@ async def test_the_selftest_knows_the_controller(tmp_path: Path) -> None:
     rows = await examine_devices({"controller": {"driver": "panel", "port": str(tmp_path / "nothing")}})
     row = next(row for row in rows if row.kind == "controller")
     assert row.outcome is Outcome.FAILED and row.next_step
+
+
+def test_the_agent_shows_its_work_on_the_board_and_runs_on_without_it(tmp_path: Path) -> None:
+    """The whole agent as a process, with the board on its port."""
+    world = AgentWorld(tmp_path)
+    try:
+        with board(tmp_path / "board") as twin:
+            settings = tmp_path / "unit.toml"
+            table = f'[devices.controller]\ndriver = "panel"\nport = "{twin.port}"\n'
+            settings.write_text(settings.read_text() + table)
+            world.start()
+            patiently(lambda: world.get("/api/status")["controller"]["state"] == "ready", "the board")
+            patiently(lambda: twin.seen.levels.get("lamp_green") == 1, "a unit that is free")
+            twin.set_input("tamper", True)
+            patiently(lambda: world.get("/api/status")["enclosure"]["alarms_waiting"] == 1, "the alarm, off-line")
+            world.walk(world.resident, lambda found: found["step"] == "signature")
+            patiently(lambda: max(twin.seen.ring, default=(0,)) > (15, 15, 15), "white: the person's turn")
+            twin.power(on=False)
+            patiently(lambda: world.get("/api/status")["controller"]["state"] == "silent", "silence")
+            assert world.post("/api/session/cancel")["step"] == "cancelled"
+        assert world.end() == 0
+    finally:
+        world.close()
