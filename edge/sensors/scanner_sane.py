@@ -35,6 +35,7 @@ STOP_GRACE_S = 3.0
 FILE_BYTES_MAX = 64 * 1024 * 1024
 PAGE_PIXELS_MAX = 40_000_000  # A4 at 600 ppi has 35 million
 MM_PER_INCH = 25.4
+_ASIDES = ("rounded value", "received signal", "trying to stop")
 _LOWER = "Lower resolution_ppi in [devices.scanner]."
 GOOD, CANCELLED, BUSY, INVALID, JAMMED, NO_DOCS, COVER_OPEN, IO_ERROR, ACCESS_DENIED = 0, 2, 3, 4, 6, 7, 8, 9, 11
 
@@ -192,7 +193,8 @@ class SaneScanner:
         if status in _TECHNICIAN:
             what, next_step = _TECHNICIAN[status]
             return DeviceError(f"The scanner {self._device} {what}.", next_step=next_step)
-        words = [line.removeprefix(f"{PROGRAM}: ") for line in said.splitlines() if line.startswith(f"{PROGRAM}: ")]
+        lines = [line.removeprefix(f"{PROGRAM}: ") for line in said.splitlines() if line.startswith(f"{PROGRAM}: ")]
+        words = [line for line in lines if not line.startswith(_ASIDES)]
         reason = words[-1][:160] if words else f"status {status}"
         return DeviceError(
             f"The scanner {self._device} cannot scan: {reason}.",

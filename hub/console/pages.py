@@ -22,6 +22,7 @@ from hub.central import Central
 from hub.console import pictures, views
 from hub.console.api import Guard, visitor_of
 from hub.console.sessions import Sessions, Visitor
+from hub.console.words import in_indonesian
 from hub.fleet import Role
 from hub.notices import biodata_as_captured
 from hub.packets import open_packet
@@ -56,7 +57,7 @@ def page_routes(central: Central, sessions: Sessions, folder: Path) -> APIRouter
     """Every page."""
     routes = APIRouter(default_response_class=HTMLResponse)
     templates = Jinja2Templates(directory=folder)
-    templates.env.filters.update(moment=_moment, duration=_duration, tone=_tone, words=_words)
+    templates.env.filters.update(moment=_moment, duration=_duration, tone=_tone, words=_words, indonesian=in_indonesian)
     database = central.context.database
     name = central.context.settings.hub.name
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import threading
@@ -12,9 +13,12 @@ import numpy as np
 import pytest
 
 from contract.errors import CaptureRetry, DeviceError
+from edge.config import PolicyTable
+from edge.device_bench import DeviceBench
 from edge.sensors.drivers import open_driver
 from edge.sensors.interface import DocumentScanner
 from edge.sensors.scanner_sane import MEMORY, PaperTrouble, SaneScanner, list_scanners
+from edge.sensors.worker import WorkerState
 
 pytestmark = pytest.mark.skipif(shutil.which("scanimage") is None, reason="sane-utils is not installed")
 NEVER = threading.Event()
@@ -158,6 +162,28 @@ def test_a_program_that_floods_crashes_or_ignores_its_end_is_contained(
         with pytest.raises(DeviceError, match=words):
             device.scan(1.0, NEVER)
         assert leftovers() == []
+
+
+async def test_the_agents_bench_starts_nothing_before_it_scans_and_can_end_a_scan() -> None:
+    slow = {"driver": "sane", "device": "test", "resolution_ppi": 75, "options": "--read-delay=yes --read-limit=yes"}
+    tables: dict[str, dict[str, str | int]] = {
+        "scanner": slow,
+        "ticket": {"driver": "serial", "port": "/dev/none"},
+        "climate": {"driver": "sht31"},
+    }
+    bench = DeviceBench(tables, PolicyTable())
+    assert bench.scans_papers
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("device-")]
+    scanning = asyncio.create_task(bench.scan_papers())
+    for _ in range(500):
+        if bench.scanner is not None and bench.scanner.state is WorkerState.BUSY:
+            break
+        await asyncio.sleep(0.01)
+    bench.cancel()
+    with pytest.raises(CaptureRetry, match="cancelled"):
+        await scanning
+    await bench.close()
+    assert leftovers() == []
 
 
 def test_what_sane_finds_is_listed_without_an_error() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ class Box:
         self.pins, self.line, self.clock = MockFactory(), Line(), SetClock()
         self.store = SealedStore(folder / "box.db", bytes(range(32)))
         self.climate = Sht31Twin(Climate(30.0, 50.0))
-        bus = I2cBusTwin({0x44: self.climate})
+        self.bus = bus = I2cBusTwin({0x44: self.climate})
         self.sensor: DeviceWorker[Any] = DeviceWorker(
             "climate", lambda: Sht31(open_bus=bus.open, sleep=lambda _s: None)
         )
@@ -156,6 +157,16 @@ async def test_a_trouble_shows_and_goes(box: Box, tmp_path: Path) -> None:
         await desk.cancel_open()
         assert box.lit() == {"ready"}
     bench.store.close()
+
+
+async def test_a_box_that_nothing_happens_to_does_nothing(box: Box) -> None:
+    await until(lambda: box.watch.status()["temperature_c"] == 30.0)
+    threads, transfers = set(threading.enumerate()), box.bus.transfers
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert box.bus.transfers == transfers
+    assert set(threading.enumerate()) == threads
+    assert not [thread.name for thread in threads if "gpio" in type(thread).__module__]
 
 
 async def test_an_opened_door_is_in_the_diary_and_at_the_centre(box: Box) -> None:

@@ -13,8 +13,12 @@ from contract.dispatch import encode
 from contract.errors import RemoteError
 from contract.identifiers import uuid7
 from contract.transfer import UnitAlarm
+from edge.enclosure_watch import ALARMING
+from edge.panel_words import ALARMS as BOARD_ALARMS
+from edge.screens.app import PAPERS
 from hub import history, presence
 from hub.console import views
+from hub.console.words import ALARMS_ID, PAPERS_ID, in_indonesian
 from hub.schema.commissioning_tables import UnitHistory
 from tests.hub_world import DATABASES, DESK, World, biodata, build_world
 
@@ -40,6 +44,12 @@ def test_an_alarm_is_kept_once_however_often_it_is_said(world: World) -> None:
         assert history.verify(session, UnitHistory) == before + 2
         shown = views.overview(session, world.central)["alarms"]
     assert [(line["unit"], line["kind"]) for line in shown] == [(DESK, "too-hot"), (DESK, "door-opened")]
+
+
+def test_every_alarm_that_a_unit_raises_has_indonesian_words() -> None:
+    assert {contact.value for contact in ALARMING} | {"too-hot"} | BOARD_ALARMS <= set(ALARMS_ID)
+    assert set(PAPERS) <= set(PAPERS_ID)
+    assert in_indonesian("something-new") == "something-new"
 
 
 def test_a_stranger_and_garbage_are_refused(world: World) -> None:
