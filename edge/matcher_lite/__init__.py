@@ -11,6 +11,7 @@ from edge.matcher_lite.finger_template import FingerTemplate
 from edge.matcher_lite.iris_compare import compare_iris, fuse_eyes
 from edge.matcher_lite.iris_extract import extract_iris
 from edge.matcher_lite.iris_gallery import IrisGallery
+from edge.matcher_lite.iris_side import which_eye
 from edge.matcher_lite.iris_template import IrisTemplate
 from edge.matcher_lite.slap_segment import segment_slap
 
@@ -29,4 +30,5 @@ __all__ = [
     "find_singularities",
     "fuse_eyes",
     "segment_slap",
+    "which_eye",
 ]

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from contract.comparison import Decision
 from contract.image_formats import decode_image
+from contract.sample import IrisPosition
 from edge.matcher_lite.finger_file import read_octets
 from edge.matcher_lite.iris_bench import measure, prefilter_loss
 from edge.matcher_lite.iris_calibration import SEED, TEXTURES, calibrate
@@ -19,6 +20,7 @@ from edge.matcher_lite.iris_compare import compare_iris
 from edge.matcher_lite.iris_evaluation import enrol_all, evaluate_irises
 from edge.matcher_lite.iris_extract import extract_iris
 from edge.matcher_lite.iris_report import evaluation_page, trace_page
+from edge.matcher_lite.iris_side import which_eye
 from edge.matcher_lite.iris_template import MAGIC, IrisTemplate
 
 console = Console()
@@ -69,6 +71,20 @@ def compare_iris_command(
     console.print(f"Score {score.value:.1f}{beyond}; at FMR {fmr:g}: {score.decide(fmr)}.")
     if score.decide(fmr) is not Decision.MATCH:
         raise typer.Exit(1)
+
+
+def which_eye_command(
+    image: Annotated[Path, typer.Argument(help="Near-infrared image of one eye, upright and not mirrored.")],
+) -> None:
+    """Say whether an image shows a left or a right eye, or that it does not tell.
+
+    Example: rekam-match which-eye eye.png
+    """
+    seen = which_eye(decode_image(read_octets(image)))
+    if seen.position is IrisPosition.UNKNOWN:
+        console.print("Not judged: the image does not show which eye it is.")
+    else:
+        console.print(f"{seen.position.name.lower()}, confidence {seen.confidence:.2f}")
 
 
 def trace_iris_command(
@@ -129,6 +145,7 @@ def register(app: typer.Typer) -> None:
     app.command("evaluate-iris")(evaluate_iris_command)
     app.command("compare-iris")(compare_iris_command)
     app.command("trace-iris")(trace_iris_command)
+    app.command("which-eye")(which_eye_command)
     app.command("bench-iris")(bench_iris_command)
     app.command("calibrate-iris")(calibrate_iris_command)
 

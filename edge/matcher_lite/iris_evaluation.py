@@ -24,6 +24,7 @@ from edge.matcher_lite.finger_file import read_octets
 from edge.matcher_lite.iris_compare import log10_fmr
 from edge.matcher_lite.iris_extract import extract_iris
 from edge.matcher_lite.iris_kernel import EXACT, score_all
+from edge.matcher_lite.iris_side import which_eye
 from edge.matcher_lite.iris_template import IrisTemplate, probe_rotations
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".jp2"})
@@ -65,6 +66,7 @@ class IrisEvaluation:
     cross: Scores
     extract_ms: float
     comparisons_per_s: float
+    sides: tuple[IrisPosition, ...]
     worst_mated: tuple[IrisPair, ...]
     worst_cross: tuple[IrisPair, ...]
 
@@ -82,9 +84,16 @@ class IrisEvaluation:
             "fnmr_fmr1000": 100 * fnmr_at(self.mated, self.cross, 1e-3),
             "fnmr_fmr10000": 100 * fnmr_at(self.mated, self.cross, 1e-4),
             **named,
+            **self._side_figures(),
             "extract_ms": self.extract_ms,
             "comparisons_per_s": self.comparisons_per_s,
         }
+
+    def _side_figures(self) -> dict[str, float]:
+        """Per cent of images that were judged to be a left or right eye, and of those against their label."""
+        judged = [(eye, side) for eye, side in zip(self.eyes, self.sides, strict=True) if side]
+        wrong = sum(eye.position is not side for eye, side in judged)
+        return {"side_judged": 100 * len(judged) / len(self.eyes), "side_wrong": 100 * wrong / max(len(judged), 1)}
 
     def _observed_fmr(self, fmr: float) -> float:
         """Share of the non-mated pairs that a threshold named by `fmr` lets pass."""
@@ -130,6 +139,7 @@ def evaluate_irises(source: Path, worst: int = 6) -> IrisEvaluation:
         cross=values[~same],
         extract_ms=float(np.median([eye.extract_ms for eye in eyes])),
         comparisons_per_s=len(values) / spent,
+        sides=tuple(which_eye(decode_image(read_octets(eye.path))).position for eye in eyes),
         worst_mated=pairs(low),
         worst_cross=pairs(high),
     )

@@ -88,6 +88,13 @@ LID_STIFFNESS: Final = 2.0
 LID_REACH_ROWS: Final = 6
 LID_MARGIN_ROWS: Final = 5
 
+# --- Left or right ---
+SIDE_PUPIL_OFFSET: Final = 0.022  # everyday distance of the pupil's centre towards the nose, in limbus radii
+SIDE_LASH_BALANCE: Final = 0.06
+SIDE_LASH_DEPTH: Final = 25.0  # grey levels below the iris
+SIDE_LEAN_MIN: Final = 0.8
+SIDE_CONFIDENCE_MAX: Final = 0.95
+
 # --- Code: 8 rows, 2 bands, 64 columns, real and imaginary sign ---
 CODE_ROWS: Final = 8
 CODE_COLUMNS: Final = 64
