@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from contract.sample import IrisPosition
 from edge.matcher_lite import iris_parameters as p
+from edge.matcher_lite.iris_contour import Contour
 from edge.matcher_lite.iris_polar import FloatImage, polar
-from edge.matcher_lite.iris_segment import Contour, Segmentation, segment
+from edge.matcher_lite.iris_segment import Segmentation, segment
 
 _LEAST_PIXELS: Final = 50  # of a corner above the eye, below which it says nothing
 

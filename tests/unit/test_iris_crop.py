@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from contract.comparison import threshold_at
 from contract.errors import RemoteError
@@ -15,6 +18,11 @@ from edge.matcher_lite.iris_extract import extract_best_iris
 from virtual.people import person
 
 EYE = person(7, 0).iris(IrisPosition.LEFT)
+SMALL = np.asarray(cv2.resize(EYE, (160, 140), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+RECORDS = {
+    image_format: encode_record(IrisImageRecord((iris_image(SMALL, IrisPosition.LEFT, image_format=image_format),)))
+    for image_format in IrisImageFormat
+}
 AGAIN = extract_iris(person(7, 0).iris(IrisPosition.LEFT, 1))
 
 
@@ -28,6 +36,23 @@ def test_every_kind_of_record_shows_the_same_eye(kind: IrisImageKind, image_form
     assert compare_iris(extract_iris(pixels), AGAIN).value > threshold_at(1e-4)
     if image_format is IrisImageFormat.JPEG2000:
         assert len(image.image) <= 12_000
+
+
+@given(st.sampled_from(sorted(IrisImageFormat)), st.integers(0, 4095), st.integers(0, 255), st.integers(0, 4095))
+@settings(max_examples=80, deadline=None)
+def test_a_damaged_record_is_an_image_or_refused(image_format: IrisImageFormat, at: int, octet: int, cut: int) -> None:
+    whole = RECORDS[image_format]
+    damaged = bytearray(whole if cut % 3 else whole[: len(whole) - cut % len(whole)])
+    for place in (at % max(len(damaged), 1), 16 + at % 90):
+        if place < len(damaged):
+            damaged[place] = octet
+    try:
+        pixels = [iris_pixels(image) for image in decode_record(bytes(damaged)).images]
+    except RemoteError:
+        return
+    for each in pixels:
+        template = extract_iris(each)
+        assert 0 <= template.quality <= 100
 
 
 def test_a_crop_has_the_standard_margins_and_says_where_the_iris_is() -> None:

@@ -85,7 +85,18 @@ def strange_images() -> dict[str, NDArray[np.uint8]]:
     page = np.full((480, 640), 240, np.uint8)
     for line in range(20, 470, 18):
         cv2.putText(page, "PROVINSI NUSANTARA NIK", (10, line), cv2.FONT_HERSHEY_SIMPLEX, 0.5, 10, 1)
+    skin = cv2.GaussianBlur(rng.normal(150.0, 60.0, (240, 320)).astype(np.float32), (0, 0), 9.0)
+    closed = np.clip(skin, 0, 255).astype(np.uint8)
+    for root in range(30, 290, 5):  # a lid's edge and its lashes, no eye between
+        cv2.line(closed, (root, 150), (root + (root - 160) // 8, 180), 40, 1, cv2.LINE_AA)
+    glasses = np.clip(skin, 0, 255).astype(np.uint8)
+    cv2.ellipse(glasses, (160, 120), (120, 80), 0, 0, 360, 25, -1)
     return {
+        "closed eye": closed,
+        "sunglasses": glasses,
+        "skin": np.clip(skin, 0, 255).astype(np.uint8),
+        "tall": rng.integers(0, 256, (9000, 64), dtype=np.uint8),
+        "every other column": np.ascontiguousarray(eye(1)[:, ::-1])[:, ::2],
         "black": np.zeros((280, 320), np.uint8),
         "white": np.full((280, 320), 255, np.uint8),
         "noise": rng.integers(0, 256, (480, 640), dtype=np.uint8),
