@@ -9,7 +9,7 @@ import pytest
 
 from contract.sample import FingerPosition
 from edge.matcher_lite import FingerAdvice, extract
-from virtual.evaluate_advice import MEANT, Row, confusion
+from virtual.evaluate_advice import MEANT, Row, confusion, meaning
 from virtual.finger_degradations import Degradation, degraded
 from virtual.people import person
 
@@ -51,3 +51,12 @@ def test_a_heavier_fault_is_graded_lower() -> None:
         light, heavy = (extract(degraded(someone, finger, 1, kind, severity)) for severity in (0.2, 1.0))
         assert light.quality > heavy.quality
         assert FingerAdvice.NO_FINGER not in light.advice
+
+
+def test_a_grade_keeps_its_promise() -> None:
+    grades = meaning(20267, 4)
+    assert sum(grade.prints for grade in grades) >= 40
+    assert [grade.value for grade in grades] == sorted(grade.value for grade in grades)
+    many = [grade for grade in grades if grade.prints >= 10]
+    assert many
+    assert all(abs(grade.promised - grade.value) < 20 for grade in many)
