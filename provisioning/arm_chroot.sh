@@ -80,6 +80,7 @@ certificates=/etc/ssl/certs/ca-certificates.crt
 [ -e $certificates ] || certificates=$root$certificates
 cp "$certificates" "$root/etc/ssl/machine.pem"
 mount -t proc proc "$root/proc"
+mount -t sysfs -o ro sysfs "$root/sys"
 mount --rbind /dev "$root/dev"
 mount -t tmpfs tmpfs "$root/tmp"
 for bind in ${binds[@]+"${binds[@]}"}; do
