@@ -44,7 +44,7 @@ def tool(*words: str, done: bool = True) -> Any:
     """Run rekam-provision with --json; what it printed, or the whole result of one that failed."""
     found = subprocess.run(
         [sys.executable, "-m", "provisioning", *words, "--json"],
-        cwd=ROOT, check=False, capture_output=True, text=True, timeout=100,
+        cwd=ROOT, check=False, capture_output=True, text=True, timeout=200,
     )  # fmt: skip
     assert (found.returncode == 0) is done, found.stdout + found.stderr
     lines = [json.loads(line) for line in found.stdout.splitlines()]
@@ -71,7 +71,7 @@ def page(port: int) -> dict[str, Any]:
         return found
 
 
-def wait_for(what: str, condition: Any, timeout_s: float = 60.0) -> Any:
+def wait_for(what: str, condition: Any, timeout_s: float = 150.0) -> Any:
     start = time.monotonic()
     while time.monotonic() - start < timeout_s:
         try:
@@ -83,7 +83,7 @@ def wait_for(what: str, condition: Any, timeout_s: float = 60.0) -> Any:
     raise AssertionError(f"never: {what}")
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(500)
 def test_a_technicians_day(tmp_path: Path) -> None:
     world, port, screen = tmp_path / "world", consecutive_ports(), free_port()
     tool(
@@ -127,7 +127,7 @@ def test_a_technicians_day(tmp_path: Path) -> None:
             time.sleep(4)
             assert waiting.poll() is None  # it waits for the line
             broker.start()
-            assert json.loads(waiting.communicate(timeout=60)[0])["done"] and time.monotonic() - started > 4
+            assert json.loads(waiting.communicate(timeout=150)[0])["done"] and time.monotonic() - started > 4
             unit = wait_for("service", lambda: _in_service(tool("status", "desk-7", *me)))
             assert (unit["site"], unit["reported_version"], unit["serial"]) == ("9901-A", 1, "S-100")
             # The same process goes on as the agent, with the unit's own pages.
@@ -146,14 +146,11 @@ def test_every_command_teaches_with_an_example() -> None:
     from typer.testing import CliRunner
 
     runner = CliRunner()
-    names = [command.name or command.callback.__name__ for command in app.registered_commands]
-    assert {"init", "box", "watch", "approve", "assign", "configure", "status", "renew", "suspend", "revoke", "retire",
-            "replace"} <= set(names)  # fmt: skip
-    for name in names:
+    wanted = ("init", "enrol", "box", "watch", "approve", "assign", "configure", "status", "renew", "suspend", "resume",
+              "revoke", "retire", "replace")  # fmt: skip
+    for name in wanted:
         shown = runner.invoke(app, [name, "--help"], env={"COLUMNS": "200"})
-        assert "Example:" in shown.stdout, name
-        if name not in {"example", "setup"}:
-            assert "--json" in shown.stdout, name
+        assert shown.exit_code == 0 and "Example:" in shown.stdout and "--json" in shown.stdout, name
 
 
 def test_without_an_identity_the_tool_says_which_folder_it_wants() -> None:
