@@ -27,7 +27,7 @@ Tables = Annotated[
     Field(max_length=TABLES_MAX),
 ]
 # Tables that a configuration may set; who and where a unit is, and where its keys lie, comes with its certificate.
-CONFIGURABLE = frozenset({"devices", "policy", "spool", "uplink", "screen"})
+CONFIGURABLE = frozenset({"devices", "policy", "spool", "uplink", "screen", "queue", "enclosure"})
 
 
 class Desired(Model):

@@ -21,7 +21,7 @@ class _File(BaseModel):
 
 def load_settings_file(path: Path) -> Tables:
     """The tables of a TOML file, `[devices.finger]` under that name. Raises DeviceError that names what is wrong."""
-    advice = "Give the tables devices.*, policy, spool, uplink and screen of a unit.toml; see edge/README.md."
+    advice = "Give only devices.*, policy, spool, uplink, screen, queue, enclosure of a unit.toml; see edge/README.md."
     try:
         if path.stat().st_size > FILE_BYTES_MAX:
             raise DeviceError(f"{path} is too large.", next_step=advice)
@@ -33,10 +33,12 @@ def load_settings_file(path: Path) -> Tables:
         raise DeviceError(f"{path}: [{unknown[0]}] is not configured from here.", next_step=advice)
     tables: dict[str, Any] = {}
     for name, table in fields.items():
-        if name == "devices" and isinstance(table, dict):
-            tables |= {f"devices.{kind}": settings for kind, settings in table.items()}
-        else:
-            tables[name] = table
+        inner = (
+            {key: value for key, value in table.items() if isinstance(value, dict)} if isinstance(table, dict) else {}
+        )
+        tables |= {f"{name}.{key}": value for key, value in inner.items()}
+        if not inner or len(inner) < len(table):
+            tables[name] = {key: value for key, value in table.items() if key not in inner} if inner else table
     try:
         return _File(tables=tables).tables
     except ValidationError as error:

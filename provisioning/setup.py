@@ -351,7 +351,10 @@ def _unit_toml(world: World, unit: Unit) -> str:
         "screen": {"host": "127.0.0.1", "port": unit.screen_port},
     }
     tables |= {f"devices.{kind}": settings for kind, settings in unit.devices.items()}
-    optional = {"policy": unit.policy, "spool": unit.spool, "uplink": unit.uplink}
+    optional: dict[str, Mapping[str, Setting]] = {
+        "policy": unit.policy, "spool": unit.spool, "uplink": unit.uplink, "queue": unit.queue,
+        "enclosure": unit.enclosure, "enclosure.lamps": unit.lamps,
+    }  # fmt: skip
     tables |= {name: table for name, table in optional.items() if table}
     return as_toml(tables)
 

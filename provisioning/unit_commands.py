@@ -104,7 +104,9 @@ def assign(
 
 def configure(
     unit: UnitArgument,
-    settings: Annotated[Path, typer.Argument(help="TOML with the tables devices.*, policy, spool, uplink, screen.")],
+    settings: Annotated[
+        Path, typer.Argument(help="TOML with the tables devices.*, policy, spool, uplink, screen, queue, enclosure.")
+    ],
     identity: IdentityOption = HERE,
     wait: WaitOption = WAIT_S,
     as_json: JsonOption = False,

@@ -113,7 +113,7 @@ class Site(_Table):
 class Unit(_Table):
     """A box with its role and devices; the tables below go into unit.toml, where the agent checks them.
 
-    broker: where this unit finds the broker, if it reaches it through a gateway.
+    broker: where this unit finds the broker, if it reaches it through a gateway; lamps: enclosure.lamps.
     """
 
     id: Name
@@ -124,6 +124,9 @@ class Unit(_Table):
     policy: dict[Name, Setting] = Field(default_factory=dict)
     spool: dict[Name, Setting] = Field(default_factory=dict)
     uplink: dict[Name, Setting] = Field(default_factory=dict)
+    queue: dict[Name, Setting] = Field(default_factory=dict)
+    enclosure: dict[Name, Setting] = Field(default_factory=dict)
+    lamps: dict[Name, int] = Field(default_factory=dict)
     broker: Listener | None = None
 
 
