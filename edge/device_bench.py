@@ -26,6 +26,7 @@ from edge.sensors.interface import (
     Frame,
     Illumination,
     IrisScanner,
+    LivePicture,
     PenPoint,
     PointerBatch,
     PointerPad,
@@ -67,6 +68,7 @@ class DeviceBench:
         illumination: Illumination | None = None,
     ) -> None:
         self._policy = policy
+        self._looking = asyncio.Lock()  # one live picture at a time, so that a capture finds its place in the queue
         self._light_table = devices.get("illumination")
         self.illumination = illumination
         self._own_light: Device | None = None
@@ -95,9 +97,23 @@ class DeviceBench:
     async def photo_preview(self) -> Frame:
         """A small picture of now."""
         worker = _present(self._camera, "camera")
-        return await worker.run(
-            lambda camera, _cancel: camera.preview(PREVIEW_TIMEOUT_S), PREVIEW_TIMEOUT_S + WORKER_MARGIN_S
-        )
+        async with self._looking:
+            return await worker.run(
+                lambda camera, _cancel: camera.preview(PREVIEW_TIMEOUT_S), PREVIEW_TIMEOUT_S + WORKER_MARGIN_S
+            )
+
+    async def live_picture(self, kind: str) -> Frame | None:
+        """A small picture of now from the finger or iris scanner; None where the device has no live picture."""
+        worker: DeviceWorker[Any] | None = {"finger": self._finger, "iris": self._iris}.get(kind)
+        if worker is None:
+            return None
+        async with self._looking:
+            await worker.open(PREVIEW_TIMEOUT_S + WORKER_MARGIN_S)
+            if not worker.peek(lambda device: isinstance(device, LivePicture), default=False):
+                return None
+            return await worker.run(
+                lambda device, _cancel: device.preview(PREVIEW_TIMEOUT_S), PREVIEW_TIMEOUT_S + WORKER_MARGIN_S
+            )
 
     async def finger(self, position: FingerPosition) -> Frame:
         """One finger, once it lies on the scanner."""

@@ -63,6 +63,10 @@ class Sensors(Protocol):
         """A small picture of now."""
         ...
 
+    async def live_picture(self, kind: str) -> Frame | None:
+        """A small picture of now from the finger or iris scanner; None where the device has no live picture."""
+        ...
+
     async def finger(self, position: FingerPosition) -> Frame:
         """One finger, once it lies on the scanner."""
         ...

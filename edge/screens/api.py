@@ -25,11 +25,13 @@ from edge.eligibility import Refusal
 from edge.procedure import Procedure, Refused
 from edge.screens.codes_api import add_codes
 from edge.screens.pictures import jpeg
-from edge.sensors.interface import PointerBatch, PointerReport, PointerState
+from edge.sensors.interface import Frame, PointerBatch, PointerReport, PointerState
 from edge.snapshot import Snapshot, handover_snapshot, session_snapshot
 
 WAIT_DEFAULT_S = 0.3
 WAIT_MAX_S = 60.0
+# Steps beside the photo at which a device may show what it sees, if it can.
+LIVE_KINDS = {"fingers": "finger", "verify": "finger", "irises": "iris"}
 WaitS = Annotated[float, Query(ge=0, le=WAIT_MAX_S)]
 FieldText = Annotated[str, Field(max_length=200)] | int
 
@@ -194,9 +196,15 @@ def _add_session(api: APIRouter, desk: Desk) -> None:
 
     @api.get("/session/preview.jpg")
     async def preview() -> Response:
-        if desk.session().step not in {"photo", "exception_photo"}:
+        step = desk.session().step
+        if step in {"photo", "exception_photo"}:
+            frame: Frame | None = await desk.services.sensors.photo_preview()
+        elif step in LIVE_KINDS:
+            frame = await desk.services.sensors.live_picture(LIVE_KINDS[step])
+        else:
             raise Refused(Refusal.NOT_ALLOWED)
-        frame = await desk.services.sensors.photo_preview()
+        if frame is None:
+            return Response(status_code=404)
         return Response(await asyncio.to_thread(jpeg, frame.pixels), media_type="image/jpeg")
 
     @api.get("/session/pen")

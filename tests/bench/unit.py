@@ -169,7 +169,7 @@ def measure_live(world: FullWorld, page: Page) -> tuple[float, int]:
     """Frames a second that are painted at the photo step, and how many photos were taken meanwhile."""
     camera = world.devices.camera
     assert camera is not None
-    camera.film(FACE_PATH, film(), 20)
+    camera.film(FACE_PATH, film(), 30)
     page.locator("#nik").fill(world.resident.nik)
     for box in page.locator("#papers input").all():
         if box.input_value() in PAPERS:

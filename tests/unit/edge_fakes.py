@@ -111,6 +111,9 @@ class FakeSensors:
     async def photo_preview(self) -> Frame:
         return self._frame(f"{self.person}/face", self.quality)
 
+    async def live_picture(self, kind: str) -> Frame | None:
+        return None
+
     async def finger(self, position: FingerPosition) -> Frame:
         self._fault(f"finger {int(position)}")
         if position in self.missing:

@@ -41,7 +41,7 @@ const scan = {
       if (!wanted()) { await unit.pause(500); continue; }
       try {
         const answer = await fetch("/api/code?wait_s=15", { credentials: "same-origin" });
-        if (answer.status === 200) take(await answer.json());
+        if (answer.status === 200) { const found = await answer.json(); if (wanted()) take(found); }
         else if (answer.status !== 204) await unit.pause(5000);
       } catch { await unit.pause(5000); }
     }

@@ -112,6 +112,13 @@ function penOf(found) {
   return pen.field("/api/session/pen", () => Boolean(shown) && shown.step === found.step && shown.state === "busy", alive);
 }
 
+// What the scanner sees, where it can show it: hidden until the first picture has come.
+function sightOf(found) {
+  const image = unit.make("img", { class: "live sight", alt: "Pemindai (scanner)", hidden: true });
+  setTimeout(() => unit.live(image, "/api/session/preview.jpg", () => image.isConnected && shown && shown.step === found.step), 0);
+  return image;
+}
+
 function photoOf(found) {
   const image = unit.make("img", { class: "live", alt: "Kamera (camera)" });
   setTimeout(() => unit.live(image, "/api/session/preview.jpg", () => image.isConnected && shown && shown.step === found.step), 0);
@@ -162,8 +169,9 @@ function visual(found) {
     case "photo_review": return [reviewOf(found)];
     case "signature": return [penOf(found)];
     case "attest": return [unit.make("div", { class: "attest" }, unit.make("div", { class: "statement" }, found.statement_id, "\n\n", unit.make("span", { class: "en", lang: "en" }, found.statement_en)), penOf(found))];
-    case "fingers": case "verify": case "sign_off": case "second_officer": return [handsOf(found)];
-    case "irises": return [eyesOf(found)];
+    case "fingers": case "verify": return [handsOf(found), sightOf(found)];
+    case "sign_off": case "second_officer": return [handsOf(found)];
+    case "irises": return [eyesOf(found), sightOf(found)];
     case "saved": return [receiptOf(found)];
     case "refused": return [outcome("bad", "cross")];
     case "appealed": case "correction": case "cancelled": case "finished": return [outcome("warn", "alert")];

@@ -122,7 +122,7 @@ const unit = {
     }
   },
 
-  // A live picture: the next frame is asked for when the one before is shown, up to fifteen a second. A frame that does not
+  // A live picture: the next frame is asked for when the one before is shown, up to twenty a second. A frame that does not
   // come, because the camera takes the photo just then, leaves the one before standing.
   async live(image, path, alive) {
     let shown = "", failures = 0;
@@ -130,14 +130,16 @@ const unit = {
       const asked = performance.now();
       try {
         const answer = await fetch(path, { credentials: "same-origin", cache: "no-store" });
+        if (answer.status === 404) break; // this device has no live picture
         if (!answer.ok) throw new Error(String(answer.status));
         const next = URL.createObjectURL(await answer.blob());
         image.src = next;
         await image.decode();
         URL.revokeObjectURL(shown);
+        image.hidden = false;
         shown = next; failures = 0;
       } catch { failures += 1; }
-      await unit.pause(failures > 5 ? 600 : Math.max(0, 66 - (performance.now() - asked)));
+      await unit.pause(failures > 5 ? 600 : Math.max(0, 50 - (performance.now() - asked)));
     }
     URL.revokeObjectURL(shown);
   },
