@@ -44,7 +44,7 @@ def normalised(agreement: int, joint: int) -> float:
 
 def score_of(score: float) -> ComparisonScore:
     """A normalised score as −10·log10 of the false match rate of a threshold there."""
-    value = -10.0 * log10_fmr(score)
+    value = max(-10.0 * log10_fmr(score), 0.0)
     return ComparisonScore(value=value, extrapolated=value > p.CALIBRATED_TO)
 
 

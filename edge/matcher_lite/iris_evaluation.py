@@ -21,7 +21,7 @@ from contract.sample import IrisPosition
 from edge.matcher_lite import iris_parameters as p
 from edge.matcher_lite.finger_evaluation import Scores, equal_error_rate, fnmr_at
 from edge.matcher_lite.finger_file import read_octets
-from edge.matcher_lite.iris_compare import log10_fmr
+from edge.matcher_lite.iris_compare import log10_fmr, score_of
 from edge.matcher_lite.iris_extract import extract_iris
 from edge.matcher_lite.iris_kernel import EXACT, score_all
 from edge.matcher_lite.iris_side import which_eye
@@ -129,7 +129,7 @@ def evaluate_irises(source: Path, worst: int = 6) -> IrisEvaluation:
 
     def pairs(chosen: Sequence[int]) -> tuple[IrisPair, ...]:
         return tuple(
-            IrisPair(eyes[first[index]], eyes[second[index]], -10.0 * log10_fmr(values[index])) for index in chosen
+            IrisPair(eyes[first[index]], eyes[second[index]], score_of(values[index]).value) for index in chosen
         )
 
     return IrisEvaluation(

@@ -111,7 +111,8 @@ def _overall(
     """Product of saturating parts: any one that fails pulls the whole down."""
     parts = (
         min(usable / 65.0, 1.0),
-        min(sclera / 8.0, 1.0) ** 0.3,
+        # A limbus that hardly shows makes an eye poor, not worthless: its texture may be all there.
+        min(max(sclera / 8.0, 0.05), 1.0) ** 0.3,
         min(sharpness / 60.0, 1.0) ** 0.5,
         min(radius / 60.0, 1.0) ** 0.5,
         min(pupil_support / 0.7, 1.0) ** 0.5,

@@ -47,3 +47,7 @@ def test_the_same_seed_gives_the_same_pictures(tmp_path: Path) -> None:
     assert len(pictures) == 4
     for picture in pictures:
         assert (tmp_path / "first" / picture).read_bytes() == (tmp_path / "again" / picture).read_bytes()
+
+
+def test_an_eye_that_enrols_is_worth_something(eyes: list[HardEye]) -> None:
+    assert all(extract_iris(eye.pixels).quality > 0 for eye in eyes)
