@@ -80,7 +80,7 @@ certificates=/etc/ssl/certs/ca-certificates.crt
 [ -e $certificates ] || certificates=$root$certificates
 cp "$certificates" "$root/etc/ssl/machine.pem"
 mount -t proc proc "$root/proc"
-mount -t sysfs -o ro sysfs "$root/sys"
+# No /sys on purpose: it shows this machine's own processors, and LiteRT's detection of an arm one crashes on them.
 mount --rbind /dev "$root/dev"
 mount -t tmpfs tmpfs "$root/tmp"
 for bind in ${binds[@]+"${binds[@]}"}; do
