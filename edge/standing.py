@@ -73,10 +73,20 @@ class Credential:
         self._failures = 0
 
     def settings(self) -> MqttSettings:
-        """Asked at every connect. The next certificate is tried first; after two failures they take turns."""
-        if self._files.path(NEXT).exists() and self._failures % 4 < 2:
+        """Asked at every connect. The next certificate is tried first; after two failures they take turns.
+
+        A cut while one took the other's place leaves a present certificate beside another's key: then there is no turn.
+        """
+        if self._files.path(NEXT).exists() and (self._failures % 4 < 2 or not self._present_fits()):
             return replace(self._settings, certificate=self._files.path(NEXT), key=self._files.path(NEXT))
         return self._settings
+
+    def _present_fits(self) -> bool:
+        try:
+            held = certificate_key(load_certificate(self._settings.certificate.read_bytes()))
+            return FileSigner(self._settings.key.read_bytes()).public() == public_der(held)
+        except (OSError, RekamError):
+            return False
 
     def note_connected(self) -> None:
         """The one that is tried works."""

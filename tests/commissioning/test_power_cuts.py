@@ -104,6 +104,7 @@ class Walk:
         assert claim is not None and (claim.unit, claim.burned_ms is not None) == (self.unit, True), where
 
 
+@pytest.mark.timeout(400)
 def test_a_power_cut_at_every_step_ends_in_exactly_one_active_certificate(tmp_path: Path) -> None:
     """At every write of the box and at both ends of every message; at each second one the hub falls too."""
     world = DeskWorld(tmp_path / "world")
