@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Callable, Mapping
+from concurrent.futures import CancelledError
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -26,6 +27,8 @@ KIND = "controller"
 SOURCE = "controller"
 JOURNAL_TIMEOUT_S = 5.0
 COUNTERS_PERIOD_S = 10.0
+LOOK_S = 0.5
+DARK_AFTER = frozenset({"started", "link-lost"})  # what was shown is gone
 GREEN, BLUE, WHITE, RED = (0, 60, 10), (0, 30, 90), (60, 60, 60), (90, 0, 0)
 
 log = structlog.get_logger("edge.panel")
@@ -41,11 +44,13 @@ class Show:
     tune: int = dictionary.BUZZ_OFF
 
 
-def show_of(work: WorkView | None) -> Show:
-    """Green: free. Blue, turning: the unit works. White, breathing: it is the person's turn. Red: it needs help."""
+def show_of(work: WorkView | None, *, presence: bool = False) -> Show:
+    """Green: free, and breathing while somebody stands there. Blue, turning: the unit works. White, breathing: it is
+    the person's turn. Red: it needs help.
+    """
     on, off = dictionary.LAMP_ON, dictionary.LAMP_OFF
     if work is None:
-        return Show(dictionary.RING_STEADY, GREEN, (off, off, on))
+        return Show(dictionary.RING_BREATHE if presence else dictionary.RING_STEADY, GREEN, (off, off, on))
     if work.ended:
         return Show(dictionary.RING_STEADY, GREEN, (off, off, on), dictionary.BUZZ_OK)
     if work.problem:
@@ -75,12 +80,18 @@ class PanelWatch:
         self._store, self._alarms = store, alarms
         self.note: Callable[[str], None] = lambda _step: None
         self._loop = asyncio.get_running_loop()
+        self._work: WorkView | None = None
+        self._presence = False
         self._wanted = show_of(None)
         self._changed = asyncio.Event()
         self._changed.set()
         self._board_counters: dict[str, int] = {}
         self.panel = Panel(
-            str(settings["port"]), baud=int(settings.get("baud", 115200)), journal=self._journal, restarted=self._again
+            str(settings["port"]),
+            baud=int(settings.get("baud", 115200)),
+            journal=self._journal,
+            signal=lambda signal, value: self._on_loop(lambda: self._take_signal(signal, value)),
+            restarted=lambda: self._on_loop(self._changed.set),
         )
 
     def open(self) -> None:
@@ -93,7 +104,8 @@ class PanelWatch:
 
     def show(self, work: WorkView | None) -> None:
         """Let ring and lamps show the work as it stands."""
-        wanted = show_of(work)
+        self._work = work
+        wanted = show_of(work, presence=self._presence)
         if wanted != self._wanted:
             self._wanted = wanted
             self._changed.set()
@@ -124,13 +136,16 @@ class PanelWatch:
     async def _follow(self) -> None:
         while True:
             await self._changed.wait()
+            if self.panel.status().state is not PanelState.READY:
+                await asyncio.sleep(LOOK_S)
+                continue
             self._changed.clear()
             wanted = self._wanted
             try:
                 await asyncio.to_thread(self._send, wanted)
             except RekamError as error:
                 log.debug("controller not shown", **error.diagnostics())
-                await asyncio.sleep(1)
+                await asyncio.sleep(LOOK_S)
                 self._changed.set()
 
     def _send(self, wanted: Show) -> None:
@@ -150,9 +165,10 @@ class PanelWatch:
                     log.debug("controller not counted", **error.diagnostics())
             await asyncio.sleep(COUNTERS_PERIOD_S)
 
-    def _again(self) -> None:
-        """The controller restarted, on the panel's thread: it shows nothing until it is told."""
-        self._on_loop(self._changed.set)
+    def _take_signal(self, signal: int, value: int) -> None:
+        if signal == dictionary.PRESENCE:
+            self._presence = bool(value)
+            self.show(self._work)
 
     def _on_loop(self, call: Callable[[], None]) -> None:
         try:
@@ -170,7 +186,7 @@ class PanelWatch:
             raise DeviceError("The agent is ending.", next_step="The controller keeps the event.") from None
         try:
             return kept.result(JOURNAL_TIMEOUT_S)
-        except TimeoutError:
+        except (TimeoutError, CancelledError):
             kept.cancel()
             raise DeviceError("The event was not kept in time.", next_step="The controller keeps it.") from None
 
@@ -190,4 +206,6 @@ class PanelWatch:
         else:
             await asyncio.to_thread(self._store.change, (mark,))
         self.note(event.name)
+        if event.name in DARK_AFTER:
+            self._changed.set()
         return True

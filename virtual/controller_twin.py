@@ -281,6 +281,7 @@ class ControllerTwin:
             elif self._watchdog_ms and time.monotonic() - self._fed_s > self._watchdog_ms / 1000:
                 with self._lock:
                     self.seen.bites += 1
+                    self._watchdog_ms = 0
                     self._cause = BITTEN
                 process.kill()
         if process.stdin is not None:

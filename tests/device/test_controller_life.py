@@ -219,6 +219,7 @@ def test_firmware_that_does_not_start_gives_way_to_the_one_before(tmp_path: Path
         until(lambda: "fell-back" in journal.names, "the fall-back", 30)
         assert (panel.identify().version, panel.identify().slot) == (old, 0)
         assert twin.seen.boots == 2 + 3 + 1, "three failed starts, then the slot before"
+        until(lambda: "software-fault" in journal.names, "the reason")
 
 
 def test_a_factory_reset_needs_a_hand_on_the_button(tmp_path: Path) -> None:

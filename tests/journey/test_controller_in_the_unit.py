@@ -108,9 +108,17 @@ async def test_ring_and_lamps_follow_the_work_also_after_the_board_restarted(tmp
             await long(lambda: lamps(twin) == [0, 1, 0])
             twin.cut_power()
             await long(lambda: twin.seen.boots == 2 and lamps(twin) == [0, 1, 0])
+            twin.terminal.unplug()
+            await asyncio.sleep(1.3)  # longer than the board shows anything without the unit
+            assert lamps(twin) != [0, 1, 0] or twin.seen.ring[0] == (0, 0, 0)
+            twin.terminal.plug_in()
+            await long(lambda: lamps(twin) == [0, 1, 0] and max(twin.seen.ring) == (0, 30, 90))
             unit.watch.show(WorkView("fingers", busy=False, ended=False, problem=True))
             await long(lambda: lamps(twin) == [1, 0, 0])
             await long(lambda: 880 in twin.seen.tones)
+            unit.watch.show(None)
+            twin.set_input("presence", True)
+            await long(lambda: 0 < twin.seen.ring[0][1] < 60)  # green, breathing
     store.close()
 
 
@@ -190,6 +198,6 @@ def test_the_agent_shows_its_work_on_the_board_and_runs_on_without_it(tmp_path: 
             twin.power(on=False)
             patiently(lambda: world.get("/api/status")["controller"]["state"] == "silent", "silence")
             assert world.post("/api/session/cancel")["step"] == "cancelled"
-        assert world.end() == 0
+        assert world.end() == 0, (tmp_path / "agent.log").read_text()
     finally:
         world.close()

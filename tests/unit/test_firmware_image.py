@@ -11,8 +11,9 @@ import pytest
 
 from contract.errors import DeviceError
 from edge.panel_update import image_version
-from provisioning.firmware_image import MODULES_BYTES_MAX, SOURCE, build_image, main, read_image, write_image
+from provisioning.firmware_image import BOARDS, MODULES_BYTES_MAX, SOURCE, build_image, main, read_image, write_image
 from tests.device.controller_bench import built
+from virtual.controller_twin import board_pins
 
 
 def test_every_module_of_the_room_is_compiled_and_within_the_bound() -> None:
@@ -53,6 +54,16 @@ def test_only_the_board_and_its_starter_touch_the_chip() -> None:
             if {"machine", "neopixel", "time", "esp32", "rp2"} & set(names):
                 touching.add(path.stem)
     assert touching == {"board", "board_rp2", "board_esp32", "starter"}
+
+
+def test_no_pin_serves_twice_and_no_tone_changes_a_lamps_frequency() -> None:
+    for board in BOARDS:
+        pins = board_pins(board)
+        assert len(set(pins.values())) == len(pins)
+    pins = board_pins("board_rp2")
+    slices = [pins[name] // 2 % 8 for name in ("buzzer", "nir_850", "nir_940")]
+    assert len(set(slices)) == 3, "an RP2040's PWM slice has one frequency for two pins"
+    assert not set(board_pins("board_esp32").values()) & {1, 3, 6, 7, 8, 9, 10, 11, 12}, "console, flash, flash voltage"
 
 
 def test_source_that_does_not_compile_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
