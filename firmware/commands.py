@@ -159,6 +159,7 @@ class Commands:
             return OK, struct.pack(COUNTERS_LAYOUT, *[getattr(link, counter) & 0xFFFFFFFF for counter in COUNTERS])
         if self._controller.outputs.moving:
             return BUSY, b""
+        self._controller.outputs.darken(now_ms)  # what follows writes flash or restarts, and watches no light meanwhile
         if code == DO_UPDATE_END:
             if self._update is None:
                 return OUT_OF_ORDER, b""

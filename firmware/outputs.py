@@ -66,6 +66,12 @@ class Outputs:
                 axis.stop()
                 self.finished.append((number, axis.result))
 
+    def darken(self, now_ms: int) -> None:
+        """No light and no sound on the pins, at once: a pass follows in which nobody watches them."""
+        self.light.off()
+        self.buzzer.play(BUZZ_OFF, 0)
+        self._show(now_ms)
+
     def tick(self, inputs: int, now_ms: int) -> list[tuple[int, int]]:
         """Bring every output to what it is to be now; returns (event, detail) of what went wrong."""
         found = []

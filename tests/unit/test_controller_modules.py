@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -11,9 +13,11 @@ from hypothesis import strategies as st
 from firmware import dictionary as words
 from firmware.axis import BACK_OFF_STEPS, IDLE, SLACK_STEPS, Axis
 from firmware.buzzer import TUNES, Buzzer
+from firmware.commands import Commands
 from firmware.contacts import SETTLE_MS, Contacts
 from firmware.illumination import CELSIUS_AGAIN, CELSIUS_MAX, DUTY_MAX, ON_MS_MAX, REST_PER_LIT, Illumination
 from firmware.lamps import BRIGHTNESS_MAX, RING_PIXELS, Ring, lamp_lit
+from firmware.outputs import Outputs
 
 WINDOW_MS = 60_000
 REQUESTS = st.lists(
@@ -186,3 +190,42 @@ def test_lamps_and_tunes() -> None:
         heard = [buzzer.hertz(now_ms) for now_ms in range(1000, 6000, 10)]
         assert heard[-1] == 0, "every tune ends"
         assert bool(any(heard)) == (tune != words.BUZZ_OFF)
+
+
+class PlayedBoard:
+    """What the pins were last told."""
+
+    def __init__(self) -> None:
+        self.duties, self.hertz = [0, 0], 0
+
+    def nir(self, place: int, duty: int) -> None:
+        self.duties[place] = duty
+
+    def nir_celsius(self) -> int | None:
+        return 25
+
+    def lamp(self, place: int, lit: bool) -> None: ...
+
+    def ring(self, pixels: list[tuple[int, int, int]]) -> None: ...
+
+    def buzz(self, hertz: int) -> None:
+        self.hertz = hertz
+
+    def restart(self) -> None: ...
+
+
+@pytest.mark.parametrize("request_code", [words.DO_UPDATE_END, words.DO_FACTORY_RESET, words.DO_RESTART])
+def test_what_takes_long_begins_in_the_dark(request_code: int) -> None:
+    """While flash is written nothing watches the light, so it has to be off on the pins, not only in the state."""
+    pins = PlayedBoard()
+    outputs = Outputs(pins, 0)  # type: ignore[arg-type]
+    controller = SimpleNamespace(outputs=outputs, contacts=Contacts(), restart=lambda _now_ms: None)
+    commands = Commands(controller)  # type: ignore[arg-type]
+    outputs.tick(0, 40_000)
+    commands.take(struct.pack(words.COMMAND_HEAD, 1, words.DO_LIGHT) + struct.pack("<HBH", 850, 100, 5000), 40_000)
+    commands.take(struct.pack(words.COMMAND_HEAD, 2, words.DO_BUZZ) + bytes([words.BUZZ_ALARM]), 40_000)
+    outputs.tick(0, 40_010)
+    assert pins.duties[0] == DUTY_MAX and pins.hertz
+    commands.take(struct.pack(words.COMMAND_HEAD, 3, request_code), 40_020)
+    assert pins.duties == [0, 0]
+    assert pins.hertz == 0
