@@ -77,14 +77,20 @@ class AlarmBook:
         for alarm in list(self._waiting):
             try:
                 heard = await self._publish(UP_EVENT.at(unit=self._unit, event=alarm.kind), encode(alarm))
+                if heard:
+                    await self._forget(alarm)
             except RemoteError as error:
                 log.warning("alarm refused by the broker", **error.diagnostics())
-                heard = False
+                return False
             except RekamError:
-                heard = False
+                return False
             if not heard:
                 return False
-            async with self._turn:
+        return True
+
+    async def _forget(self, alarm: UnitAlarm) -> None:
+        """The centre has it; a newer one may have taken its place meanwhile. Raises DeviceError."""
+        async with self._turn:
+            if alarm in self._waiting:
                 await asyncio.to_thread(self._store.remove, KIND, alarm.alarm_id)
                 self._waiting.remove(alarm)
-        return True

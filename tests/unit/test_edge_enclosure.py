@@ -209,6 +209,43 @@ async def test_a_contact_that_chatters_for_days_does_not_fill_the_disk(
     store.close()
 
 
+async def test_an_alarm_that_a_newer_one_displaced_while_it_was_said_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.alarms.WAITING_MAX", 2)
+    store, said = SealedStore(tmp_path / "box.db", bytes(range(32))), list[str]()
+
+    async def publish(topic: str, _payload: bytes) -> bool:
+        if not said:
+            await book.note("help-asked", "enclosure")  # the list is full: the alarm that is being said has to go
+        said.append(topic.rpartition("/")[2])
+        return True
+
+    book = AlarmBook("desk-a1", store, SetClock(), publish)
+    for kind in ("door-opened", "door-closed"):
+        await book.note(kind, "enclosure")
+    assert await book.say()
+    assert await book.say()
+    assert said == ["door-opened", "door-closed", "help-asked"]
+    assert book.waiting == store.count("alarm") == 0
+    store.close()
+
+
+async def test_a_disk_that_cannot_forget_an_alarm_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, line = SealedStore(tmp_path / "box.db", bytes(range(32))), Line()
+    book = AlarmBook("desk-a1", store, SetClock(), line.publish)
+    await book.note("door-opened", "enclosure")
+    with monkeypatch.context() as broken:
+        broken.setattr(store, "remove", lambda *_: (_ for _ in ()).throw(DeviceError("disk full")))
+        assert not await book.say()
+    assert book.waiting == 1
+    assert await book.say()
+    assert book.waiting == 0
+    store.close()
+
+
 async def test_heat_is_told_once_and_again_only_after_it_cooled_down(box: Box) -> None:
     await until(lambda: box.watch.status()["temperature_c"] == 30.0)
     for temperature_c in (62.0, 65.0, 58.0, 61.0, 50.0, 61.0):
