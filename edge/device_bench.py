@@ -216,8 +216,9 @@ class DeviceBench:
         """The iris camera with the unit's light. Raises DeviceError where the light cannot be opened."""
         if self.illumination is None and self._light_table is not None:
             light = open_driver("illumination", self._light_table)
-            light.open()
             self._own_light, self.illumination = light, cast(Illumination, light)
+        if self._own_light is not None:
+            self._own_light.open()  # after every failure: a part that lost its power has forgotten its settings
         return open_driver("iris", table, illumination=self.illumination)
 
 

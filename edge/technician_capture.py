@@ -5,6 +5,7 @@ What is judged is what the capture's own quality gate judges (M12). Nothing is k
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -21,7 +22,7 @@ from contract.errors import CaptureRetry, DeviceError
 from contract.image_formats import ImageFormat, encode_image
 from contract.sample import FingerPosition, IrisPosition
 from contract.sample_quality import SampleQuality
-from edge.sensors.drivers import open_driver
+from edge.sensors.drivers import light_for, open_driver
 from edge.sensors.interface import PenPoint, Pixels
 from edge.sensors.quality import judge_signature
 
@@ -82,8 +83,10 @@ def take(
         raise DeviceError(
             f"This unit has no {device_kind} device.", next_step=f"Add a table [devices.{device_kind}] to unit.toml."
         )
-    device: Any = open_driver(device_kind, tables[device_kind])
-    try:
+    with contextlib.ExitStack() as opened:
+        parts = opened.enter_context(light_for(device_kind, tables))
+        device: Any = open_driver(device_kind, tables[device_kind], **parts)
+        opened.callback(device.close)
         device.open()
         for attempt in range(1, attempts + 1):
             try:
@@ -92,8 +95,6 @@ def take(
                 if attempt == attempts or cancel.is_set():
                     raise
                 advise(retry)
-    finally:
-        device.close()
     raise CaptureRetry("Nothing was taken.")
 
 

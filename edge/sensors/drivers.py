@@ -14,7 +14,8 @@ import importlib
 import inspect
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from contract.errors import DeviceError
 from edge.sensors.interface import (
@@ -138,6 +139,34 @@ def open_driver(kind: str, settings: Mapping[str, object], **parts: object) -> D
             next_step=f"Choose another driver for devices.{kind}: {_names(DRIVERS[kind])}, or module:Class.",
         )
     return typing.cast(Device, device)
+
+
+def needs_light(kind: str, settings: Mapping[str, object]) -> bool:
+    """Whether a driver takes the unit's light. False where it cannot be loaded: opening it says why."""
+    try:
+        make = driver_class(kind, str(settings.get("driver", "")))
+    except DeviceError:
+        return False
+    return "illumination" in inspect.signature(make).parameters
+
+
+@contextmanager
+def light_for(kind: str, devices: Mapping[str, Mapping[str, object]]) -> Iterator[dict[str, Device]]:
+    """The parts that a driver is to be made with: the unit's light, opened, where the driver takes one.
+
+    devices: the tables of unit.toml by kind. The controller's light goes before [devices.illumination]. Raises
+    DeviceError.
+    """
+    source = next((name for name in ("controller", "illumination") if name in devices), None)
+    if source is None or not needs_light(kind, devices[kind]):
+        yield {}
+        return
+    light = open_driver(source, devices[source])
+    try:
+        light.open()
+        yield {"illumination": light}
+    finally:
+        light.close()
 
 
 def driver_class(kind: str, driver: str) -> Callable[..., object]:

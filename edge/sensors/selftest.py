@@ -7,6 +7,7 @@ finger window, the answer of a pad. It runs the devices beside each other, each 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import threading
 from collections.abc import Callable, Mapping
@@ -22,7 +23,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from contract.clock import Clock, SystemClock
 from contract.errors import CaptureRetry, DeviceError, RekamError
 from contract.sample import BOTH_EYES, FingerPosition
-from edge.sensors.drivers import DRIVERS, open_driver
+from edge.sensors.drivers import DRIVERS, light_for, needs_light, open_driver
 from edge.sensors.interface import Device, DeviceInfo, Pixels
 from edge.sensors.ticket_frames import ADVICE
 from edge.sensors.worker import DeviceWorker
@@ -78,18 +79,42 @@ async def examine_devices(
 ) -> list[SelftestRow]:
     """A row for each kind of device, in the order of DRIVERS. devices: the tables of unit.toml by kind.
 
-    Never raises for a device that is missing or broken: the row says so. The agent must not hold the devices.
+    Never raises for a device that is missing or broken: the row says so. The agent must not hold the devices. What
+    needs the unit's light is tried last, when the light has been tried by itself.
     """
     time = clock or SystemClock()
-    rows = await asyncio.gather(*(_examine(kind, devices.get(kind), timeout_s, time) for kind in DRIVERS))
-    return list(rows)
+    last = [kind for kind in DRIVERS if kind in devices and needs_light(kind, devices[kind])]
+    first = [kind for kind in DRIVERS if kind not in last]
+    rows = await asyncio.gather(*(_examine(kind, devices.get(kind), timeout_s, time) for kind in first))
+    rows += [await _examine_lit(kind, devices, timeout_s, time) for kind in last]
+    return sorted(rows, key=lambda row: list(DRIVERS).index(row.kind))
 
 
-async def _examine(kind: str, settings: Mapping[str, object] | None, timeout_s: float, clock: Clock) -> SelftestRow:
+async def _examine_lit(
+    kind: str, devices: Mapping[str, Mapping[str, object]], timeout_s: float, clock: Clock
+) -> SelftestRow:
+    lights = contextlib.ExitStack()
+    try:
+        parts = await asyncio.to_thread(lights.enter_context, light_for(kind, devices))
+        return await _examine(kind, devices[kind], timeout_s, clock, parts)
+    except DeviceError as error:
+        driver = str(devices[kind].get("driver", ""))
+        return SelftestRow(kind, driver, Outcome.FAILED, found=error.message, next_step=error.next_step)
+    finally:
+        await asyncio.to_thread(lights.close)
+
+
+async def _examine(
+    kind: str,
+    settings: Mapping[str, object] | None,
+    timeout_s: float,
+    clock: Clock,
+    parts: Mapping[str, object] | None = None,
+) -> SelftestRow:
     if settings is None:
         return SelftestRow(kind, "", Outcome.MISSING, next_step=f"Add [devices.{kind}] to unit.toml if there is one.")
     driver = str(settings.get("driver", ""))
-    worker: DeviceWorker[Device] = DeviceWorker(kind, lambda: open_driver(kind, settings))
+    worker: DeviceWorker[Device] = DeviceWorker(kind, lambda: open_driver(kind, settings, **(parts or {})))
     started_ms = clock.monotonic_ms()
     info, tried, next_step, outcome = DeviceInfo(driver, ""), Tried(""), "", Outcome.OK
     try:

@@ -9,6 +9,8 @@ of twins is tried.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import os
 import shlex
 import subprocess
@@ -22,13 +24,16 @@ from typing import Any
 import pytest
 
 from contract.errors import CaptureRetry, DeviceError
-from edge.sensors.drivers import open_driver
+from edge.sensors.drivers import light_for, open_driver
 from edge.sensors.interface import Device
 
 HARDWARE = "hardware"
 CONFIGURATION, HANDS = "KIOSK_HARDWARE", "KIOSK_HARDWARE_HANDS"
 PATIENCE_S = 30.0
 ASK_TIMEOUT_S = 60.0
+_LIGHTS = contextlib.ExitStack()
+_PARTS: dict[str, dict[str, Device]] = {}
+atexit.register(_LIGHTS.close)
 
 
 class Hardware:
@@ -43,10 +48,13 @@ class Hardware:
             pytest.skip(f"{name} has no [devices.{kind}]")
         self.kind = kind
         self.table: dict[str, Any] = devices[kind]
+        self._devices = devices
 
     def device(self) -> Any:
-        """The device, not opened."""
-        return open_driver(self.kind, self.table)
+        """The device, not opened; the unit's light, which it may need, stays open until the tests end."""
+        if self.kind not in _PARTS:
+            _PARTS[self.kind] = _LIGHTS.enter_context(light_for(self.kind, self._devices))
+        return open_driver(self.kind, self.table, **_PARTS[self.kind])
 
     def ask(self, word: str) -> None:
         """Have something done to the device, such as "lay" or "unplug"."""

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -17,9 +18,13 @@ from edge.config import PolicyTable
 from edge.device_bench import DeviceBench
 from edge.matcher_lite.iris_compare import compare_iris
 from edge.matcher_lite.iris_extract import extract_best_iris, extract_iris
-from edge.sensors.drivers import open_driver
+from edge.sensors.drivers import DRIVERS, open_driver
+from edge.sensors.interface import DeviceInfo, Frame, Illumination
 from edge.sensors.iris_picamera2 import PiIrisScanner, sharpness
+from edge.sensors.selftest import Outcome, examine_devices
+from edge.technician_capture import SampleKind, take
 from tests.device.controller_bench import board, panel_on
+from tests.device.hardware import Hardware
 from tests.device.played_picamera2 import PlayedPicamera2, lit
 from virtual.people import person
 
@@ -183,6 +188,91 @@ async def test_the_bench_gives_the_iris_camera_the_units_light() -> None:
     with pytest.raises(DeviceError, match="77"):
         await broken.irises(BOTH_EYES)
     await broken.close()
+
+
+class UnitLamp(RestingLight):
+    """The light of a unit.toml: dark and without settings until it is opened."""
+
+    lamps: ClassVar[list[UnitLamp]] = []
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.opened, self.is_open = 0, False
+        self.lamps.append(self)
+
+    def open(self) -> DeviceInfo:
+        self.opened, self.is_open = self.opened + 1, True
+        return DeviceInfo("lamp", "lamp", capabilities=("850 nm",))
+
+    def close(self) -> None:
+        self.is_open = self.lit = False
+
+
+class UnitIris(PiIrisScanner):
+    """The scanner of a unit.toml, over the frame source."""
+
+    failures: ClassVar[list[DeviceError]] = []
+
+    def __init__(self, *, illumination: Illumination | None = None) -> None:
+        assert illumination is None or isinstance(illumination, UnitLamp)
+        modules = Modules(illumination or RestingLight(), [eyes()])
+        super().__init__(illumination=illumination, open_device=modules.open)
+
+    def capture(self, positions: Sequence[IrisPosition], timeout_s: float, cancel: threading.Event) -> Sequence[Frame]:
+        if self.failures:
+            raise self.failures.pop()
+        return super().capture(positions, timeout_s, cancel)
+
+
+LIT_UNIT: dict[str, dict[str, object]] = {
+    "iris": {"driver": f"{__name__}:UnitIris"},
+    "illumination": {"driver": f"{__name__}:UnitLamp"},
+}
+
+
+async def test_the_selftest_lights_the_iris_camera_and_leaves_it_dark() -> None:
+    UnitLamp.lamps.clear()
+    rows = {row.kind: row for row in await examine_devices(LIT_UNIT)}
+    assert rows["iris"].outcome is rows["illumination"].outcome is Outcome.OK, rows["iris"]
+    assert list(rows) == list(DRIVERS)
+    assert not any(lamp.is_open or lamp.lit for lamp in UnitLamp.lamps)
+    broken = {**LIT_UNIT, "illumination": {"driver": "pca9685", "bus": 77}}
+    rows = {row.kind: row for row in await examine_devices(broken)}
+    assert rows["iris"].outcome is Outcome.FAILED
+    assert "77" in rows["iris"].found
+
+
+def test_a_technicians_sample_is_taken_by_the_units_light() -> None:
+    UnitLamp.lamps.clear()
+    sample = take(
+        SampleKind.IRIS, LIT_UNIT,
+        position=1, as_points=False, timeout_s=10, attempts=1, cancel=NEVER, advise=lambda _retry: None,
+    )  # fmt: skip
+    assert sample.content.startswith(b"\x89PNG")
+    assert [(lamp.opened, lamp.is_open, lamp.lit) for lamp in UnitLamp.lamps] == [(1, False, False)]
+
+
+def test_a_named_units_scanner_has_the_units_light(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unit = tmp_path / "unit.toml"
+    unit.write_text("".join(f'[devices.{kind}]\ndriver = "{table["driver"]}"\n' for kind, table in LIT_UNIT.items()))
+    monkeypatch.setenv("KIOSK_HARDWARE", str(unit))
+    scanner = Hardware("iris").device()
+    scanner.open()
+    assert len(scanner.capture(BOTH_EYES, 10, NEVER)) == 2
+    scanner.close()
+
+
+async def test_a_light_that_lost_its_power_is_set_up_again_with_its_camera() -> None:
+    UnitLamp.lamps.clear()
+    bench = DeviceBench(LIT_UNIT, PolicyTable())
+    UnitIris.failures.append(DeviceError("No near-infrared light reaches the iris camera."))
+    with pytest.raises(DeviceError):
+        await bench.irises(BOTH_EYES)
+    assert len(await bench.irises(BOTH_EYES)) == 2
+    (lamp,) = UnitLamp.lamps
+    assert lamp.opened == 2
+    await bench.close()
+    assert not lamp.is_open
 
 
 def test_the_controllers_own_firmware_gives_the_light(tmp_path: Path) -> None:
