@@ -33,6 +33,7 @@ LIST_TIMEOUT_S = 12.0
 POLL_S = 0.05
 STOP_GRACE_S = 3.0
 FILE_BYTES_MAX = 64 * 1024 * 1024
+SCAN_BYTES_MAX = 320 * 1024 * 1024  # of one scan, in memory: ten pages of A4 in colour at 300 ppi have 261 MB
 PAGE_PIXELS_MAX = 40_000_000  # A4 at 600 ppi has 35 million
 MM_PER_INCH = 25.4
 _ASIDES = ("rounded value", "received signal", "trying to stop")
@@ -137,11 +138,18 @@ class SaneScanner:
             status, said, cancelled = self._run([*self._options, *batch], timeout_s, cancel, folder)
             if cancelled or status == CANCELLED:
                 raise CaptureRetry("The scan was cancelled.")
+            files = sorted(folder.glob("*.png"))
+            if status == NO_DOCS and files:
+                status = GOOD  # a feeder with fewer sheets than pages_max ends this way
             if status in ADVICE:
                 raise PaperTrouble(status)
             if status != GOOD:
                 raise self._failed(status, said)
-            pages = [self._page(path) for path in sorted(folder.glob("*.png"))]
+            pages: list[Frame] = []
+            for path in files:
+                pages.append(self._page(path))
+                if sum(page.pixels.nbytes for page in pages) > SCAN_BYTES_MAX:
+                    raise DeviceError("The pages are too large together.", next_step=_LOWER)
         if not pages:
             raise PaperTrouble(NO_DOCS)
         return pages
@@ -152,7 +160,7 @@ class SaneScanner:
                 if picture.width * picture.height > PAGE_PIXELS_MAX:
                     raise DeviceError("The page is too large.", next_step=_LOWER)
                 return Frame(np.asarray(picture.convert("RGB" if picture.mode != "L" else "L")), self._ppi)
-        except (OSError, ValueError, SyntaxError) as error:
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise DeviceError(
                 f"The scanner's picture cannot be read ({type(error).__name__}).", next_step="Scan again."
             ) from None
@@ -180,10 +188,8 @@ class SaneScanner:
                             "The scanner did not end in time.",
                             next_step="Switch it off and on, then scan again.",
                         )
-                    if folder is not None and _largest(folder) > FILE_BYTES_MAX:
-                        raise DeviceError(
-                            "The page is too large.", next_step="Lower resolution_ppi in [devices.scanner]."
-                        )
+                    if folder is not None and _is_flooded(folder):
+                        raise DeviceError("The page is too large.", next_step=_LOWER)
             finally:
                 _stop(process)
             said.seek(max(0, said.seek(0, os.SEEK_END) - 600))
@@ -228,8 +234,13 @@ def _memory_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _largest(folder: Path) -> int:
-    return max((path.stat().st_size for path in folder.iterdir() if path.exists()), default=0)
+def _is_flooded(folder: Path) -> bool:
+    """Whether a page, or all together, take more memory than papers can."""
+    sizes = []
+    for path in folder.iterdir():
+        with contextlib.suppress(OSError):  # scanimage renames a page when it is whole
+            sizes.append(path.stat().st_size)
+    return max(sizes, default=0) > FILE_BYTES_MAX or sum(sizes) > SCAN_BYTES_MAX
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

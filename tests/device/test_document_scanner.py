@@ -67,6 +67,9 @@ def test_every_page_in_the_feeder_and_in_colour() -> None:
     few = scanner(source=FEEDER, pages_max=3)
     few.open()
     assert len(few.scan(30, NEVER)) == 3
+    more = scanner(source=FEEDER, pages_max=15)
+    more.open()
+    assert len(more.scan(30, NEVER)) == 10, "a feeder that runs empty has given what it held"
 
 
 @pytest.mark.parametrize(
@@ -141,6 +144,18 @@ def test_a_wrong_table_says_what_to_compare(settings: dict[str, object], words: 
 def test_no_table_can_ask_for_more_than_fits_or_write_elsewhere(settings: dict[str, object]) -> None:
     with pytest.raises(DeviceError):
         scanner(**settings)
+
+
+def test_pages_that_are_too_large_together_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.sensors.scanner_sane.SCAN_BYTES_MAX", 442 * 295 * 2)
+    device = scanner(source=FEEDER, pages_max=2)
+    device.open()
+    assert len(device.scan(30, NEVER)) == 2
+    device = scanner(source=FEEDER, pages_max=3)
+    device.open()
+    with pytest.raises(DeviceError, match="too large together"):
+        device.scan(30, NEVER)
+    assert leftovers() == []
 
 
 def test_a_program_that_floods_crashes_or_ignores_its_end_is_contained(
