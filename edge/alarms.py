@@ -48,7 +48,7 @@ class AlarmBook:
 
         age_ms: how long ago it was; with_it: what else is written, or not, in the same moment.
         """
-        at_ms = self._clock.wall_ms() - age_ms
+        at_ms = max(0, self._clock.wall_ms() - age_ms)
         alarm = UnitAlarm(alarm_id=uuid7(self._clock), kind=kind, source=source, at_ms=at_ms, detail=detail[:200])
         async with self._turn:
             changes = (Change(KIND, alarm.alarm_id, encode(alarm)), *with_it)

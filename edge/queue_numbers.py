@@ -118,7 +118,8 @@ class QueueNumbers:
 
     def _today(self, service: str = "") -> list[QueueEntry]:
         day = self._day(self._clock.wall_ms())
-        found = [e for e in self._entries.values() if e.day == day and service in ("", e.service)]
+        # A copy: a number may be handed out on another thread meanwhile.
+        found = [e for e in list(self._entries.values()) if e.day == day and service in ("", e.service)]
         return sorted(found, key=lambda entry: (entry.issued_ms, entry.prefix, entry.ordinal))
 
     def _outdated(self, day: str) -> list[QueueEntry]:

@@ -105,4 +105,7 @@ class TicketDesk:
             log.warning("ticket not printed", error=type(error).__name__, message=error.message)
             advice_id = getattr(error, "advice_id", "Periksa pencetak struk, lalu cetak ulang.")
             return TicketState("failed", advice_id, f"{error.message} {error.next_step}")
+        except Exception as error:  # noqa: BLE001 - a driver's bug must not leave the page waiting for paper for ever
+            log.warning("ticket not printed", error=type(error).__name__)
+            return TicketState("failed", "Periksa pencetak struk, lalu cetak ulang.", "The printer's driver failed.")
         return TicketState("printed")

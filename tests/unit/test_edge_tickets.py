@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -114,6 +115,32 @@ def test_the_first_who_came_is_called_first_and_a_day_has_an_end(tmp_path: Path)
     store.close()
 
 
+def test_the_queue_is_shown_while_numbers_are_handed_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, queue = numbers(tmp_path, SetClock())
+    monkeypatch.setattr(store, "change", lambda _changes: None)  # only memory is tried here
+    done = threading.Event()
+
+    def hand_out() -> None:
+        for _ in range(1500):
+            queue.issue("capture")
+        done.set()
+
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        thread = threading.Thread(target=hand_out)
+        thread.start()
+        shown = 0
+        while not done.is_set():
+            assert len(queue.waiting()) >= shown
+            shown = len(queue.waiting())
+        thread.join()
+    finally:
+        sys.setswitchinterval(interval_s)
+    assert len(queue.waiting()) == 1500
+    store.close()
+
+
 def test_two_services_cannot_share_a_prefix() -> None:
     with pytest.raises(ValueError, match="must differ"):
         QueueTable(capture_prefix="A", handover_prefix="A")
@@ -210,6 +237,17 @@ async def test_a_handover_ends_with_its_papers(office: Office, outcome: str) -> 
     else:
         assert len(office.printer.printed) == 1
         assert "KTP lama: dikembalikan" in slip
+    await office.worker.close()
+
+
+async def test_a_driver_that_breaks_leaves_no_page_waiting_for_paper(office: Office) -> None:
+    office.printer.faults = [KeyError("no such font")]
+    async with client_of(office.desk) as client:
+        client.headers.update(HEADERS)
+        found = (await client.post("/api/queue", json={"service": "capture"})).json()
+        assert found["ticket"]["state"] == "failed"
+        again = (await client.post(f"/api/queue/{found['number']}/print", json={})).json()
+    assert again["ticket"]["state"] == "printed"
     await office.worker.close()
 
 
