@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -23,6 +23,11 @@ from contract.clock import utc
 from contract.errors import RemoteError
 
 CHAIN_MAX = 5
+# What the library raises for a certificate that is none, or of a kind that it does not know.
+_BROKEN = (
+    ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, binascii.Error, x509.InvalidVersion,
+    x509.DuplicateExtension, x509.UnsupportedGeneralNameType,
+)  # fmt: skip
 RSA_BITS_MIN = 2048
 
 
@@ -72,7 +77,7 @@ def _trusted_key(x5c: object, trust: Sequence[x509.Certificate], now_ms: int) ->
         key = chain[0].public_key()
     except RemoteError:
         raise
-    except (ValueError, TypeError, InvalidSignature, binascii.Error) as error:
+    except _BROKEN as error:
         raise RemoteError(f"The device's certificate chain is broken: {type(error).__name__}.") from error
     if not isinstance(key, rsa.RSAPublicKey) or key.key_size < RSA_BITS_MIN:
         raise RemoteError(f"The device's key is no RSA key of {RSA_BITS_MIN} bits or more.")
@@ -94,7 +99,7 @@ def _ends_at(last: x509.Certificate, anchor: x509.Certificate) -> bool:
         return True
     try:
         last.verify_directly_issued_by(anchor)
-    except (ValueError, TypeError, InvalidSignature):
+    except _BROKEN:
         return False
     return True
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import httpx
@@ -33,7 +34,8 @@ from edge.sensors.sbi_frames import (
     parse_discovery,
 )
 from edge.sensors.sbi_stream_frames import HEAD_BYTES_MAX, PICTURE_BYTES_MAX, StreamReader, encode_part
-from edge.sensors.sbi_token_frames import verify_token
+from edge.sensors.sbi_token_frames import base64url, from_base64url, json_object, verify_token
+from virtual.sbi_issuer import Issuer
 from virtual.sbi_twin import SbiFault, SbiTwin, StreamFault
 
 NEVER = threading.Event()
@@ -309,6 +311,48 @@ def test_any_bytes_are_refused_as_the_peers(body: bytes) -> None:
             parse(body)
         except RemoteError:
             continue
+
+
+SIGNER = Issuer("Signer", SystemClock())
+HEAD, *REST = SIGNER.sign({}).split(".")
+CHAIN = [base64.b64decode(item) for item in json_object(from_base64url(HEAD), "head")["x5c"]]
+RSA_KEY, UNKNOWN_KEY = bytes.fromhex("2a864886f70d010101"), bytes.fromhex("2a864886f70d010163")
+
+
+def refused_chain(chain: Sequence[bytes]) -> bool:
+    items = [base64.b64encode(certificate).decode() for certificate in chain]
+    head = base64url(json.dumps({"alg": "RS256", "x5c": items}).encode())
+    try:
+        verify_token(".".join([head, *REST]), [SIGNER.anchor], SystemClock().wall_ms())
+    except RemoteError:
+        return True
+    return False
+
+
+@pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
+@given(
+    st.integers(0, len(CHAIN) - 1),
+    st.lists(st.tuples(st.integers(0, 2**16), st.integers(0, 255)), min_size=1, max_size=4),
+)
+@settings(max_examples=400, deadline=None)
+def test_a_chain_with_any_bytes_changed_is_refused_and_breaks_nothing(
+    which: int, changes: list[tuple[int, int]]
+) -> None:
+    changed = bytearray(CHAIN[which])
+    for place, value in changes:
+        changed[place % len(changed)] = value
+    chain = [*CHAIN[:which], bytes(changed), *CHAIN[which + 1 :]]
+    assert refused_chain(chain) or chain == CHAIN
+
+
+def test_a_certificate_of_a_kind_that_nobody_knows_is_refused() -> None:
+    unknown_version = CHAIN[0].replace(bytes.fromhex("a003020102"), bytes.fromhex("a003020174"), 1)
+    assert unknown_version != CHAIN[0]
+    assert refused_chain([unknown_version, *CHAIN[1:]])
+    for which in range(len(CHAIN)):
+        changed = CHAIN[which].replace(RSA_KEY, UNKNOWN_KEY)
+        assert changed != CHAIN[which]
+        assert refused_chain([*CHAIN[:which], changed, *CHAIN[which + 1 :]])
 
 
 JSON = st.recursive(
