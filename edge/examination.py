@@ -15,24 +15,22 @@ from numpy.typing import NDArray
 
 from contract import face_image, finger_image, iris_image
 from contract.comparison import Candidate, ComparisonScore, Decision
-from contract.errors import RekamError
+from contract.errors import RekamError, RemoteError
 from contract.finger_minutiae import MAGIC as ISO_MINUTIAE
 from contract.image_formats import ImageFormat, encode_image
 from contract.sample import FingerPosition, IrisPosition
-from contract.sample_quality import Advice as SensorAdvice
-from contract.sample_quality import SampleQuality, measure, sample_quality
-from edge.matcher_lite import FingerTemplate, compare, extract
+from contract.sample_quality import SampleQuality
+from edge.matcher_lite import FingerTemplate, compare, extract, extract_iris
 from edge.matcher_lite.finger_gallery import FingerGallery
 from edge.matcher_lite.finger_parameters import EXTRACTOR, EXTRACTOR_VERSION
 from edge.matcher_lite.finger_warm import warm_fingers
-from edge.matcher_lite.iris_segment import segment
 from edge.matcher_lite.iris_warm import warm_irises
 from edge.matcher_lite.portrait_face import Face
 from edge.matcher_lite.portrait_quality import examine_portrait
 from edge.ports import Examined
 from edge.procedure import Advice
 from edge.screens.pictures import jpeg
-from edge.sensors.matcher_quality import judge_finger
+from edge.sensors.matcher_quality import judge_finger, judge_iris
 
 Pixels = NDArray[np.uint8]
 FACE_BYTES_MAX = 300 * 1024
@@ -42,9 +40,6 @@ PICTURE_SIDE_PX = 320
 TEMPLATES_CACHED = 256
 SEARCH_FMR = 1e-2
 SEARCH_LIMIT = 50
-NO_EYE = SensorAdvice("Mata tidak terlihat. Buka mata lebar-lebar.", "No eye is seen. Open your eyes wide.")
-EYE_NEARER = SensorAdvice("Dekatkan mata ke pemindai.", "Bring your eye nearer to the scanner.")
-EYE_STILL = SensorAdvice("Tahan diam dan lihat ke lampu.", "Hold still and look at the lamp.")
 
 
 def extractor_stamp() -> str:
@@ -97,7 +92,7 @@ def _pupils(face: Face | None, scale: float) -> tuple[face_image.FeaturePoint, .
 def examine_iris(pixels: Pixels, position: IrisPosition) -> Examined:
     """An eye in near infrared: its 19794-6 record (JPEG 2000), quality and advice."""
     grey = pixels if pixels.ndim == 2 else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
-    quality = judge_iris(grey)
+    quality = judge_iris(extract_iris(grey, position))
     image = iris_image.IrisImage(
         position=position,
         kind=iris_image.IrisImageKind.UNCROPPED,
@@ -108,28 +103,6 @@ def examine_iris(pixels: Pixels, position: IrisPosition) -> Examined:
     )
     record = iris_image.encode_record(iris_image.IrisImageRecord((image,)))
     return Examined(record, quality.value, jpeg(grey, PICTURE_SIDE_PX), advice=_first(quality))
-
-
-def judge_iris(grey: Pixels) -> SampleQuality:
-    """An eye by what its contours show (ISO/IEC 29794-6: iris radius, boundary contrast, sharpness)."""
-    found = segment(grey)
-    if found is None:
-        return sample_quality((measure("eye seen", 0, worst=0, best=1, unit="eyes", advice=NO_EYE),))
-    radius_px = found.limbus.radius / found.scale
-    half = max(8, round(found.limbus.radius))
-    x, y = round(found.limbus.x), round(found.limbus.y)
-    image = np.asarray(found.image, np.float32)
-    around = image[max(0, y - half) : y + half, max(0, x - half) : x + half]
-    spread = float(cv2.Laplacian(cv2.GaussianBlur(around, (0, 0), 1.0), cv2.CV_32F).std()) if around.size else 0.0
-    return sample_quality(
-        (
-            measure("eye seen", 1, worst=0, best=1, unit="eyes", advice=NO_EYE),
-            measure("pupil seen", 100 * found.pupil.support, worst=20, best=90, unit="% of border", advice=NO_EYE),
-            measure("limbus seen", 100 * found.limbus.support, worst=10, best=80, unit="% of border", advice=NO_EYE),
-            measure("iris radius", radius_px, worst=40, best=100, unit="px", advice=EYE_NEARER),
-            measure("sharpness", spread, worst=0.4, best=2.4, unit="levels", advice=EYE_STILL),
-        )
-    )
 
 
 def compare_templates(probe: bytes, references: Sequence[bytes]) -> list[ComparisonScore]:
@@ -148,7 +121,6 @@ def warm() -> None:
     """Compile, or load from the cache, everything that the first citizen would otherwise wait for."""
     warm_fingers()
     warm_irises()
-    segment(np.full((240, 320), 128, np.uint8))
 
 
 class SiteSearch:
@@ -159,9 +131,14 @@ class SiteSearch:
         self._positions: dict[str, frozenset[int]] = {}
 
     def add(self, capture_id: str, templates: Mapping[int, bytes]) -> None:
-        """Add or replace a capture; a template that shows no usable finger is left out."""
+        """Add or replace a capture; a template that shows no usable finger is left out.
+
+        Raises RemoteError for another extractor's template, whatever its entry says: it would end every search.
+        """
         self.remove(capture_id)
         read = {position: FingerTemplate.from_bytes(octets) for position, octets in templates.items()}
+        if any((template.extractor, template.version) != (EXTRACTOR, EXTRACTOR_VERSION) for template in read.values()):
+            raise RemoteError("A capture holds templates of another extractor.")
         usable = {position: template for position, template in read.items() if template.usable}
         for position, template in usable.items():
             self._galleries[FingerPosition(position)].add(capture_id, template)

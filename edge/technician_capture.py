@@ -145,9 +145,11 @@ def _judge_finger(pixels: Pixels, ppi: int, position: int) -> SampleQuality:
 
 
 def _judge_iris(pixels: Pixels) -> SampleQuality:
-    from edge.examination import judge_iris
+    from edge.matcher_lite import extract_iris
+    from edge.sensors.matcher_quality import judge_iris
 
-    return judge_iris(pixels if pixels.ndim == 2 else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8))
+    grey = pixels if pixels.ndim == 2 else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
+    return judge_iris(extract_iris(grey))
 
 
 def _judge_portrait(pixels: Pixels) -> SampleQuality:

@@ -28,14 +28,13 @@ IRIS_INDONESIAN = {
     iris_quality.ADVICE_NO_EYE: "Lihat lurus ke lampu dengan mata terbuka lebar.",
     iris_quality.ADVICE_LIGHT: "Geser sedikit agar tidak ada lampu yang terpantul di mata.",
 }
-NO_EYE = Advice("Mata tidak terlihat. Buka mata lebar-lebar.", "No eye is seen. Open your eyes wide.")
 
 
 def judge_iris(template: IrisTemplate) -> SampleQuality:
     """An eye as its extractor judged it (ISO/IEC 29794-6): one measure with its advice."""
+    advice = Advice(IRIS_INDONESIAN[template.advice], template.advice) if template.advice else None
     if not template.usable:
-        return sample_quality((Measure("iris seen", Verdict.POOR, 0.0, None, "irises", 0, NO_EYE),))
-    advice = Advice(IRIS_INDONESIAN.get(template.advice, ""), template.advice) if template.advice else None
+        return sample_quality((Measure("iris seen", Verdict.POOR, 0.0, None, "irises", 0, advice),))
     verdict = Verdict.POOR if advice else Verdict.GOOD
     measured = float(template.quality)
     return sample_quality((Measure("iris", verdict, measured, None, "of 100", template.quality, advice),))

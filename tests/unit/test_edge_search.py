@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from contract.comparison import threshold_at
+from contract.errors import RemoteError
 from edge.examination import SiteSearch, person_value
 from edge.matcher_lite import extract
+from edge.matcher_lite.finger_parameters import EXTRACTOR_VERSION
 from edge.matcher_lite.finger_warm import ridge_pattern
 
 
@@ -31,3 +35,13 @@ def test_a_capture_is_found_by_two_fingers_and_not_by_one_of_two_and_not_once_fo
     site.remove("a")
     site.remove("a")
     assert [candidate.reference_id for candidate in site.search({2: template}, 1e-6)] == ["b"]
+
+
+def test_another_extractors_template_is_not_taken_and_the_search_goes_on() -> None:
+    template = extract(ridge_pattern())
+    older = replace(template, version=EXTRACTOR_VERSION - 1).to_bytes()
+    site = SiteSearch()
+    site.add("a", {2: template.to_bytes()})
+    with pytest.raises(RemoteError, match="another extractor"):
+        site.add("b", {2: template.to_bytes(), 7: older})
+    assert [candidate.reference_id for candidate in site.search({2: template.to_bytes()}, 1e-6)] == ["a"]

@@ -9,11 +9,13 @@ import pytest
 
 from contract.sample import FingerPosition, IrisPosition
 from contract.sample_quality import LIMIT_VALUE, Advice, measure, sample_quality
+from edge.examination import examine_iris
 from edge.matcher_lite import iris_quality
 from edge.matcher_lite.finger_extract import extract
 from edge.matcher_lite.iris_extract import extract_iris
+from edge.matcher_lite.iris_warm import drawn_eye
 from edge.sensors.interface import PenPoint
-from edge.sensors.matcher_quality import IRIS_INDONESIAN, NO_EYE, judge_finger, judge_iris
+from edge.sensors.matcher_quality import IRIS_INDONESIAN, judge_finger, judge_iris
 from edge.sensors.quality import (
     DOT_ADVICE,
     EDGE_ADVICE,
@@ -101,7 +103,17 @@ def test_an_eye_passes_and_a_closed_one_is_asked_to_open() -> None:
     assert seen.value >= LIMIT_VALUE
     dark = judge_iris(extract_iris(np.full((280, 320), 90, np.uint8), IrisPosition.RIGHT))
     assert dark.value == 0
-    assert dark.advice == (NO_EYE,)
+    assert [advice.english for advice in dark.advice] == [iris_quality.ADVICE_NO_EYE]
+
+
+def test_the_unit_asks_for_an_eye_that_lids_cover_to_be_opened() -> None:
+    eye = drawn_eye()
+    assert examine_iris(eye, IrisPosition.LEFT).quality >= LIMIT_VALUE
+    eye[:110] = 190  # a lid over the upper part, one over the lower part
+    eye[165:] = 190
+    half_closed = examine_iris(eye, IrisPosition.LEFT)
+    assert half_closed.quality < LIMIT_VALUE
+    assert half_closed.advice is not None and half_closed.advice.text_en == iris_quality.ADVICE_OPEN
 
 
 def test_every_advice_of_the_iris_extractor_is_said_in_indonesian() -> None:
