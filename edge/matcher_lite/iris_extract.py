@@ -7,12 +7,11 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.errors import RemoteError
 from contract.sample import IrisPosition
 from edge.matcher_lite import iris_parameters as p
 from edge.matcher_lite.iris_encode import fine_bits, rotated_words
 from edge.matcher_lite.iris_quality import ADVICE_CLOSER, ADVICE_NO_EYE, ADVICE_OPEN, judge
-from edge.matcher_lite.iris_segment import segment
+from edge.matcher_lite.iris_segment import checked_image, segment
 from edge.matcher_lite.iris_template import IrisTemplate, unusable
 from edge.matcher_lite.iris_texture import unroll
 
@@ -23,7 +22,7 @@ def extract_iris(image: NDArray[np.uint8], position: IrisPosition = IrisPosition
     An image without a usable iris gives a template with `usable` False and advice; RemoteError is raised only for
     what is no greyscale image at all.
     """
-    image = _checked(image)
+    image = checked_image(image)
     if min(image.shape) < p.SIDE_MIN_PX:
         return unusable(position, ADVICE_CLOSER)
     found = segment(image)
@@ -55,13 +54,3 @@ def extract_best_iris(
         if best.usable and best.quality >= enough:
             break
     return best
-
-
-def _checked(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 2 or 0 in image.shape:
-        raise RemoteError(
-            "An iris image is a greyscale image of eight bits.", next_step="Give an array (H, W) of uint8."
-        )
-    if max(image.shape) > p.SIDE_MAX_PX:
-        raise RemoteError(f"An iris image of {image.shape[1]} by {image.shape[0]} pixels is too large.")
-    return np.ascontiguousarray(image)

@@ -14,6 +14,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.errors import RemoteError
 from edge.matcher_lite import iris_parameters as p
 from edge.matcher_lite.iris_coarse import likelihood_of_ratio, limbus_hypotheses, pupil_hypotheses, reduced
 from edge.matcher_lite.iris_contour import Contour, trace_limbus, trace_pupil
@@ -130,6 +131,17 @@ def _sector_rises(
         iris, rim, sclera, beyond = profile[0], profile[1], profile[2], profile[3]
         rises[sector] = max(sclera - rim - max(beyond - sclera, 0.0) - max(rim - iris, 0.0), 0.0)
     return rises
+
+
+def checked_image(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A greyscale image (H, W) of bounded size, contiguous; RemoteError for anything else."""
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 2 or 0 in image.shape:
+        raise RemoteError(
+            "An iris image is a greyscale image of eight bits.", next_step="Give an array (H, W) of uint8."
+        )
+    if max(image.shape) > p.SIDE_MAX_PX:
+        raise RemoteError(f"An iris image of {image.shape[1]} by {image.shape[0]} pixels is too large.")
+    return np.ascontiguousarray(image)
 
 
 def _working_size(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:

@@ -17,7 +17,7 @@ from contract.sample import IrisPosition
 from edge.matcher_lite import iris_parameters as p
 from edge.matcher_lite.iris_contour import Contour
 from edge.matcher_lite.iris_polar import FloatImage, polar
-from edge.matcher_lite.iris_segment import Segmentation, segment
+from edge.matcher_lite.iris_segment import Segmentation, checked_image, segment
 
 _LEAST_PIXELS: Final = 50  # of a corner above the eye, below which it says nothing
 
@@ -38,7 +38,11 @@ NOT_JUDGED: Final = EyeSide(IrisPosition.UNKNOWN, 0.5, 0.0)
 
 
 def which_eye(image: NDArray[np.uint8]) -> EyeSide:
-    """Left or right by a near-infrared image (H, W) that is not mirrored and stands upright."""
+    """Left or right by a near-infrared image (H, W), uint8, that is not mirrored and stands upright.
+
+    RemoteError is raised only for what is no greyscale image at all.
+    """
+    image = checked_image(image)
     if min(image.shape) < p.SIDE_MIN_PX:
         return NOT_JUDGED
     found = segment(image)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from contract.errors import RemoteError
 from contract.image_formats import ImageFormat, encode_image
 from contract.sample import BOTH_EYES, IrisPosition
 from edge.matcher_lite.__main__ import app
@@ -49,6 +50,15 @@ def test_a_pupil_towards_the_nose_tells_the_eye() -> None:
 def test_what_does_not_show_it_is_not_judged(pixels: np.ndarray) -> None:
     assert which_eye(pixels).position is IrisPosition.UNKNOWN
     assert which_eye(pixels).confidence == 0.5
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [np.zeros(9, np.uint8), np.zeros((99, 99, 3), np.uint8), np.full((99, 99), np.nan), np.ones((99, 99), bool)],
+)
+def test_what_is_no_grey_image_is_refused(pixels: np.ndarray) -> None:
+    with pytest.raises(RemoteError, match="greyscale"):
+        which_eye(pixels)
 
 
 def test_eyes_are_swapped_only_where_both_say_so() -> None:
