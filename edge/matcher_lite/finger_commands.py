@@ -95,6 +95,7 @@ def extract_command(
         console.print(f"  {advice.english} / {advice.indonesian}")
     for target, octets in ((iso, template.to_iso), (card, template.to_card)):
         if target is not None:
+            target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(octets())
 
 
@@ -132,12 +133,14 @@ def identify_command(
     Example: rekam-match identify unknown.png prints/ --limit 5
     """
     references = FingerGallery()
+    sought = read_template(probe, ppi)
     with console.status("Reading the gallery") as status:
         for path in sorted(gallery.iterdir()):
             if path.suffix.lower() in IMAGE_SUFFIXES | TEMPLATE_SUFFIXES:
                 status.update(f"Reading {path.name}")
                 _add_reference(references, path, ppi)
-    sought = read_template(probe, ppi)
+    if not len(references):
+        raise RekamError(f"{gallery} holds no finger to compare with.", next_step="Give a folder of images or records.")
     started = time.perf_counter()
     candidates = references.search(sought, limit=limit, fmr=fmr)
     spent_ms = 1e3 * (time.perf_counter() - started)
@@ -285,9 +288,14 @@ def register(app: typer.Typer) -> None:
 
 
 def run(app: typer.Typer) -> None:
-    """Runs `app`; an error of ours is one sentence and its next step, with exit status 2."""
+    """Runs `app`; an error of ours, or of a file, is one sentence and its next step, with exit status 2."""
     try:
         app()
+    except OSError as error:
+        console.print(
+            f"[red]{error.filename or 'A file'}: {error.strerror}.[/red] Check the path, its room and rights."
+        )
+        raise SystemExit(2) from error
     except RekamError as error:
         console.print(f"[red]{error.message}[/red] {error.next_step}")
         raise SystemExit(2) from error

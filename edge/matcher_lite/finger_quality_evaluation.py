@@ -133,7 +133,7 @@ def curve_picture(curves: QualityCurves) -> str:
         name: [fnmr_rejecting(curves.missed, quality, share) for share in shares]
         for name, quality in curves.scores().items()
     }
-    top = 1.1 * max(1e-3, *itertools.chain.from_iterable(drawn.values()))
+    top = 1.1 * max(1e-2, *itertools.chain.from_iterable(drawn.values()))
     wide, high = _WIDTH - 2 * _MARGIN, _HEIGHT - 2 * _MARGIN
 
     def across(share: float) -> float:

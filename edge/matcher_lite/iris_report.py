@@ -24,15 +24,31 @@ from edge.matcher_lite.iris_texture import unroll
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem;color:#1b1f24}
 table{border-collapse:collapse}td{padding:.2rem 1rem .2rem 0;border-bottom:1px solid #d8dde3}
 figure{display:inline-block;margin:.3rem}img{max-width:100%}figcaption{font-size:.85rem;color:#555}"""
+_LABELS = {
+    "images": "images",
+    "fte": "failed to enrol (scored 0)",
+    "mated": "mated pairs",
+    "non_mated": "non-mated pairs",
+    "eer": "EER, %",
+    "fnmr_fmr100": "FNMR at FMR 1e-2, %",
+    "fnmr_fmr1000": "FNMR at FMR 1e-3, %",
+    "fnmr_fmr10000": "FNMR at FMR 1e-4, %",
+    "fmr_at_threshold_0.01": "FMR observed where 1e-2 is named",
+    "fmr_at_threshold_0.001": "FMR observed where 1e-3 is named",
+    "fmr_at_threshold_0.0001": "FMR observed where 1e-4 is named",
+    "fmr_at_threshold_1e-05": "FMR observed where 1e-5 is named",
+    "side_judged": "judged to be a left or a right eye, %",
+    "side_wrong": "of those against their label, %",
+    "extract_ms": "extraction, median, ms",
+    "comparisons_per_s": "comparisons per second, one thread",
+}
 _PUPIL, _LIMBUS = (60, 60, 230), (60, 200, 60)
 
 
 def evaluation_page(result: IrisEvaluation) -> str:
     """Figures, DET curve and the worst pairs, complete in one file."""
-    rows = "".join(
-        f"<tr><td>{html.escape(name)}</td><td>{value if isinstance(value, str) else format(value, '.6g')}</td></tr>"
-        for name, value in result.figures().items()
-    )
+    figures = result.figures()
+    rows = "".join(f"<tr><td>{label}</td><td>{figures[name]:.6g}</td></tr>" for name, label in _LABELS.items())
     return _page(
         f"Irises: {result.name}",
         f"<table>{rows}</table><h2>Detection error trade-off</h2>{det_curve(result)}"
@@ -52,7 +68,8 @@ def trace_page(image: NDArray[np.uint8], name: str) -> str:
     bits, trust = fine_bits(texture, valid)
     quality = judge(image, found, texture, valid)
     measured = "".join(
-        f"<tr><td>{field}</td><td>{html.escape(str(getattr(quality, field)))}</td></tr>" for field in quality.__slots__
+        f"<tr><td>{field.replace('_', ' ')}</td><td>{_shown(getattr(quality, field))}</td></tr>"
+        for field in quality.__slots__
     )
     stages = (
         inline_png(_contours(found), "Pupil (red) and limbus (green), glints filled"),
@@ -69,6 +86,10 @@ def _page(title: str, body: str) -> str:
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'
         f"<h1>{title}</h1>{body}</html>"
     )
+
+
+def _shown(value: float | str) -> str:
+    return html.escape(value) or "none" if isinstance(value, str) else f"{value:.3g}"
 
 
 def _pair(pair: IrisPair) -> str:

@@ -37,6 +37,7 @@ def test_a_folder_of_eyes_is_measured(eyes: Path, tmp_path: Path) -> None:
     figures = json.loads(figures_file.read_text())
     assert (figures["images"], figures["mated"], figures["non_mated"]) == (8, 4, 24)
     assert page.read_text().count("<img") >= 8
+    assert page.read_text().count("<tr>") == len(figures) - 1  # every figure has its label; the set is the title
 
 
 def test_a_list_of_eyes_is_measured(eyes: Path, tmp_path: Path) -> None:

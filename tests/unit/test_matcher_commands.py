@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from contract.errors import RekamError
-from edge.matcher_lite.__main__ import app
+from edge.matcher_lite.__main__ import app, main
 from edge.matcher_lite.finger_evaluation import equal_error_rate, evaluate, fnmr_at
 from edge.matcher_lite.finger_warm import ridge_pattern
 
@@ -92,6 +92,31 @@ def test_identify_goes_on_past_a_file_that_is_no_finger(prints: Path, tmp_path: 
     assert "blank.png is left out: no usable finger" in result.output
     assert "2 references searched" in result.output
     assert "2_1.png" in result.output.split("searched")[1]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["identify", "{probe}", "{empty}"],
+        ["identify", "{probe}", "{empty}/nowhere"],
+        ["extract", "{probe}", "--iso", "{probe}/record.fmr"],
+        ["trace", "{probe}", "--out", "{probe}"],
+    ],
+)
+def test_a_path_that_cannot_serve_is_a_sentence_and_no_trace_of_calls(
+    prints: Path, tmp_path: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = {"probe": str(prints / "1_1.png"), "empty": str(tmp_path)}
+    monkeypatch.setattr("sys.argv", ["rekam-match", *(argument.format(**places) for argument in arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+
+
+def test_a_record_is_written_into_a_new_folder(prints: Path, tmp_path: Path) -> None:
+    target = tmp_path / "new" / "one.fmr"
+    assert runner.invoke(app, ["extract", str(prints / "1_1.png"), "--iso", str(target)]).exit_code == 0
+    assert target.read_bytes().startswith(b"FMR")
 
 
 def test_identify_names_the_mate_first(prints: Path) -> None:
