@@ -32,7 +32,7 @@ CONFIGURATION, HANDS = "KIOSK_HARDWARE", "KIOSK_HARDWARE_HANDS"
 PATIENCE_S = 30.0
 ASK_TIMEOUT_S = 60.0
 _LIGHTS = contextlib.ExitStack()
-_PARTS: dict[str, dict[str, Device]] = {}
+_PARTS: dict[tuple[str, str], dict[str, Device]] = {}
 atexit.register(_LIGHTS.close)
 
 
@@ -48,13 +48,14 @@ class Hardware:
             pytest.skip(f"{name} has no [devices.{kind}]")
         self.kind = kind
         self.table: dict[str, Any] = devices[kind]
-        self._devices = devices
+        self._name, self._devices = name, devices
 
     def device(self) -> Any:
         """The device, not opened; the unit's light, which it may need, stays open until the tests end."""
-        if self.kind not in _PARTS:
-            _PARTS[self.kind] = _LIGHTS.enter_context(light_for(self.kind, self._devices))
-        return open_driver(self.kind, self.table, **_PARTS[self.kind])
+        place = self._name, self.kind
+        if place not in _PARTS:
+            _PARTS[place] = _LIGHTS.enter_context(light_for(self.kind, self._devices))
+        return open_driver(self.kind, self.table, **_PARTS[place])
 
     def ask(self, word: str) -> None:
         """Have something done to the device, such as "lay" or "unplug"."""

@@ -13,6 +13,7 @@ from PIL import Image
 
 from contract.errors import DeviceError, RemoteError, TransientError
 from edge.card_printer import CardPrinter, JobResult
+from tests.device.hardware import CONFIGURATION, HANDS, Hardware
 from virtual.printer import PrinterRig, missing_for_printer
 
 pytestmark = [
@@ -63,6 +64,26 @@ def printer(rig):
 
 def pixels_of(image):
     return np.asarray(Image.open(image if isinstance(image, Path) else io.BytesIO(image)).convert("RGB"))
+
+
+async def test_hardware_prints_a_card():
+    hardware = Hardware("printer")
+    real = CardPrinter(hardware.table["uri"])
+    condition = await real.condition()
+    assert not [fault for fault in condition.faults if fault.stops]
+    hardware.ask("give a blank card")
+    sides = [FRONT, BACK] if condition.two_sided else [FRONT]
+    outcome = await real.follow(await real.start(sides, "rekam-hardware"), lambda _job: None)
+    assert outcome.result is JobResult.COMPLETED
+
+
+async def test_the_hardware_case_works_on_the_twin(rig, printer, tmp_path, monkeypatch):
+    (tmp_path / "unit.toml").write_text(f'[devices.printer]\nuri = "{rig.uri}"\n')
+    monkeypatch.setenv(CONFIGURATION, str(tmp_path / "unit.toml"))
+    monkeypatch.setenv(HANDS, "true")
+    before = len(rig.printed())
+    await test_hardware_prints_a_card()
+    assert len(rig.printed()) == before + 2
 
 
 async def test_both_faces_are_printed_as_one_job_pixel_for_pixel(rig, printer):

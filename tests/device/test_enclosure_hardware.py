@@ -1,4 +1,4 @@
-"""The enclosure's parts, the ticket printer and the document scanner as KIOSK_HARDWARE names them, on real wires."""
+"""The enclosure's parts, controller, ticket printer and document scanner as KIOSK_HARDWARE names them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.device.hardware import PATIENCE_S, Hardware, until_gone, until_open
 NEVER = threading.Event()
 
 
-@pytest.fixture(params=["climate", "presence", "identity", "illumination", "ticket", "scanner"])
+@pytest.fixture(params=["climate", "presence", "identity", "illumination", "ticket", "scanner", "controller"])
 def hardware(request: pytest.FixtureRequest) -> Hardware:
     return Hardware(request.param)
 

@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.device import test_enclosure_hardware
 from tests.device.conftest import MASTER
+from tests.device.controller_bench import board
+from tests.device.hardware import CONFIGURATION, Hardware
 from virtual.card_box import CardBox
 from virtual.card_slot import SlotControl
 from virtual.devices import Devices, load_devices, tell
@@ -20,7 +23,7 @@ SUITES = [
     f"tests/device/test_{name}.py"
     for name in (
         "fingerprint_scanners", "camera_drivers", "iris_scanners", "signature_pads", "drivers_code", "card_readers",
-        "slap_scanners",
+        "slap_scanners", "enclosure_hardware",
     )
 ]  # fmt: skip
 DEVICES = """
@@ -29,6 +32,7 @@ control = "devices.sock"
 finger = { link = "finger", width_px = 192, height_px = 192 }
 signature = { link = "pad", time_scale = 20 }
 code = { link = "code" }
+ticket = { link = "ticket" }
 camera = {}
 iris = {}
 """
@@ -50,6 +54,9 @@ port = "{folder}/pad"
 [devices.code]
 driver = "serial"
 port = "{folder}/code"
+[devices.ticket]
+driver = "serial"
+port = "{folder}/ticket"
 [devices.card]
 driver = "virtual.card_direct:DirectCardReader"
 socket = "{folder}/card.reader"
@@ -98,3 +105,14 @@ def test_without_a_configuration_no_hardware_is_tried() -> None:
     output, counts = run({"KIOSK_HARDWARE": ""})
     assert set(counts) == {"skipped"}, output
     assert "names no configuration" in output
+
+
+@pytest.mark.xdist_group("controller")
+def test_a_named_controller_is_tried_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with board(tmp_path) as twin:
+        (tmp_path / "unit.toml").write_text(f'[devices.controller]\ndriver = "panel"\nport = "{twin.port}"\n')
+        hands = {"unplug": twin.terminal.unplug, "plug in": twin.terminal.plug_in}
+        monkeypatch.setenv(CONFIGURATION, str(tmp_path / "unit.toml"))
+        monkeypatch.setattr(Hardware, "ask", lambda _self, word: hands[word]())
+        test_enclosure_hardware.test_hardware_opens_names_itself_and_works(Hardware("controller"))
+        test_enclosure_hardware.test_hardware_unplugged_and_plugged_in_again(Hardware("controller"))
