@@ -6,6 +6,7 @@ Holds the open procedures and nothing else; every rule is in the step tables and
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
@@ -32,6 +33,7 @@ log = structlog.get_logger("edge.desk")
 CAPTURE_ROLES = frozenset({"kiosk", "desk", "mobile"})
 HANDOVER_ROLES = frozenset({"handover", "desk", "mobile"})
 PRINTED_STEPS = frozenset({"saved", "berhasil", "gagal"})
+BOX_LINES_MAX, HOUR_MS = 120, 3_600_000  # lines of the box in any hour
 STATION_ROLES = frozenset({"station"})
 
 
@@ -93,6 +95,7 @@ class Desk:
         self.watch: Callable[[WorkView | None], None] = lambda _work: None
         self._writing: set[asyncio.Task[None]] = set()
         self._printing: set[asyncio.Task[None]] = set()
+        self._box_lines_ms: deque[int] = deque(maxlen=BOX_LINES_MAX)
         self._diary_turn = asyncio.Lock()
         self._session: Procedure[Capture] | None = None
         self._handover: Procedure[Handover] | None = None
@@ -183,7 +186,11 @@ class Desk:
                 await procedure.cancel()
 
     def note(self, work: str, step: str) -> None:
-        """A line in the diary that belongs to nobody's capture."""
+        """A line in the diary that belongs to nobody's capture. A contact that chatters does not fill the disk."""
+        now_ms, lines = self.services.clock.monotonic_ms(), self._box_lines_ms
+        if len(lines) == BOX_LINES_MAX and now_ms - lines[0] < HOUR_MS:
+            return
+        lines.append(now_ms)
         self._note(work, step, "", "")
 
     def note_receipt(self, pid: str, receipt: Receipt) -> None:

@@ -16,6 +16,8 @@ from contract.errors import DeviceError, TransientError
 from contract.transfer import MESSAGE_BYTES_MAX, UnitAlarm
 from edge.alarms import AlarmBook
 from edge.config import EnclosureTable
+from edge.desk import BOX_LINES_MAX, HOUR_MS
+from edge.diary import Diary
 from edge.enclosure import LAMPS, STEP_LAMP, Contact, Enclosure, WorkView, lamps_of
 from edge.enclosure_watch import EnclosureWatch
 from edge.enrolment import ENROLMENT
@@ -207,6 +209,19 @@ async def test_a_contact_that_chatters_for_days_does_not_fill_the_disk(
         await book.note("door-opened", "enclosure")
     assert book.waiting == 5 == store.count("alarm")
     store.close()
+
+
+async def test_a_contact_that_chatters_for_days_does_not_fill_the_diary(tmp_path: Path) -> None:
+    bench = make_bench(tmp_path)
+    desk = make_desk(bench)
+    desk.diary = Diary(bench.store, bench.clock)
+    for _ in range(2):
+        for _ in range(BOX_LINES_MAX + 50):
+            desk.note("enclosure", "door-opened")
+        bench.clock.now_ms += HOUR_MS
+    await desk.leave()
+    assert len(desk.diary.latest(10_000)) == 2 * BOX_LINES_MAX
+    bench.store.close()
 
 
 async def test_an_alarm_that_a_newer_one_displaced_while_it_was_said_ends_nothing(
