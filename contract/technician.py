@@ -19,6 +19,8 @@ from contract.dispatch import decode, encode
 from contract.errors import RemoteError
 from contract.packet import Digest, Millis, Model, Name, Text, UuidText
 from contract.seal import STATEMENT_BYTES_MAX, StatementKey, StatementPublicKey, sign_statement, verify_statement
+from contract.transfer import UplinkStatus
+from contract.unit_alerts import UnitAlert
 
 ORDER_PURPOSE, REPLY_PURPOSE = "technician order", "technician reply"
 ORDER_AGE_MS_MAX = 24 * 3600 * 1000
@@ -189,7 +191,12 @@ class CertificateRow(Model):
 
 
 class UnitRow(Model):
-    """One unit as a technician sees it. pending: packets that it said were not at the centre yet, −1 if unknown."""
+    """One unit as a technician sees it. pending: packets that it said were not at the centre yet, −1 if unknown.
+
+    held: of these, set aside after failures; oldest_age_s: of these, as of now; alerts: what to see to, the gravest
+    first; broken_hop: the first that its newest link check did not reach; uplink: its panel with the newest link
+    check, where one unit was asked for.
+    """
 
     unit: Name
     site: str
@@ -205,6 +212,11 @@ class UnitRow(Model):
     problem: Problem | None = None
     detail: Annotated[str, Field(max_length=400)] = ""
     certificates: Annotated[tuple[CertificateRow, ...], Field(max_length=20)] = ()
+    held: int = 0
+    oldest_age_s: int = 0
+    alerts: Annotated[tuple[UnitAlert, ...], Field(max_length=len(UnitAlert))] = ()
+    broken_hop: Text = ""
+    uplink: UplinkStatus | None = None
 
 
 class StatusResult(Model):

@@ -35,6 +35,7 @@ CHUNK_HEADROOM_BYTES = 1024  # topic and properties around a chunk in the broker
 CHUNKS_MAX = -(-SEALED_BYTES_MAX // CHUNK_BYTES_MIN)
 WINDOW_CHUNKS = 8
 NEED_RANGES_MAX = 512
+LINK_HOPS_MAX = 8
 MESSAGE_BYTES_MAX = 16 * 1024
 RECEIPT_PURPOSE = "receipt"
 ATTEMPT_ANEW = 0
@@ -164,10 +165,33 @@ class HubState(Model):
     time_ms: Millis
 
 
+class LinkHop(Model):
+    """One hop of a link check. round_trip_ms: 0 where it was not reached; problem: what was seen instead."""
+
+    name: Text
+    address: Text
+    reachable: bool
+    round_trip_ms: Annotated[float, Field(ge=0, le=3_600_000, allow_inf_nan=False)] = 0.0
+    problem: Text = ""
+
+
+class LinkCheck(Model):
+    """A unit's newest link check (M21), hop by hop away from the unit. at_ms: by the unit's clock."""
+
+    at_ms: Millis
+    hops: Annotated[tuple[LinkHop, ...], Field(min_length=1, max_length=LINK_HOPS_MAX)]
+
+    @property
+    def broken_at(self) -> LinkHop | None:
+        """The first hop that did not answer."""
+        return next((hop for hop in self.hops if not hop.reachable), None)
+
+
 class UplinkStatus(Model):
     """The uplink status panel: the NID Scheduler's five lines (M20), and what has not arrived yet with its age (M19).
 
-    correlation_id: the site code; oldest_age_s: 0 with nothing pending; held: set aside after failures.
+    correlation_id: the site code; oldest_age_s: 0 with nothing pending; held: of these, set aside after failures;
+    links: the newest link check, absent from units that have made none or know of none.
     """
 
     mode: Literal["PRODUCTION"] = "PRODUCTION"
@@ -183,6 +207,7 @@ class UplinkStatus(Model):
     oldest_age_s: Count = 0
     hub_online: bool = False
     last_error: Text = ""
+    links: LinkCheck | None = None
 
 
 class Step(StrEnum):

@@ -12,7 +12,6 @@ import contextlib
 import signal
 import socket
 from collections.abc import Coroutine, Iterator
-from dataclasses import asdict
 from typing import Any
 
 import structlog
@@ -36,7 +35,7 @@ from edge.downlink import Downlink
 from edge.enclosure import WorkView
 from edge.enclosure_watch import EnclosureWatch
 from edge.keys import UnitKeys, load_keys
-from edge.links import check_links
+from edge.links import LinkWatch
 from edge.moment import MomentSource
 from edge.packing import PacketKeeper, Sealer
 from edge.panel_watch import PanelWatch, make_panel
@@ -135,7 +134,7 @@ class Agent:
         if station is not None:
             JobIntake(channel, downlink, station, config.unit.id, keys.sign, keys.hub_packet)
         reports = Reports(
-            status.snapshot, lambda: self._links(channel, uplink), lambda name: status.capture(name, keeper),
+            status.snapshot, self._watch_links(channel, uplink, clock).check, lambda name: status.capture(name, keeper),
             uplink.release_held,
         )  # fmt: skip
         desk = Desk(
@@ -216,13 +215,13 @@ class Agent:
                 desk.answer_waiting()
                 await asyncio.gather(web, sending, line, stopping, *self._background, return_exceptions=True)
 
-    async def _links(self, channel: MqttChannel, uplink: Uplink) -> list[dict[str, Any]]:
+    def _watch_links(self, channel: MqttChannel, uplink: Uplink, clock: Clock) -> LinkWatch:
+        """The link check, which the uplink's status tells the centre of."""
         broker = self._config.broker
-        status = await asyncio.to_thread(uplink.status)
-        hops = await check_links(
-            channel, self._config.unit.id, broker.host, broker.port, lambda: status.hub_online, self._clock
-        )
-        return [asdict(hop) for hop in hops]
+        watch = LinkWatch(channel, self._config.unit.id, broker.host, broker.port, lambda: uplink.hub_online, clock)
+        uplink.links = lambda: watch.latest
+        self._spawn(watch.run())
+        return watch
 
     async def _share(self, downlink: Downlink, entry: GalleryEntry) -> None:
         try:

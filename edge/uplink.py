@@ -30,6 +30,7 @@ from contract.transfer import (
     MESSAGE_BYTES_MAX,
     Chunk,
     HubState,
+    LinkCheck,
     Need,
     Observer,
     Offer,
@@ -93,11 +94,17 @@ class Uplink:
         self._last_error = ""
         self._running = False
         self._next_release_check_s = 0.0
+        self.links: Callable[[], LinkCheck | None] = lambda: None
         channel.on(HUB_STATE, self._on_hub_state)
         channel.on(DN_NEED, self._on_need, unit=settings.unit)
         channel.on(DN_RECEIPT, self._on_receipt, unit=settings.unit)
         channel.on_connected(self._on_connected)
         channel.on_lost(self._on_lost)
+
+    @property
+    def hub_online(self) -> bool:
+        """Whether the hub has said that it is there, on this connection."""
+        return self._hub_online.is_set()
 
     def wake(self) -> None:
         """Something was put into the spool; callable from any thread."""
@@ -158,8 +165,9 @@ class Uplink:
             queue="CONNECTED" if self._channel.connection else "DISCONNECTED",
             scheduler="RUNNING" if self._running else "STOPPED",
             records_sent_since_restart=self._sent_since_restart,
-            hub_online=self._hub_online.is_set(),
+            hub_online=self.hub_online,
             last_error=self._last_error[:200],
+            links=self.links(),
         )
 
     async def _next(self) -> tuple[SpooledPacket | None, float]:

@@ -138,6 +138,8 @@ class DeadlinesSection(Section):
     """When waiting becomes an event (M23: a stall is an event, not a silence).
 
     seat_h: an adjudicator who has not decided by then has lost the seat to whoever claims it.
+    data_waits_h, data_stuck_h: a unit's oldest packet that is not here is noticed, then grave; silent_h: a unit in
+    service of which nothing was heard; certificate_ends_h: a certificate that ends so soon was not renewed in time.
     """
 
     search_retry_s: Annotated[float, Field(gt=0)] = 30.0
@@ -147,6 +149,10 @@ class DeadlinesSection(Section):
     seat_h: Annotated[float, Field(gt=0)] = 4.0
     printing_h: Annotated[float, Field(gt=0)] = 24.0
     handover_h: Annotated[float, Field(gt=0)] = 24.0 * 30
+    data_waits_h: Annotated[float, Field(gt=0)] = 8.0
+    data_stuck_h: Annotated[float, Field(gt=0)] = 48.0
+    silent_h: Annotated[float, Field(gt=0)] = 24.0
+    certificate_ends_h: Annotated[float, Field(gt=0)] = 24.0 * 8
 
 
 class HubSettings(Section):

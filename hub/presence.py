@@ -9,12 +9,25 @@ from sqlalchemy.orm import Session
 
 from contract.dispatch import decode
 from contract.errors import RemoteError
+from contract.packet import Millis
 from contract.transfer import MESSAGE_BYTES_MAX, UnitAlarm, UnitState, UplinkStatus
 from hub import history
 from hub.schema.commissioning_tables import UnitHistory
 from hub.schema.tables import Unit
 
 ALARM = "alarm "
+
+
+class HeardUplink(UplinkStatus):
+    """A unit's uplink panel as it is kept. heard_ms: when, by the hub's clock; 0 in rows of before it was kept."""
+
+    heard_ms: Millis = 0
+
+    def oldest_age_now_s(self, now_ms: int) -> int:
+        """How old the oldest waiting packet is by now: it goes on ageing while its unit is silent."""
+        if not self.pending:
+            return 0
+        return self.oldest_age_s + (max(0, now_ms - self.heard_ms) // 1000 if self.heard_ms else 0)
 
 
 def take_state(session: Session, unit_id: str, payload: bytes, now_ms: int) -> bool:
@@ -32,7 +45,8 @@ def take_uplink(session: Session, unit_id: str, payload: bytes, now_ms: int) -> 
     """Keep a unit's uplink panel. Raises RemoteError."""
     status = decode(UplinkStatus, payload, MESSAGE_BYTES_MAX)
     unit = _unit(session, unit_id)
-    unit.uplink, unit.seen_ms = status.model_dump_json(), now_ms
+    heard = HeardUplink.model_validate({**dict(status), "heard_ms": now_ms})
+    unit.uplink, unit.seen_ms = heard.model_dump_json(), now_ms
 
 
 def take_alarm(session: Session, unit_id: str, payload: bytes, now_ms: int) -> bool:
@@ -72,9 +86,9 @@ def presence_of(unit: Unit) -> UnitState | None:
     return UnitState.model_validate_json(unit.presence) if unit.presence else None
 
 
-def uplink_of(unit: Unit) -> UplinkStatus | None:
-    """What the unit last said of its uplink."""
-    return UplinkStatus.model_validate_json(unit.uplink) if unit.uplink else None
+def uplink_of(unit: Unit) -> HeardUplink | None:
+    """What the unit last said of its uplink, and when."""
+    return HeardUplink.model_validate_json(unit.uplink) if unit.uplink else None
 
 
 def _unit(session: Session, unit_id: str) -> Unit:

@@ -25,7 +25,7 @@ from contract.channel_mqtt import Connection, Disconnected, MqttChannel, MqttSet
 from contract.clock import Clock, SystemClock
 from contract.errors import DeviceError, RekamError, RemoteError
 from contract.topics import UP_EVENT, UP_JOB, UP_STATE, UP_STATUS
-from hub import checkpoints, dispatches, outbox, presence
+from hub import checkpoints, dispatches, fleet_watch, outbox, presence
 from hub.central import Central, assemble
 from hub.commissioning_service import CommissioningService
 from hub.config import HubSettings
@@ -40,6 +40,7 @@ from hub.vault import Vault
 POLL_INTERVAL_S = 0.2
 OUTBOX_BATCH = 50
 BACKOFF_S = 2.0
+FLEET_WATCH_INTERVAL_S = 60.0
 LINK_CHECK = "link-check"
 
 T = TypeVar("T")
@@ -61,6 +62,7 @@ class HubService:
         self._channel = MqttChannel(_mqtt_settings(settings), lambda: hub_will(clock))
         self._ingest: IngestService | None = None
         self._commissioning: CommissioningService | None = None
+        self._alerts = fleet_watch.AlertLog()
 
     @property
     def central(self) -> Central:
@@ -96,6 +98,7 @@ class HubService:
                 tasks.create_task(self._every(POLL_INTERVAL_S, self._work_off_packets), name="intake")
                 tasks.create_task(self._every(POLL_INTERVAL_S, self._work_off_searches), name="dedup")
                 tasks.create_task(self._every(self._settings.hub.checkpoint_period_s, self._tick), name="checkpoints")
+                tasks.create_task(self._every(FLEET_WATCH_INTERVAL_S, self._watch_fleet), name="fleet watch")
                 tasks.create_task(self._serve_console(), name="console")
                 if self._commissioning is not None:
                     tasks.create_task(self._commissioning.run(), name="commissioning")
@@ -161,6 +164,15 @@ class HubService:
             with self._context.database.transaction() as session:
                 checkpoints.tick(session, self._context)
                 self._central.fleet.renew_leases(session)
+
+        await self._in_office(work)
+
+    async def _watch_fleet(self) -> None:
+        def work() -> None:
+            context = self._context
+            with context.database.reading() as session:
+                fleet = fleet_watch.look_at_all(session, context.settings.deadlines, context.clock.wall_ms())
+            self._alerts.note(fleet)
 
         await self._in_office(work)
 

@@ -145,7 +145,7 @@ class TechnicianDesk:
             return encode(knocks(session, decode(KnocksOrder, order.body).page))
         if order.verb is Verb.STATUS:
             asked = decode(StatusOrder, order.body)
-            return encode(status(session, asked.unit, asked.page, self._authority.alarm(session)))
+            return encode(status(session, self._context, asked.unit, asked.page, self._authority.alarm(session)))
         if order.verb is Verb.APPROVE:
             self._approve(session, who, decode(ApproveOrder, order.body), order)
         elif order.verb is Verb.ASSIGN:

@@ -22,13 +22,16 @@ from contract.technician import (
     StatusResult,
     UnitRow,
 )
-from hub import certificates, presence
+from contract.transfer import UplinkStatus
+from hub import certificates, fleet_watch, presence
 from hub.context import HubContext
+from hub.fleet_watch import Watched
 from hub.schema.commissioning_tables import ClaimRow, Commissioning, UnitSetup
 from hub.schema.tables import Packet, Unit
 from hub.unit_setup import reported_of, selftest_of
 
 CERTIFICATES_SHOWN = 5
+DETAIL_CHARACTERS_MAX, DETAIL_CHARACTERS_IN_LIST = 400, 120  # a page of rows has to fit into one reply
 
 
 def find_knock(session: Session, nonce: str) -> Commissioning:
@@ -80,20 +83,22 @@ def _knock(session: Session, row: Commissioning) -> KnockRow:
     )
 
 
-def status(session: Session, unit: str, page: int, alarm: str) -> StatusResult:
-    """One unit with its certificates, or a page of all. alarm: what threatens everybody, or nothing."""
+def status(session: Session, context: HubContext, unit: str, page: int, alarm: str) -> StatusResult:
+    """One unit with its certificates and uplink, or a page of all. alarm: what threatens everybody, or nothing."""
     query = select(Unit).order_by(Unit.id)
     if unit:
         query = query.where(Unit.id == unit)
     rows = session.scalars(query.offset(page * ROWS_MAX).limit(ROWS_MAX + 1)).all()
-    shown = tuple(_unit(session, row, whole=bool(unit)) for row in rows[:ROWS_MAX])
+    seen = fleet_watch.look(session, rows[:ROWS_MAX], context.settings.deadlines, context.clock.wall_ms())
+    shown = tuple(_unit(session, row, whole=bool(unit)) for row in seen)
     return StatusResult(rows=shown, more=len(rows) > ROWS_MAX, alarm=alarm)
 
 
-def _unit(session: Session, unit: Unit, *, whole: bool) -> UnitRow:
-    setup = session.get(UnitSetup, unit.id)
-    said, uplink = presence.presence_of(unit), presence.uplink_of(unit)
+def _unit(session: Session, watched: Watched, *, whole: bool) -> UnitRow:
+    unit, said, uplink, setup = watched.unit, watched.said, watched.uplink, watched.setup
     problem, detail, version = _trouble(setup)
+    panel = UplinkStatus.model_validate(uplink.model_dump(exclude={"heard_ms"})) if uplink else None
+    broken = uplink.links.broken_at if uplink and uplink.links else None
     held = certificates.all_of(session, unit.id)[: CERTIFICATES_SHOWN if whole else 1]
     return UnitRow(
         unit=unit.id,
@@ -108,7 +113,7 @@ def _unit(session: Session, unit: Unit, *, whole: bool) -> UnitRow:
         desired_version=setup.version if setup else 0,
         reported_version=version,
         problem=problem,
-        detail=detail[:400],
+        detail=detail[: DETAIL_CHARACTERS_MAX if whole else DETAIL_CHARACTERS_IN_LIST],
         certificates=tuple(
             CertificateRow(
                 serial=row.serial,
@@ -120,6 +125,11 @@ def _unit(session: Session, unit: Unit, *, whole: bool) -> UnitRow:
             )
             for row in held
         ),
+        held=uplink.held if uplink else 0,
+        oldest_age_s=watched.oldest_age_s,
+        alerts=watched.alerts,
+        broken_hop=broken.name[:40] if broken else "",
+        uplink=panel if whole else None,
     )
 
 

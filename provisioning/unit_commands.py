@@ -10,10 +10,8 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from contract.clock import utc
-from contract.commissioning_problems import WORDING
 from contract.errors import RekamError
 from contract.packet import Model
 from contract.technician import (
@@ -43,6 +41,7 @@ from provisioning.session import (
     told,
 )
 from provisioning.settings_file import load_settings_file
+from provisioning.unit_tables import fleet_table, print_unit
 
 UnitArgument = Annotated[str, typer.Argument(help="The unit's name.")]
 
@@ -59,7 +58,7 @@ def status(
     wait: WaitOption = WAIT_S,
     as_json: JsonOption = False,
 ) -> None:
-    """Show how a unit is, with its certificates and what it complains of; or a line for each unit.
+    """Show how a unit is: uplink, link check, certificates, what to see to; or a line for each unit.
 
     Example: rekam-provision status desk-a7
     """
@@ -83,9 +82,9 @@ def status(
     if unit and not rows:
         aside.print(f"No unit is called '{escape(unit)}'. 'rekam-provision status' lists them.")
         raise typer.Exit(1)
-    screen.print(_fleet(rows))
+    screen.print(fleet_table(rows))
     if unit:
-        _print_unit(rows[0])
+        print_unit(rows[0])
 
 
 def assign(
@@ -231,26 +230,3 @@ def _depart(identity: Path, wait: float, as_json: bool, verb: Verb, order: Model
             "Collect them with 'rekam-edge export' if its storage can be read; if not, two officers declare each of "
             "them lost at the console."
         )
-
-
-def _fleet(rows: list[UnitRow]) -> Table:
-    table = Table("unit", "site", "role", "state", "line", "last word (UTC)", "certificate until", "held", "problem")
-    for row in rows:
-        held = next((c for c in row.certificates if c.state == "ACTIVE"), None)
-        until = utc(held.until_ms).strftime("%Y-%m-%d") if held else "none"
-        seen = utc(row.seen_ms).strftime("%m-%d %H:%M") if row.seen_ms else "never"
-        pending = str(row.pending) if row.pending >= 0 else "?"
-        problem = WORDING[row.problem].what_en if row.problem else ""
-        line = "on" if row.online else "off"
-        table.add_row(row.unit, row.site, row.role, row.state, line, seen, until, pending, problem)
-    return table
-
-
-def _print_unit(row: UnitRow) -> None:
-    if row.problem is not None:
-        screen.print(f"[red]{escape(row.detail)}[/red]\n{WORDING[row.problem].do_en}")
-    versions = f"configuration {row.reported_version} of {row.desired_version}"
-    screen.print(f"Serial {row.serial or '?'}, {row.software or 'software unknown'}, {versions}.")
-    for held in row.certificates:
-        start, end = (utc(wall_ms).strftime("%Y-%m-%d") for wall_ms in (held.from_ms, held.until_ms))
-        screen.print(f"  {held.state:10} {start} – {end}  {held.serial}  {held.key_home} {held.reason}", soft_wrap=True)

@@ -13,7 +13,7 @@ from contract.packet import Name, Nik, UuidText
 from hub import register
 from hub.adjudication import Opinion
 from hub.central import Central
-from hub.console import views
+from hub.console import fleet_views, views
 from hub.console.sessions import COOKIE, SECRET_CHARACTERS_MAX, NotLoggedIn, Sessions, Visitor
 from hub.fleet import Role
 from hub.proposals import LostCapture
@@ -145,6 +145,12 @@ def _add_views(routes: APIRouter, central: Central, visitor: Guard) -> None:
         """Counts, stalls, units, blanks, and what waits for a person."""
         with database.reading() as session:
             return views.overview(session, central)
+
+    @routes.get("/units")
+    def units(_who: Visitor = Depends(visitor)) -> dict[str, Any]:
+        """Every unit by site, and what somebody has to see to."""
+        with database.reading() as session:
+            return fleet_views.fleet(session, central)
 
     @routes.get("/records")
     def records(_who: Visitor = Depends(visitor), state: str = "") -> list[dict[str, Any]]:

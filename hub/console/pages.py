@@ -19,7 +19,7 @@ from contract.lifecycle import RecordState
 from contract.packet import EnrolmentBody, PacketSample, RefusalBody
 from hub import returns
 from hub.central import Central
-from hub.console import pictures, views
+from hub.console import fleet_views, pictures, views
 from hub.console.api import Guard, visitor_of
 from hub.console.sessions import Sessions, Visitor
 from hub.console.words import in_indonesian
@@ -99,6 +99,14 @@ def page_routes(central: Central, sessions: Sessions, folder: Path) -> APIRouter
         asked = found["state"] == RecordState.REQUEST_VALIDATION and found["biodata"] is not None
         portrait = pictures.portrait(_samples(central, pid)) if asked else ""
         return show(request, "record.html", "records", who, r=found, way=WAY, portrait=portrait)
+
+    @routes.get("/units")
+    def units(request: Request, who: Visitor = Depends(visitor)) -> Response:
+        """The fleet by site, and what somebody has to see to; refreshed by htmx."""
+        with database.reading() as session:
+            found = fleet_views.fleet(session, central)
+        part = "fleet_part.html" if request.headers.get("hx-request") else "fleet.html"
+        return show(request, part, "units", who, f=found)
 
     _add_paper_pages(routes, central, visitor, show)
     _add_case_pages(routes, central, visitor, show)
