@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
@@ -18,6 +19,7 @@ from edge.sealed_store import Change, SealedStore
 KIND = "alarm"
 ALARM_BYTES_MAX = 2048
 WAITING_MAX = 200
+KIND_MAX, HOUR_MS = 30, 3_600_000  # alarms of one kind that are told in any hour; the next one says how many were not
 AGAIN_S = 30.0
 
 log = structlog.get_logger("edge.alarms")
@@ -33,6 +35,8 @@ class AlarmBook:
         self._unit, self._store, self._clock, self._publish = unit, store, clock, publish
         self._waiting = [decode(UnitAlarm, value, ALARM_BYTES_MAX) for _, value in store.items(KIND)]
         self._waiting.sort(key=lambda alarm: alarm.alarm_id)
+        self._told_ms: dict[str, deque[int]] = {}
+        self._untold: Counter[str] = Counter()
         self._more = asyncio.Event()
         self._turn = asyncio.Lock()
 
@@ -48,6 +52,16 @@ class AlarmBook:
 
         age_ms: how long ago it was; with_it: what else is written, or not, in the same moment.
         """
+        times_ms = self._told_ms.setdefault(kind, deque(maxlen=KIND_MAX))
+        now_ms = self._clock.monotonic_ms()
+        if len(times_ms) == KIND_MAX and now_ms - times_ms[0] < HOUR_MS:
+            if with_it:
+                await asyncio.to_thread(self._store.change, with_it)
+            self._untold[kind] += 1
+            return
+        times_ms.append(now_ms)
+        if untold := self._untold.pop(kind, 0):
+            detail = f"{detail} ({untold} more since the last)".strip()
         at_ms = max(0, self._clock.wall_ms() - age_ms)
         alarm = UnitAlarm(alarm_id=uuid7(self._clock), kind=kind, source=source, at_ms=at_ms, detail=detail[:200])
         async with self._turn:

@@ -14,7 +14,8 @@ from gpiozero.pins.mock import MockFactory
 from contract.dispatch import decode
 from contract.errors import DeviceError, TransientError
 from contract.transfer import MESSAGE_BYTES_MAX, UnitAlarm
-from edge.alarms import AlarmBook
+from edge.alarms import HOUR_MS as ALARM_HOUR_MS
+from edge.alarms import KIND_MAX, AlarmBook
 from edge.config import EnclosureTable
 from edge.desk import BOX_LINES_MAX, HOUR_MS
 from edge.diary import Diary
@@ -22,7 +23,7 @@ from edge.enclosure import LAMPS, STEP_LAMP, Contact, Enclosure, WorkView, lamps
 from edge.enclosure_watch import EnclosureWatch
 from edge.enrolment import ENROLMENT
 from edge.handover import HANDOVER
-from edge.sealed_store import SealedStore
+from edge.sealed_store import Change, SealedStore
 from edge.sensors.climate_sht31 import Sht31
 from edge.sensors.interface import Climate
 from edge.sensors.worker import DeviceWorker
@@ -208,6 +209,24 @@ async def test_a_contact_that_chatters_for_days_does_not_fill_the_disk(
     for _ in range(12):
         await book.note("door-opened", "enclosure")
     assert book.waiting == 5 == store.count("alarm")
+    store.close()
+
+
+async def test_a_contact_that_chatters_does_not_flood_the_centre_and_what_was_left_out_is_counted(
+    tmp_path: Path,
+) -> None:
+    store, line, clock = SealedStore(tmp_path / "box.db", bytes(range(32))), Line(), SetClock()
+    book = AlarmBook("desk-a1", store, clock, line.publish)
+    for number in range(KIND_MAX + 7):
+        await book.note("tamper-open", "controller", with_it=(Change("controller", "log", bytes([number])),))
+    await book.note("help-asked", "enclosure")
+    assert await book.say()
+    assert [alarm.kind for alarm in line.said] == ["tamper-open"] * KIND_MAX + ["help-asked"]
+    assert store.get("controller", "log") == bytes([KIND_MAX + 6]), "the controller may forget them all the same"
+    clock.now_ms += ALARM_HOUR_MS
+    await book.note("tamper-open", "controller")
+    assert await book.say()
+    assert line.said[-1].detail == "(7 more since the last)"
     store.close()
 
 
