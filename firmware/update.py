@@ -111,6 +111,7 @@ class Update:
             self._slots.install(self._version)
             remove(PART_FILE)
         except OSError:
+            self._slots.load()  # what flash says counts: nobody shall confirm a switch that was not written
             return FLASH_FAILED
         return OK
 

@@ -161,6 +161,27 @@ def test_an_image_is_unpacked_as_it_was_built_and_starts_next() -> None:
     assert started().active == 1 and not Path("update.part").exists()
 
 
+def test_a_switch_that_flash_does_not_take_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_whole("device.key", KEY)
+    slots = started()
+    slots.confirm(5)
+    update, saves = Update(slots), list[int]()
+
+    def save_once(self: Slots) -> None:
+        saves.append(self.active)
+        if len(saves) == 2:  # the other slot is given up first, then comes the switch
+            raise OSError(28)
+        real(self)
+
+    real = Slots.save
+    with monkeypatch.context() as full:
+        full.setattr(Slots, "save", save_once)
+        assert sent(update, IMAGE.content, 7) == words.FLASH_FAILED
+    assert saves == [0, 1]
+    slots.confirm(5)
+    assert (started().active, started().version) == (0, 5)
+
+
 def test_blocks_out_of_order_repeated_or_beyond_the_end_do_no_harm() -> None:
     write_whole("device.key", KEY)
     update, content = Update(started()), IMAGE.content
