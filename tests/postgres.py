@@ -75,7 +75,7 @@ def new_database(migrate: Callable[[str], None]) -> str:
 
 @cache
 def _template(folder: str, migrate: Callable[[str], None]) -> str:
-    name = f"template_{os.getpid()}"
+    name = f"template_{os.getpid()}_{next(_names)}"
     _create(folder, name, "template1")
     migrate(_url(folder, name))
     return name

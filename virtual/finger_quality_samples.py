@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import typer
 from numpy.typing import NDArray
+from rich.progress import track
 
 from edge.matcher_lite import compare, extract
 from edge.matcher_lite.finger_quality_evidence import MEASURES, evidence
@@ -97,7 +98,8 @@ def write_samples(
     Example: python -m virtual.finger_quality_samples --out out/quality/samples.npz --fingers 500
     """
     with ProcessPoolExecutor(jobs) as pool:
-        parts = list(pool.map(samples_of, itertools.repeat(seed, fingers), range(fingers), chunksize=8))
+        drawn = pool.map(samples_of, itertools.repeat(seed, fingers), range(fingers), chunksize=8)
+        parts = list(track(drawn, "Drawing and comparing", total=fingers))
     samples = [sample for part in parts for sample in part]
     out.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from contract.sample_quality import Advice, SampleQuality, measure, sample_quality, unjudged
 from edge.sensors.interface import PenPoint
@@ -40,6 +40,7 @@ STRAY_ADVICE = Advice(
 )
 
 
+RUN_OVER_REPORTS_MIN = 3
 NEEDS_INK = ("size", "ink length", "scribble", "along the edge", "duration", "jumps")
 
 
@@ -69,11 +70,21 @@ def judge_signature(points: Sequence[PenPoint]) -> SampleQuality:
 def _along_the_edge(points: Sequence[PenPoint]) -> float:
     """mm of ink that lies exactly on one side of the ink's own box: the track of a pen that left the pad's field.
 
-    A pad reports a pen outside its field at the field's border, so a run-over is dead straight; no hand is.
+    A pad reports a pen outside its field at the field's border, so a run-over is dead straight over several reports;
+    no hand is. Two reports of the same height are only the crest of a fast stroke.
     """
     down = [point for point in points if point.down]
-    strokes = [(a, b) for a, b in pairwise(points) if a.down and b.down]
     xs, ys = {point.x for point in down}, {point.y for point in down}
-    upright = [sum(abs(b.y - a.y) for a, b in strokes if a.x == b.x == side) for side in (min(xs), max(xs))]
-    level = [sum(abs(b.x - a.x) for a, b in strokes if a.y == b.y == side) for side in (min(ys), max(ys))]
+    upright = [_on_a_line([(p.y, p.down and p.x == side) for p in points]) for side in (min(xs), max(xs))]
+    level = [_on_a_line([(p.x, p.down and p.y == side) for p in points]) for side in (min(ys), max(ys))]
     return max(upright + level) / 100
+
+
+def _on_a_line(track: Sequence[tuple[int, bool]]) -> int:
+    """The length of all runs of three reports and more that lie on it. track: place along the line, whether on it."""
+    total = 0
+    for on_it, run in groupby(track, key=lambda report: report[1]):
+        places = [place for place, _ in run]
+        if on_it and len(places) >= RUN_OVER_REPORTS_MIN:
+            total += sum(abs(after - before) for before, after in pairwise(places))
+    return total

@@ -27,6 +27,7 @@ from contract.errors import CaptureRetry, DeviceError
 from edge.sensors.interface import DeviceInfo, Frame
 
 PROGRAM = "scanimage"
+PREFIX = "rekam-scan-"
 MEMORY = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
 OPEN_TIMEOUT_S = 15.0
 LIST_TIMEOUT_S = 12.0
@@ -117,6 +118,7 @@ class SaneScanner:
 
     def open(self) -> DeviceInfo:
         """Set every option without scanning. Raises DeviceError."""
+        clear_abandoned()
         status, said, _ = self._run([*self._options, "--dont-scan"], OPEN_TIMEOUT_S, threading.Event())
         if status != GOOD:
             raise self._failed(status, said)
@@ -225,9 +227,17 @@ def list_scanners(timeout_s: float = LIST_TIMEOUT_S) -> list[FoundScanner]:
     return [FoundScanner(*(cell[:100] for cell in row)) for row in rows if len(row) == 4]
 
 
+def clear_abandoned(memory: Path = MEMORY) -> None:
+    """Remove the pages of scans whose agent was killed in the middle of them."""
+    for folder in memory.glob(f"{PREFIX}*-*"):
+        owner = folder.name.removeprefix(PREFIX).partition("-")[0]
+        if owner.isdecimal() and not Path("/proc", owner).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 @contextlib.contextmanager
 def _memory_folder() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="rekam-scan-", dir=MEMORY if MEMORY.is_dir() else None))
+    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=MEMORY if MEMORY.is_dir() else None))
     try:
         yield folder
     finally:

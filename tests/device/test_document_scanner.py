@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -17,7 +18,7 @@ from edge.config import PolicyTable
 from edge.device_bench import DeviceBench
 from edge.sensors.drivers import open_driver
 from edge.sensors.interface import DocumentScanner
-from edge.sensors.scanner_sane import MEMORY, PaperTrouble, SaneScanner, list_scanners
+from edge.sensors.scanner_sane import MEMORY, PREFIX, PaperTrouble, SaneScanner, clear_abandoned, list_scanners
 from edge.sensors.worker import WorkerState
 
 pytestmark = pytest.mark.skipif(shutil.which("scanimage") is None, reason="sane-utils is not installed")
@@ -40,7 +41,7 @@ def scanner(**settings: object) -> DocumentScanner:
 
 
 def leftovers() -> list[Path]:
-    return list(MEMORY.glob("rekam-scan-*"))
+    return list(MEMORY.glob(f"{PREFIX}{os.getpid()}-*"))
 
 
 def test_a_page_on_the_glass() -> None:
@@ -186,9 +187,10 @@ async def test_the_agents_bench_starts_nothing_before_it_scans_and_can_end_a_sca
         "ticket": {"driver": "serial", "port": "/dev/none"},
         "climate": {"driver": "sht31"},
     }
+    before = set(threading.enumerate())
     bench = DeviceBench(tables, PolicyTable())
     assert bench.scans_papers
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("device-")]
+    assert set(threading.enumerate()) <= before
     scanning = asyncio.create_task(bench.scan_papers())
     for _ in range(500):
         if bench.scanner is not None and bench.scanner.state is WorkerState.BUSY:
@@ -199,6 +201,17 @@ async def test_the_agents_bench_starts_nothing_before_it_scans_and_can_end_a_sca
         await scanning
     await bench.close()
     assert leftovers() == []
+
+
+def test_pages_of_an_agent_that_was_killed_are_cleared_away_and_those_of_a_living_one_stay(tmp_path: Path) -> None:
+    killed = subprocess.Popen(["true"])
+    killed.wait()
+    abandoned, alive, foreign = (tmp_path / f"{PREFIX}{name}-x" for name in (killed.pid, os.getpid(), "somebody"))
+    for folder in (abandoned, alive, foreign):
+        folder.mkdir()
+        (folder / "page1.pnm").write_bytes(b"P5 1 1 255 0")
+    clear_abandoned(tmp_path)
+    assert (abandoned.exists(), alive.exists(), foreign.exists()) == (False, True, True)
 
 
 def test_what_sane_finds_is_listed_without_an_error() -> None:
