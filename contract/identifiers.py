@@ -15,6 +15,7 @@ from contract.clock import Clock
 from contract.errors import RemoteError
 
 PID_PATTERN = re.compile(r"^[0-9a-f]{64}$")
+PACKET_FILE_SUFFIX = ".rekam-packet"  # of a sealed packet on removable media, behind its id
 
 
 def uuid7(clock: Clock, random_bytes: Callable[[int], bytes] = secrets.token_bytes) -> str:

@@ -27,6 +27,7 @@ ORDER_AGE_MS_MAX = 24 * 3600 * 1000
 ORDER_AHEAD_MS_MAX = 5 * 60 * 1000
 CLAIMS_MAX = 50
 ROWS_MAX = 50
+PACKETS_ASKED_MAX = 500
 
 
 class Verb(StrEnum):
@@ -44,6 +45,7 @@ class Verb(StrEnum):
     REVOKE = "revoke"
     RETIRE = "retire"
     REPLACE = "replace"
+    WHEREABOUTS = "whereabouts"
 
 
 class Order(Model):
@@ -241,6 +243,27 @@ class DepartureResult(Model):
     pending: int
     oldest_age_s: int
     said_ms: int
+
+
+class WhereaboutsOrder(Model):
+    """What has become of these packets? pids: SHA-256 of the sealed bytes; who knows one holds the packet."""
+
+    pids: Annotated[tuple[Digest, ...], Field(min_length=1, max_length=PACKETS_ASKED_MAX)]
+
+
+class PacketFate(StrEnum):
+    """What has become of a packet at the centre; the words of its newest receipt."""
+
+    ABSENT = "absent"
+    STORED = "stored"
+    RELEASED = "released"
+    QUARANTINED = "quarantined"
+
+
+class WhereaboutsResult(Model):
+    """The fates, in the order of the packets asked for."""
+
+    fates: Annotated[tuple[PacketFate, ...], Field(max_length=PACKETS_ASKED_MAX)]
 
 
 def sign_order(order: Order, key: StatementKey) -> bytes:

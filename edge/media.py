@@ -10,12 +10,10 @@ from pathlib import Path
 
 from contract.channel_disk import Disk, SyncSite
 from contract.errors import DeviceError, RemoteError
-from contract.identifiers import PID_PATTERN, pid_of
+from contract.identifiers import PACKET_FILE_SUFFIX, PID_PATTERN, pid_of
 from contract.lifecycle import PacketState
 from contract.seal import SEALED_BYTES_MAX
 from edge.spool import Spool
-
-EXPORT_SUFFIX = ".rekam-packet"
 
 
 def export_packets(spool: Spool, media: Path) -> int:
@@ -34,7 +32,7 @@ def export_packets(spool: Spool, media: Path) -> int:
         except DeviceError as error:
             damaged.append(error.message)
             continue
-        target = media / (packet.pid + EXPORT_SUFFIX)
+        target = media / (packet.pid + PACKET_FILE_SUFFIX)
         draft = disk.write_draft(target, sealed, SyncSite.SPOOL_FILE)
         disk.publish_draft(draft, target, SyncSite.SPOOL_NAME)
         copied += 1
@@ -52,8 +50,8 @@ def import_packets(spool: Spool, media: Path) -> int:
     One damaged file keeps no other back. Raises RemoteError at the end where some were damaged.
     """
     taken, damaged = 0, []
-    for path in sorted(media.glob(f"*{EXPORT_SUFFIX}")):
-        pid = path.name.removesuffix(EXPORT_SUFFIX)
+    for path in sorted(media.glob(f"*{PACKET_FILE_SUFFIX}")):
+        pid = path.name.removesuffix(PACKET_FILE_SUFFIX)
         sealed = _read(path)
         if not sealed or not PID_PATTERN.fullmatch(pid) or pid_of(sealed) != pid:
             damaged.append(path.name)

@@ -35,6 +35,7 @@ from contract.technician import (
     StatusOrder,
     UnitOrder,
     Verb,
+    WhereaboutsOrder,
     sign_reply,
     verify_order,
 )
@@ -46,12 +47,12 @@ from hub.fleet import Role
 from hub.public_keys import HubPublicKeys
 from hub.schema.commissioning_tables import ClaimRow, Commissioning, Technician, TechnicianOrder
 from hub.schema.tables import Operator, Site, Unit
-from hub.technician_views import account_for, find_knock, knocks, packet_keys, status
+from hub.technician_views import account_for, find_knock, knocks, packet_keys, status, whereabouts
 from hub.unit_setup import UnitSetups
 
 EVERYWHERE = "*"
 REASON_CHARACTERS_MIN = 5
-READING = frozenset({Verb.KNOCKS, Verb.STATUS})
+READING = frozenset({Verb.KNOCKS, Verb.STATUS, Verb.WHEREABOUTS})
 NOTHING = b"\xa0"  # an empty CBOR map
 log = structlog.get_logger("technicians")
 
@@ -146,6 +147,8 @@ class TechnicianDesk:
         if order.verb is Verb.STATUS:
             asked = decode(StatusOrder, order.body)
             return encode(status(session, self._context, asked.unit, asked.page, self._authority.alarm(session)))
+        if order.verb is Verb.WHEREABOUTS:
+            return encode(whereabouts(session, decode(WhereaboutsOrder, order.body)))
         if order.verb is Verb.APPROVE:
             self._approve(session, who, decode(ApproveOrder, order.body), order)
         elif order.verb is Verb.ASSIGN:

@@ -19,15 +19,18 @@ from contract.technician import (
     DepartureResult,
     KnockRow,
     KnocksResult,
+    PacketFate,
     StatusResult,
     UnitRow,
+    WhereaboutsOrder,
+    WhereaboutsResult,
 )
 from contract.transfer import UplinkStatus
 from hub import certificates, fleet_watch, presence
 from hub.context import HubContext
 from hub.fleet_watch import Watched
 from hub.schema.commissioning_tables import ClaimRow, Commissioning, UnitSetup
-from hub.schema.tables import Packet, Unit
+from hub.schema.tables import Packet, ReceiptRow, Unit
 from hub.unit_setup import reported_of, selftest_of
 
 CERTIFICATES_SHOWN = 5
@@ -131,6 +134,14 @@ def _unit(session: Session, watched: Watched, *, whole: bool) -> UnitRow:
         broken_hop=broken.name[:40] if broken else "",
         uplink=panel if whole else None,
     )
+
+
+def whereabouts(session: Session, asked: WhereaboutsOrder) -> WhereaboutsResult:
+    """What has become of these packets, by the newest receipt of each."""
+    names = [pid.hex() for pid in asked.pids]
+    query = select(ReceiptRow.pid, ReceiptRow.disposition).where(ReceiptRow.pid.in_(names))
+    known = {pid: PacketFate(word) for pid, word in session.execute(query.order_by(ReceiptRow.hub_sequence))}
+    return WhereaboutsResult(fates=tuple(known.get(name, PacketFate.ABSENT) for name in names))
 
 
 def _trouble(setup: UnitSetup | None) -> tuple[Problem | None, str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import signal
@@ -133,6 +134,11 @@ def test_a_technicians_day(tmp_path: Path) -> None:
             # The same process goes on as the agent, with the unit's own pages.
             with httpx.Client(base_url=f"http://127.0.0.1:{screen}") as client:
                 wait_for("the agent", lambda: "desk-7" in client.get("/status").text)
+        stuck = tmp_path / "stuck"
+        stuck.mkdir()
+        (stuck / f"{hashlib.sha256(b'sealed').hexdigest()}.rekam-packet").write_bytes(b"sealed")
+        (packet,) = tool("collect", str(stuck), "--into", str(tmp_path / "tour"), *me)["packets"]
+        assert (packet["copied"], packet["centre"]) == (True, "absent")
         gone = tool("replace", "desk-7", "--reason", "mainboard dead", *me)
         assert (gone["state"], gone["received"]) == ("retired", 0)
     assert (home / "tls.key").stat().st_mode & 0o077 == 0
@@ -147,7 +153,7 @@ def test_every_command_teaches_with_an_example() -> None:
 
     runner = CliRunner()
     wanted = ("init", "enrol", "box", "watch", "approve", "assign", "configure", "status", "renew", "suspend", "resume",
-              "revoke", "retire", "replace")  # fmt: skip
+              "revoke", "retire", "replace", "collect")  # fmt: skip
     for name in wanted:
         shown = runner.invoke(app, [name, "--help"], env={"COLUMNS": "200"})
         assert shown.exit_code == 0 and "Example:" in shown.stdout and "--json" in shown.stdout, name
