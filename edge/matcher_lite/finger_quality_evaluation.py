@@ -122,7 +122,7 @@ def _judge(folder: Path, path: Path, ppi: int | None) -> Judged:
     return Judged(str(folder), finger, template.quality, stages["classical"].value, template)
 
 
-_WIDTH, _HEIGHT, _MARGIN = 620, 420, 56
+_WIDTH, _HEIGHT, _MARGIN = 640, 420, 64
 _COLOURS = {"learnt": "#0a58ca", "classical": "#b45309", "ideal": "#94a3b8"}
 
 
@@ -148,11 +148,11 @@ def curve_picture(curves: QualityCurves) -> str:
         parts.append(f'<path d="M{across(share):.1f} {down(0):.1f}V{down(top):.1f}M{across(0):.1f} {down(rate):.1f}'
                      f'H{across(REJECTED_MAX):.1f}" stroke="#d8dde3"/>')  # fmt: skip
         parts.append(f'<text x="{across(share):.1f}" y="{_HEIGHT - 36}" text-anchor="middle">{100 * share:g}</text>')
-        parts.append(f'<text x="{_MARGIN - 8}" y="{down(rate) + 4:.1f}" text-anchor="end">{100 * rate:.2g}</text>')
+        parts.append(f'<text x="{_MARGIN - 8}" y="{down(rate) + 4:.1f}" text-anchor="end">{100 * rate:.3g}</text>')
     for row, (name, line) in enumerate(drawn.items()):
         points = " ".join(f"{across(share):.1f},{down(rate):.1f}" for share, rate in zip(shares, line, strict=True))
         parts.append(f'<polyline points="{points}" fill="none" stroke="{_COLOURS[name]}" stroke-width="2"/>')
-        parts.append(f'<text x="{_WIDTH - _MARGIN - 8}" y="{_MARGIN + 18 * row}" text-anchor="end" '
+        parts.append(f'<text x="{_WIDTH - _MARGIN - 8}" y="{_MARGIN + 18 * (row + 1)}" text-anchor="end" '
                      f'fill="{_COLOURS[name]}">{name}</text>')  # fmt: skip
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT}" font-size="12" '

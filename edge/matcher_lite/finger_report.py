@@ -11,7 +11,7 @@ from edge.matcher_lite.finger_evaluation import Evaluation, Pair, Print, Scores
 from edge.matcher_lite.finger_file import read_image
 from edge.matcher_lite.finger_picture import inline_png, minutiae_picture
 
-_WIDTH, _HEIGHT, _MARGIN = 560, 420, 56
+_WIDTH, _HEIGHT, _MARGIN = 580, 420, 66
 _DECADES = 4  # from 1 down to 1e-4
 
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#1b1f24}
@@ -53,7 +53,9 @@ def page(result: Evaluation, ppi: int | None) -> str:
     """The HTML page, complete in one file."""
     figures = result.figures()
     rows = "".join(
-        f"<tr><td>{label}</td><td>{figures[name]:.6g}</td></tr>" for name, label in _LABELS.items() if name in figures
+        f"<tr><td>{label}</td><td>{shown(figures[name])}</td></tr>"
+        for name, label in _LABELS.items()
+        if name in figures
     )
     title = f"Fingerprints: {html.escape(result.name)}"
     return (
@@ -67,6 +69,11 @@ def page(result: Evaluation, ppi: int | None) -> str:
     )
 
 
+def shown(value: float) -> str:
+    """A figure of a report: counts and rates a second in whole numbers, what is small to three places."""
+    return f"{value:,.0f}" if value >= 1000 or value == round(value) else f"{value:.3g}"
+
+
 def det_curve(result: Separated) -> str:
     """FNMR over FMR of the cross pairs as SVG, both axes logarithmic from 1 to 1e-4."""
     thresholds = np.unique(np.concatenate([result.mated, result.cross]))
@@ -78,13 +85,13 @@ def det_curve(result: Separated) -> str:
         rate = 10.0**-decade
         grid.append(f'<path d="M{_across(rate):.1f} {_down(1):.1f}V{_down(0):.1f}" stroke="#d8dde3"/>')
         grid.append(f'<path d="M{_across(0):.1f} {_down(rate):.1f}H{_across(1):.1f}" stroke="#d8dde3"/>')
-        grid.append(f'<text x="{_across(rate):.1f}" y="{_HEIGHT - 28}" text-anchor="middle">{rate:g}</text>')
+        grid.append(f'<text x="{_across(rate):.1f}" y="{_down(0) + 18:.1f}" text-anchor="middle">{rate:g}</text>')
         grid.append(f'<text x="{_MARGIN - 8}" y="{_down(rate) + 4:.1f}" text-anchor="end">{rate:g}</text>')
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT}" font-size="12" '
         f'font-family="system-ui,sans-serif">{"".join(grid)}'
         f'<polyline points="{points}" fill="none" stroke="#0a58ca" stroke-width="2"/>'
-        f'<text x="{_WIDTH / 2:.0f}" y="{_HEIGHT - 8}" text-anchor="middle">false match rate (cross)</text>'
+        f'<text x="{_WIDTH / 2:.0f}" y="{_down(0) + 40:.1f}" text-anchor="middle">false match rate (cross)</text>'
         f'<text x="14" y="{_HEIGHT / 2:.0f}" text-anchor="middle" transform="rotate(-90 14 {_HEIGHT / 2:.0f})">'
         "false non-match rate</text></svg>"
     )

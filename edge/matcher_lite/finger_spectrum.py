@@ -19,8 +19,6 @@ from edge.matcher_lite import finger_parameters as p
 Plane = NDArray[np.float32]
 Mask = NDArray[np.uint8]
 
-_TERMS = 2 * p.WAVES - 1  # cos 0..8, then sin 1..8
-
 
 def _basis() -> Plane:
     """Waves as rows: (17, 24), orthonormal over the block."""

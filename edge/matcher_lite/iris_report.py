@@ -13,7 +13,7 @@ from contract.image_formats import decode_image
 from edge.matcher_lite import iris_parameters as p
 from edge.matcher_lite.finger_file import read_octets
 from edge.matcher_lite.finger_picture import Picture, inline_png
-from edge.matcher_lite.finger_report import det_curve
+from edge.matcher_lite.finger_report import det_curve, shown
 from edge.matcher_lite.iris_encode import fine_bits
 from edge.matcher_lite.iris_evaluation import Eye, IrisEvaluation, IrisPair
 from edge.matcher_lite.iris_polar import FloatImage
@@ -48,7 +48,7 @@ _PUPIL, _LIMBUS = (60, 60, 230), (60, 200, 60)
 def evaluation_page(result: IrisEvaluation) -> str:
     """Figures, DET curve and the worst pairs, complete in one file."""
     figures = result.figures()
-    rows = "".join(f"<tr><td>{label}</td><td>{figures[name]:.6g}</td></tr>" for name, label in _LABELS.items())
+    rows = "".join(f"<tr><td>{label}</td><td>{shown(figures[name])}</td></tr>" for name, label in _LABELS.items())
     return _page(
         f"Irises: {result.name}",
         f"<table>{rows}</table><h2>Detection error trade-off</h2>{det_curve(result)}"
