@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from contract.comparison import ComparisonScore
 from contract.errors import RemoteError
+from edge.matcher_lite import finger_parameters as p
 from edge.matcher_lite.finger_calibration import shipped_calibration
 from edge.matcher_lite.finger_compare_kernel import raw_score
 from edge.matcher_lite.finger_template import ISO_EXTRACTOR, FingerTemplate
@@ -29,11 +30,14 @@ def raw_similarity(probe: FingerTemplate, reference: FingerTemplate) -> tuple[fl
     """The comparator's own score, 0 and up, before calibration, and the minutiae that met, (2, n).
 
     The kernel breaks ties by order, so the two go in by an order of their own: swapping the arguments changes nothing.
+    A fragment's few minutiae are more easily alike than a whole print's: by their number the score is made smaller, so
+    that a named rate holds for fragments too.
     """
     swapped = _comes_after(probe, reference)
     first, second = (reference, probe) if swapped else (probe, reference)
     met = np.empty((2, first.geometry.shape[1]), np.int32)
     raw, count = raw_score(first.geometry, first.codes, second.geometry, second.codes, met)
+    raw *= min(1.0, met.shape[1] / p.SCARCE_MINUTIAE)
     return raw, met[::-1, :count] if swapped else met[:, :count]
 
 

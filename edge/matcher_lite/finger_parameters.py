@@ -109,6 +109,7 @@ STRONGEST_MAX: Final = 12
 MEET_DISTANCE: Final = 14.0
 MEET_COSINE_MIN: Final = 0.9009689  # 25.7°, π/7
 MEETING_FREE: Final = 4.0  # likeness granted before any minutia meets: a failed fit must not void good pairs
+SCARCE_MINUTIAE: Final = 11  # fewer pair up by chance more readily than whole prints do: their score counts less
 
 # Quality and usability.
 USABLE_AREA_MM2_MIN: Final = 12.0
