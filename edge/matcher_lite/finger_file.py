@@ -36,8 +36,8 @@ def read_octets(path: Path) -> bytes:
         if path.stat().st_size > FILE_BYTES_MAX:
             raise RemoteError(f"{path.name} is larger than any finger image.", next_step="Give a file below 64 MiB.")
         return path.read_bytes()
-    except OSError as error:
-        raise RemoteError(f"{path.name} cannot be read.", next_step="Check the path and its permissions.") from error
+    except (OSError, ValueError) as error:  # a name out of a list may hold what no file's name does
+        raise RemoteError(f"{path.name!r} cannot be read.", next_step="Check the path and its permissions.") from error
 
 
 def read_image(path: Path, ppi: int | None = None, *, slap: bool = False) -> tuple[NDArray[np.uint8], int]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from contract.errors import RemoteError
 from contract.image_formats import ImageFormat, encode_image
 from contract.sample import BOTH_EYES
 from edge.matcher_lite.__main__ import app
@@ -45,6 +46,12 @@ def test_a_list_of_eyes_is_measured(eyes: Path, tmp_path: Path) -> None:
     rows = [f"{path},{path.parts[-3]},{path.parts[-2]}" for path in sorted(eyes.glob("*/*/*.png"))]
     listing.write_text("path,person,eye of it\n" + "\n".join(rows) + "\n")
     assert run(app, ["evaluate-iris", str(listing)]).exit_code == 0
+
+
+def test_a_list_that_names_no_files_is_refused(tmp_path: Path) -> None:
+    listing = tmp_path / "eyes.csv"
+    listing.write_bytes(b"a\x00.png,1,L\nb.png,1,L\n")
+    assert isinstance(run(app, ["evaluate-iris", str(listing)]).exception, RemoteError)
 
 
 def test_two_eyes_are_compared_as_images_and_as_templates(eyes: Path, tmp_path: Path) -> None:
