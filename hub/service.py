@@ -98,7 +98,7 @@ class HubService:
                 tasks.create_task(self._every(POLL_INTERVAL_S, self._work_off_packets), name="intake")
                 tasks.create_task(self._every(POLL_INTERVAL_S, self._work_off_searches), name="dedup")
                 tasks.create_task(self._every(self._settings.hub.checkpoint_period_s, self._tick), name="checkpoints")
-                tasks.create_task(self._every(FLEET_WATCH_INTERVAL_S, self._watch_fleet), name="fleet watch")
+                tasks.create_task(self._every(0.0, self._watch_fleet), name="fleet watch")
                 tasks.create_task(self._serve_console(), name="console")
                 if self._commissioning is not None:
                     tasks.create_task(self._commissioning.run(), name="commissioning")
@@ -168,12 +168,15 @@ class HubService:
         await self._in_office(work)
 
     async def _watch_fleet(self) -> None:
+        """Look at the fleet after a while: a hub that was away hears its units first before it calls them silent."""
+
         def work() -> None:
             context = self._context
             with context.database.reading() as session:
                 fleet = fleet_watch.look_at_all(session, context.settings.deadlines, context.clock.wall_ms())
             self._alerts.note(fleet)
 
+        await asyncio.sleep(FLEET_WATCH_INTERVAL_S)
         await self._in_office(work)
 
     async def _publish_outbox(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
+from structlog.testing import capture_logs
 
 from contract.dispatch import decode, encode
 from contract.errors import RemoteError
@@ -19,6 +21,7 @@ from contract.technician import StatusResult, UnitRow
 from contract.transfer import MESSAGE_BYTES_MAX, LinkCheck, LinkHop, UnitState, UplinkStatus
 from contract.unit_alerts import ALERT_WORDS, UnitAlert
 from hub import fleet_watch, presence, technician_views
+from hub import service as hub_service
 from hub.certificates import CertificateState
 from hub.console import fleet_views
 from hub.console.application import create_application
@@ -26,6 +29,7 @@ from hub.schema.commissioning_tables import Certificate
 from hub.schema.tables import Unit
 from provisioning.unit_tables import fleet_table, print_unit
 from tests.hub_world import DATABASES, DESK, KIOSK, OFFICERS, SECRET, World, biodata, build_world
+from tests.unit.test_hub_survives_loops import service_of
 
 HOUR_S = 3600
 HOUR_MS = 3_600_000
@@ -158,6 +162,23 @@ def test_an_alert_is_written_once_when_it_comes_and_once_when_it_goes(fleet: Fle
     assert book.note([fleet.watched()]) == (set(), set())
     fleet.hear()
     assert book.note([fleet.watched()]) == (set(), stuck)
+
+
+async def test_the_running_hub_writes_its_alerts_but_hears_its_units_first(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_service, "FLEET_WATCH_INTERVAL_S", 0.05)
+    fleet.hear()
+    fleet.world.clock.pass_ms(72 * HOUR_MS)
+    service = service_of()
+    service._context, service._alerts = fleet.context, fleet_watch.AlertLog()
+    with capture_logs() as lines:
+        looking = asyncio.create_task(service._watch_fleet())
+        await asyncio.sleep(0)
+        fleet.hear(pending=1, oldest_age_s=50 * HOUR_S)
+        await looking
+    told = [(line["event"], line["alert"]) for line in lines if line.get("unit") == DESK]
+    assert told == [("unit needs a visit", "data-stuck")]
 
 
 def test_the_page_and_the_tool_say_where_to_go_and_what_to_do(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
