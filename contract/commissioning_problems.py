@@ -36,6 +36,9 @@ class Problem(StrEnum):
     ORDER_STALE = "order-stale"
     CONFIGURATION_FOR_OTHER_UNIT = "configuration-for-other-unit"
     CONFIGURATION_INVALID = "configuration-invalid"
+    CONFIGURATION_OLD = "configuration-old"
+    CONFIGURATION_SECRET = "configuration-secret"  # noqa: S105 - a code, no secret
+    CONFIGURATION_UNHEALTHY = "configuration-unhealthy"
     SELFTEST_FAILED = "selftest-failed"
     CERTIFICATE_TOO_OLD = "certificate-too-old"
     CERTIFICATE_REVOKED = "certificate-revoked"
@@ -178,6 +181,24 @@ WORDING: dict[Problem, Wording] = {
         "Perbaiki kunci yang disebutkan, lalu jalankan 'rekam-provision configure' lagi.",
         "The unit refuses the configuration.",
         "Correct the named keys and run 'rekam-provision configure' again.",
+    ),
+    Problem.CONFIGURATION_OLD: Wording(
+        "Konfigurasi ini bukan yang terbaru untuk unit ini.",
+        "Tidak ada yang diubah. Periksa keadaan unit dengan 'rekam-provision status', lalu kirim lagi.",
+        "This configuration is not newer than what the unit has.",
+        "Nothing was changed. Look at 'rekam-provision status' and run 'rekam-provision configure' again.",
+    ),
+    Problem.CONFIGURATION_SECRET: Wording(
+        "Konfigurasi memuat rahasia (kata sandi atau kunci).",
+        "Simpan rahasia itu dalam berkas di unit, tulis alamat berkasnya (..._file), dan ganti rahasianya.",
+        "The configuration carries what looks like a secret.",
+        "Keep the secret in a file on the unit and give that file's path (…_file); change the secret if it was sent.",
+    ),
+    Problem.CONFIGURATION_UNHEALTHY: Wording(
+        "Unit tidak sehat dengan konfigurasi baru dan kembali ke yang sebelumnya.",
+        "Periksa yang disebutkan, perbaiki konfigurasi, lalu jalankan 'rekam-provision configure' lagi.",
+        "The unit was not healthy on the configuration and went back to the one before.",
+        "See to what is named, correct the settings, and run 'rekam-provision configure' again.",
     ),
     Problem.SELFTEST_FAILED: Wording(
         "Pemeriksaan perangkat gagal.",

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import Field
 
-from contract.commissioning_problems import Problem
+from contract.commissioning_problems import Problem, Refusal
 from contract.dispatch import encode
 from contract.packet import Digest, Millis, Model, Name, Text
 
@@ -29,6 +30,14 @@ Tables = Annotated[
 # Tables that a configuration may set; who and where a unit is, and where its keys lie, comes with its certificate.
 CONFIGURABLE = frozenset({"devices", "policy", "spool", "uplink", "screen", "queue", "enclosure"})
 
+# A name that says what it holds; where it ends so, it names the file in which the unit has it.
+_SECRET_NAME = re.compile(
+    r"(^|_)(password|passwd|passphrase|secret|credentials?|token|psk|(api|private|access)_?key)(_|$)"
+)
+_BY_FILE = ("_file", "_path")
+# A private key, a user with a password in an address, a key of 256 bits or more in hexadecimal.
+_SECRET_VALUE = re.compile(r"-----BEGIN |://[^/@\s]*:[^/@\s]*@|^[0-9A-Fa-f]{64,}$")
+
 
 class Desired(Model):
     """Settings of one unit, by the tables of its unit.toml (`devices.finger`, `policy`, …). version counts from 1."""
@@ -41,6 +50,21 @@ class Desired(Model):
     def digest(self) -> bytes:
         """SHA-256 of the canonical encoding: what the unit reports once it runs on it."""
         return hashlib.sha256(encode(self)).digest()
+
+
+def objection(tables: Tables) -> Refusal | None:
+    """Why no unit may be told these tables: one is not for configuring, or something in them looks like a secret.
+
+    Names the setting, never its value.
+    """
+    for name, table in tables.items():
+        if name.split(".")[0] not in CONFIGURABLE:
+            return Refusal(Problem.CONFIGURATION_INVALID, f"[{name}] is not configured from here.")
+        for setting, value in table.items():
+            named = _SECRET_NAME.search(setting) and not setting.endswith(_BY_FILE)
+            if named or (isinstance(value, str) and _SECRET_VALUE.search(value)):
+                return Refusal(Problem.CONFIGURATION_SECRET, f"[{name}] {setting}")
+    return None
 
 
 class Reported(Model):
@@ -75,8 +99,12 @@ class SelftestReport(Model):
 
 
 def as_toml(tables: Mapping[str, Mapping[str, Setting]]) -> str:
-    """Tables of plain settings as TOML. JSON's strings, numbers and booleans are TOML's too."""
+    """Tables of plain settings as TOML. JSON's strings, numbers and booleans are TOML's too, but for a bare DEL."""
     return "\n".join(
-        f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
+        f"[{name}]\n" + "".join(f"{key} = {_written(value)}\n" for key, value in table.items())
         for name, table in tables.items()
     )
+
+
+def _written(value: Setting) -> str:
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -38,6 +38,7 @@ class Verb(StrEnum):
     APPROVE = "approve"
     ASSIGN = "assign"
     CONFIGURE = "configure"
+    SETTINGS = "settings"
     STATUS = "status"
     RENEW = "renew"
     SUSPEND = "suspend"
@@ -153,10 +154,37 @@ class AssignOrder(Model):
 
 
 class ConfigureOrder(Model):
-    """Desire these tables of a unit; they replace those desired before."""
+    """Desire these tables of a unit; they replace those desired before.
+
+    after: the version that the technician saw them beside; the hub refuses where it is another by now.
+    """
 
     unit: Name
     tables: Tables
+    after: Annotated[int, Field(ge=0, le=2**53)] | None = None
+
+
+class SettingsOrder(Model):
+    """What a unit is told to be, and what it made of it."""
+
+    unit: Name
+
+
+class SettingsResult(Model):
+    """The newest desired configuration, version 0 where there is none, and the unit's own word on it.
+
+    in_force: whether the unit runs on exactly this; refused: whether it tried or checked this, and does not.
+    """
+
+    unit: Name
+    version: Annotated[int, Field(ge=0, le=2**53)]
+    tables: Tables
+    online: bool
+    reported_version: Annotated[int, Field(ge=0, le=2**53)]
+    in_force: bool
+    refused: bool
+    problem: Problem | None = None
+    detail: Annotated[str, Field(max_length=1000)] = ""
 
 
 class UnitOrder(Model):

@@ -67,7 +67,7 @@ def run(
 
         if not run_first_boot(config.absolute().parent):
             return
-    run_agent(_loaded(config))
+    run_agent(config)
 
 
 @app.command()

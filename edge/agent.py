@@ -11,7 +11,8 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -27,6 +28,8 @@ from edge.capture_state import Services
 from edge.chip_desk import ReaderDesk
 from edge.comparison_worker import ComparisonWorker
 from edge.config import UnitConfig
+from edge.configuration import Configurations
+from edge.configuration_trial import ConfigurationIntake, prove, replace_process
 from edge.data_lock import only_agent
 from edge.desk import CAPTURE_ROLES, HANDOVER_ROLES, Desk, Reports
 from edge.device_bench import DeviceBench
@@ -48,7 +51,7 @@ from edge.screens.guard import drop_token, make_token
 from edge.sealed_store import SealedStore
 from edge.site_gallery import SiteGallery
 from edge.spool import Spool
-from edge.standing import Credential, make_standing
+from edge.standing import Credential, Standing, make_standing
 from edge.station import JobIntake, make_station
 from edge.status import UnitStatus
 from edge.ticket_desk import TicketDesk
@@ -59,31 +62,64 @@ from edge.uplink_settings import uplink_settings
 SOFTWARE = "rekam 0.1.0"
 GRACE_S = 2
 GOODBYE_TIMEOUT_S = 2.0
+DEVICE_TIMEOUT_S = 10.0
+LAST_SIGNAL_S = 0.05  # for the loop to hear one that came while the parts ended
 
 log = structlog.get_logger("edge.agent")
 
 
 class Agent:
-    """One running unit."""
+    """One running unit. Whoever runs it holds its data lock."""
 
-    def __init__(self, config: UnitConfig, clock: Clock | None = None) -> None:
+    def __init__(self, config: UnitConfig, configurations: Configurations, clock: Clock) -> None:
+        """configurations: of which `config` is one, in force or on trial."""
         self._config = config
-        self._clock = clock or SystemClock()
+        self._configurations = configurations
+        self._clock = clock
         self._stop = asyncio.Event()
+        self._standing: Standing | None = None
+        self._bench: DeviceBench | None = None
+        self._intake: ConfigurationIntake | None = None
+        self._again = self._for_good = False
         self._background: set[asyncio.Task[None]] = set()
 
     def stop(self) -> None:
-        """Ask the agent to end in good order."""
+        """Ask the agent to end its parts in good order."""
         self._stop.set()
+
+    def end(self) -> None:
+        """Ask it to end, and not to begin again, whatever was under way."""
+        self._for_good = True
+        self.stop()
+
+    def begin_again(self) -> None:
+        """Ask it to end, and whoever runs it to start it anew."""
+        self._again = True
+        self.stop()
+
+    @property
+    def begins_again(self) -> bool:
+        """Whether it has to be started anew."""
+        return self._again and not self._for_good
+
+    async def complaints(self) -> Mapping[str, str]:
+        """What is not well: its devices by kind, the hub that has not confirmed its birth, itself while it starts."""
+        if self._bench is None or self._standing is None:
+            return {"unit": "It has not started yet."}
+        found = await self._bench.problems(DEVICE_TIMEOUT_S)
+        return found if self._standing.is_confirmed else {**found, "hub": "It was not reached."}
+
+    async def report_configuration(self) -> None:
+        """Tell the hub what became of a configuration, where there is a line."""
+        if self._intake is not None:
+            await self._intake.report()
 
     async def run(self) -> None:
         """Serve until asked to stop. Raises RekamError where a part cannot start, or fails for good."""
         config = self._config
-        config.unit.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         keys = load_keys(config.unit.id, config.keys, config.devices.get("identity"))
-        with only_agent(config.unit.data_dir):
-            async with contextlib.AsyncExitStack() as parts:
-                await self._run_parts(keys, parts)
+        async with contextlib.AsyncExitStack() as parts:
+            await self._run_parts(keys, parts)
         log.info("stopped", unit=config.unit.id)
 
     async def _run_parts(self, keys: UnitKeys, parts: contextlib.AsyncExitStack) -> None:
@@ -128,7 +164,7 @@ class Agent:
         panel = make_panel(config.devices, store, alarms)
         bench = DeviceBench(config.devices, config.policy, panel.panel if panel else None)
         parts.push_async_callback(bench.close)
-        status = UnitStatus(config.unit, spool, uplink, bench, worker, gallery, moments, clock)
+        status = UnitStatus(config.unit, spool, uplink, bench, worker, gallery, moments, clock, self._configurations)
         services = Services(bench, worker, keeper, register, config.policy, clock, worker.stamp)
         station = await self._make_station(store, services, keeper, bench, keys, parts)
         if station is not None:
@@ -143,8 +179,24 @@ class Agent:
         )  # fmt: skip
         self._make_box(alarms, panel, bench, desk, status, parts)
         parts.push_async_callback(desk.leave)
-        self._spawn(standing.run())
+        self._stand(standing, bench, self._intake_of(channel, downlink, desk, bench))
         await self._serve(desk, channel, uplink, presence)
+
+    def _intake_of(
+        self, channel: MqttChannel, downlink: Downlink, desk: Desk, bench: DeviceBench
+    ) -> ConfigurationIntake:
+        """What the hub desires of this unit is tried between two people, and never while another is on trial."""
+        return ConfigurationIntake(
+            channel, downlink, self._configurations, self._config.unit.id,
+            is_free=lambda: desk.is_free and not self._configurations.on_trial,
+            problems=lambda: bench.problems(DEVICE_TIMEOUT_S), restart=self.begin_again,
+        )  # fmt: skip
+
+    def _stand(self, standing: Standing, bench: DeviceBench, intake: ConfigurationIntake) -> None:
+        """The parts that say how the unit is."""
+        self._standing, self._bench, self._intake = standing, bench, intake
+        self._spawn(standing.run())
+        self._spawn(intake.run())
 
     async def _make_station(
         self, store: SealedStore, services: Services, keeper: PacketKeeper, bench: DeviceBench, keys: UnitKeys,
@@ -252,17 +304,33 @@ class _Pages(uvicorn.Server):
         yield
 
 
-def run_agent(config: UnitConfig) -> None:
-    """Run a unit until SIGTERM or SIGINT."""
+def run_agent(path: Path) -> None:
+    """Run the unit of this unit.toml until SIGTERM or SIGINT. Raises RekamError.
 
-    async def main() -> None:
-        agent = Agent(config)
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, agent.stop)
-        await agent.run()
+    A configuration on trial is run instead, for as long as that takes; where one begins or is given up, the process
+    replaces itself.
+    """
+    clock = SystemClock()
+    configurations = Configurations(path, clock)
+    data_dir = configurations.config.unit.data_dir
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with only_agent(data_dir):
+        config, trial = configurations.start()
 
-    asyncio.run(main())
+        async def main() -> None:
+            agent = Agent(config, configurations, clock)
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, agent.end)
+            if trial is None:
+                await agent.run()
+            elif not await prove(agent, trial, configurations, clock):
+                agent.begin_again()
+            await asyncio.sleep(LAST_SIGNAL_S)
+            if agent.begins_again:
+                replace_process()
+
+        asyncio.run(main())
 
 
 def _line(config: UnitConfig) -> MqttSettings:

@@ -35,7 +35,7 @@ from contract.commissioning import (
     verify_confirmation,
 )
 from contract.commissioning_problems import Problem, Refusal
-from contract.configuration import Desired, Reported, SelftestReport, SelftestRow
+from contract.configuration import Desired, Reported, SelftestReport, SelftestRow, objection
 from contract.dispatch import decode, encode
 from contract.errors import DeviceError
 from contract.seal import load_opening_key, load_public_key, load_statement_public_key, open_sealed
@@ -177,6 +177,9 @@ class Box:
         desired = decode(Desired, self._opened(payload, identity.unit, self.files.kept(HUB_DISPATCH)))
         if desired.unit != identity.unit:
             self._report(desired, Refusal(Problem.CONFIGURATION_FOR_OTHER_UNIT, f"It is for {desired.unit}."))
+            return None
+        if refusal := objection(desired.tables):
+            self._report(desired, refusal)
             return None
         self.files.draft(desired)
         draft = self.files.folder.path(DRAFT)

@@ -40,6 +40,11 @@ STATION_ROLES = frozenset({"station"})
 class Station(Protocol):
     """The personalisation desk as its page drives it."""
 
+    @property
+    def busy(self) -> bool:
+        """Whether an action is under way."""
+        ...
+
     def snapshot(self) -> dict[str, Any]:
         """Jobs, the one in work, its step, prompt and allowed actions."""
         ...
@@ -100,6 +105,12 @@ class Desk:
         self._session: Procedure[Capture] | None = None
         self._handover: Procedure[Handover] | None = None
         self._starting = asyncio.Lock()
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nobody is served and no device works for a person."""
+        open_work = [work for work in (self._session, self._handover) if work is not None and not work.ended]
+        return not (open_work or self._printing or (self.station is not None and self.station.busy))
 
     @property
     def takes_captures(self) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from contract.errors import DeviceError
+from contract.errors import DeviceError, RekamError
 from contract.sample import FingerPosition, IrisPosition
 from edge.config import PolicyTable, Setting
 from edge.sensors.drivers import open_driver
@@ -172,6 +172,21 @@ class DeviceBench:
         """The text of the next code that is shown to the unit's own scanner."""
         worker = _present(self._code, "code")
         return await worker.run(lambda scanner, cancel: scanner.scan(wait_s, cancel), wait_s + WORKER_MARGIN_S)
+
+    async def problems(self, timeout_s: float) -> dict[str, str]:
+        """Open every device that is not open; what is wrong, by kind, with those that do not. A busy one is well."""
+
+        async def try_one(kind: str, worker: DeviceWorker[Any]) -> tuple[str, str]:
+            try:
+                await worker.open(timeout_s)
+            except DeviceError as error:
+                return kind, error.message
+            except RekamError:
+                pass
+            return kind, ""
+
+        tried = await asyncio.gather(*(try_one(kind, worker) for kind, worker in self._workers()))
+        return {kind: problem for kind, problem in tried if problem}
 
     def cancel(self) -> None:
         """End every capture that is under way."""

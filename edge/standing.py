@@ -184,6 +184,7 @@ class Standing:
         self._asked: Renewal | None = None
         self._wake = asyncio.Event()
         self.problem: Refusal | None = None
+        self.is_confirmed = False
         channel.on(topics.DN_CONFIRMED, self._confirmed, unit=unit)
         channel.on(topics.DN_RENEWAL, self._renewed, unit=unit)
         channel.on(topics.DN_RENEW_NOW, self._renew_now, unit=unit)
@@ -253,7 +254,7 @@ class Standing:
             self.problem = Refusal(found.problem, found.detail)
             log.warning("birth not confirmed", **self.problem.diagnostics())
             return
-        self.problem = None
+        self.problem, self.is_confirmed = None, True
         if await asyncio.to_thread(self._credential.take_over, found.certificate):
             log.info("certificate taken over", certificate=found.certificate)
 

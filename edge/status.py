@@ -9,6 +9,7 @@ from typing import Any
 from contract.clock import Clock
 from edge.comparison_worker import ComparisonWorker
 from edge.config import UnitTable
+from edge.configuration import Configurations
 from edge.device_bench import DeviceBench
 from edge.moment import MomentSource
 from edge.packing import PacketKeeper
@@ -32,6 +33,7 @@ class UnitStatus:
         gallery: SiteGallery,
         moments: MomentSource,
         clock: Clock,
+        configurations: Configurations,
     ) -> None:
         self._unit = unit
         self._spool = spool
@@ -41,6 +43,7 @@ class UnitStatus:
         self._gallery = gallery
         self._moments = moments
         self._clock = clock
+        self._configurations = configurations
         self.enclosure: Callable[[], Mapping[str, Any]] = dict
         self.controller: Callable[[], Mapping[str, Any]] = dict
 
@@ -59,6 +62,7 @@ class UnitStatus:
             "spool_full": self._spool.refuses() or "",
             "waiting": [self._waiting(packet) for packet in self._spool.all()[:WAITING_SHOWN_MAX]],
             "devices": [asdict(device) for device in self._bench.states()],
+            "configuration": self._configurations.status(),
             "enclosure": self.enclosure(),
             "controller": self.controller(),
             "worker": {"state": self._worker.state, "restarts": self._worker.restarts},

@@ -32,6 +32,7 @@ from contract.technician import (
     Order,
     ReplaceOrder,
     Reply,
+    SettingsOrder,
     StatusOrder,
     UnitOrder,
     Verb,
@@ -47,12 +48,12 @@ from hub.fleet import Role
 from hub.public_keys import HubPublicKeys
 from hub.schema.commissioning_tables import ClaimRow, Commissioning, Technician, TechnicianOrder
 from hub.schema.tables import Operator, Site, Unit
-from hub.technician_views import account_for, find_knock, knocks, packet_keys, status, whereabouts
+from hub.technician_views import account_for, find_knock, knocks, packet_keys, settings, status, whereabouts
 from hub.unit_setup import UnitSetups
 
 EVERYWHERE = "*"
 REASON_CHARACTERS_MIN = 5
-READING = frozenset({Verb.KNOCKS, Verb.STATUS, Verb.WHEREABOUTS})
+READING = frozenset({Verb.KNOCKS, Verb.STATUS, Verb.SETTINGS, Verb.WHEREABOUTS})
 NOTHING = b"\xa0"  # an empty CBOR map
 log = structlog.get_logger("technicians")
 
@@ -149,13 +150,14 @@ class TechnicianDesk:
             return encode(status(session, self._context, asked.unit, asked.page, self._authority.alarm(session)))
         if order.verb is Verb.WHEREABOUTS:
             return encode(whereabouts(session, decode(WhereaboutsOrder, order.body)))
+        if order.verb is Verb.SETTINGS:
+            return encode(settings(session, self._unit(session, who, decode(SettingsOrder, order.body).unit)))
         if order.verb is Verb.APPROVE:
             self._approve(session, who, decode(ApproveOrder, order.body), order)
         elif order.verb is Verb.ASSIGN:
             self._assign(session, who, decode(AssignOrder, order.body))
         elif order.verb is Verb.CONFIGURE:
-            configure = decode(ConfigureOrder, order.body)
-            self._setups.desire(session, self._unit(session, who, configure.unit), configure.tables)
+            self._configure(session, who, decode(ConfigureOrder, order.body))
         elif order.verb is Verb.REPLACE:
             return encode(self._replace(session, who, decode(ReplaceOrder, order.body)))
         else:
@@ -258,6 +260,13 @@ class TechnicianDesk:
             raise Refusal(Problem.UNIT_TAKEN, "This box has other packet keys than the unit had.")
         unit.site, unit.role = site.code, order.role
         return unit
+
+    def _configure(self, session: Session, who: Operator, order: ConfigureOrder) -> None:
+        unit = self._unit(session, who, order.unit)
+        version = settings(session, unit).version
+        if order.after is not None and order.after != version:
+            raise Refusal(Problem.CONFIGURATION_OLD, f"Somebody has sent version {version} meanwhile.")
+        self._setups.desire(session, unit, order.tables)
 
     def _assign(self, session: Session, who: Operator, order: AssignOrder) -> None:
         unit = self._unit(session, who, order.unit)

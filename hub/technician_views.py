@@ -5,6 +5,7 @@ Reads only, in the caller's transaction, a page at a time.
 
 from __future__ import annotations
 
+import cbor2
 from cryptography.hazmat.primitives import serialization
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -20,6 +21,7 @@ from contract.technician import (
     KnockRow,
     KnocksResult,
     PacketFate,
+    SettingsResult,
     StatusResult,
     UnitRow,
     WhereaboutsOrder,
@@ -142,6 +144,24 @@ def whereabouts(session: Session, asked: WhereaboutsOrder) -> WhereaboutsResult:
     query = select(ReceiptRow.pid, ReceiptRow.disposition).where(ReceiptRow.pid.in_(names))
     known = {pid: PacketFate(word) for pid, word in session.execute(query.order_by(ReceiptRow.hub_sequence))}
     return WhereaboutsResult(fates=tuple(known.get(name, PacketFate.ABSENT) for name in names))
+
+
+def settings(session: Session, unit: Unit) -> SettingsResult:
+    """What a unit is told to be, and what it made of it."""
+    setup, said = session.get(UnitSetup, unit.id), presence.presence_of(unit)
+    reported = reported_of(setup) if setup else None
+    refused = bool(setup and reported and reported.problem and reported.refused_version == setup.version)
+    return SettingsResult(
+        unit=unit.id,
+        version=setup.version if setup else 0,
+        tables=cbor2.loads(setup.tables) if setup else {},
+        online=said is not None and said.state == "online",
+        reported_version=reported.version if reported else 0,
+        in_force=bool(setup and reported and reported.digest == setup.digest),
+        refused=refused,
+        problem=reported.problem if reported and refused else None,
+        detail=reported.detail if reported and refused else "",
+    )
 
 
 def _trouble(setup: UnitSetup | None) -> tuple[Problem | None, str, int]:

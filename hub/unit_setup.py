@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from contract import topics
 from contract.commissioning import MESSAGE_BYTES_MAX
 from contract.commissioning_problems import Problem, Refusal
-from contract.configuration import CONFIGURABLE, Desired, Reported, SelftestReport, Tables
+from contract.configuration import Desired, Reported, SelftestReport, Tables, objection
 from contract.dispatch import decode
 from contract.lifecycle import UnitEvent, UnitState
 from hub import dispatches
@@ -52,28 +52,31 @@ class UnitSetups:
         return self._fleet.bar(session, holder, reason)
 
     def desire(self, session: Session, unit: Unit, tables: Tables, serial: str | None = None) -> Desired:
-        """Number and queue a configuration. Raises Refusal for tables that no configuration may set."""
-        for name in tables:
-            if name.split(".")[0] not in CONFIGURABLE:
-                raise Refusal(Problem.CONFIGURATION_INVALID, f"[{name}] is not configured from here.")
+        """Number and queue a configuration. Raises Refusal for what no configuration may set or carry."""
+        if refusal := objection(tables):
+            raise refusal
         row = session.get(UnitSetup, unit.id, with_for_update=True)
         if row is None:
             row = UnitSetup(unit=unit.id, serial=serial or "", version=0)
             session.add(row)
         if serial is not None:
             row.serial = serial
-        desired = Desired(unit=unit.id, site=unit.site, version=row.version + 1, tables=tables)
+        reported = reported_of(row)
+        newest = max(row.version, reported.version if reported else 0)  # a hub from its backup counts on from the unit
+        desired = Desired(unit=unit.id, site=unit.site, version=newest + 1, tables=tables)
         row.version, row.tables, row.digest = desired.version, cbor2.dumps(tables, canonical=True), desired.digest()
         session.flush()
         dispatches.post_to_unit(session, self._context, topics.DN_DESIRED, desired, unit.id)
         return desired
 
     def desire_again(self, session: Session, unit: Unit) -> None:
-        """Queue the newest configuration once more: the unit's keys or site changed."""
+        """Queue the newest configuration once more: the unit's keys or site changed. Another site is a new version."""
         row = session.get(UnitSetup, unit.id)
         if row is not None:
             desired = Desired(unit=unit.id, site=unit.site, version=row.version, tables=cbor2.loads(row.tables))
-            row.digest = desired.digest()
+            if desired.digest() != row.digest:
+                desired = desired.model_copy(update={"version": row.version + 1})
+            row.version, row.digest = desired.version, desired.digest()
             dispatches.post_to_unit(session, self._context, topics.DN_DESIRED, desired, unit.id)
 
     def retire_replaced(self, session: Session, replaced: str, successor: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from contract.configuration import CONFIGURABLE, Tables
+from contract.configuration import CONFIGURABLE, Tables, objection
 from contract.errors import DeviceError
 
 FILE_BYTES_MAX = 256 * 1024
@@ -20,7 +20,10 @@ class _File(BaseModel):
 
 
 def load_settings_file(path: Path) -> Tables:
-    """The tables of a TOML file, `[devices.finger]` under that name. Raises DeviceError that names what is wrong."""
+    """The tables of a TOML file, `[devices.finger]` under that name.
+
+    Raises DeviceError that names what is wrong, or Refusal for what looks like a secret.
+    """
     advice = "Give only devices.*, policy, spool, uplink, screen, queue, enclosure of a unit.toml; see edge/README.md."
     try:
         if path.stat().st_size > FILE_BYTES_MAX:
@@ -40,7 +43,10 @@ def load_settings_file(path: Path) -> Tables:
         if not inner or len(inner) < len(table):
             tables[name] = {key: value for key, value in table.items() if key not in inner} if inner else table
     try:
-        return _File(tables=tables).tables
+        found = _File(tables=tables).tables
     except ValidationError as error:
         wrong = "; ".join(".".join(str(part) for part in item["loc"][1:]) for item in error.errors()[:5])
         raise DeviceError(f"{path}: {wrong} cannot be used.", next_step=advice) from None
+    if refusal := objection(found):
+        raise refusal
+    return found

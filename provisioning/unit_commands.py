@@ -12,11 +12,9 @@ import typer
 from rich.markup import escape
 
 from contract.clock import utc
-from contract.errors import RekamError
 from contract.packet import Model
 from contract.technician import (
     AssignOrder,
-    ConfigureOrder,
     DepartureResult,
     ReplaceOrder,
     StatusOrder,
@@ -25,6 +23,7 @@ from contract.technician import (
     UnitRow,
     Verb,
 )
+from provisioning.configure_command import configure
 from provisioning.line import HubLine
 from provisioning.session import (
     HERE,
@@ -38,9 +37,7 @@ from provisioning.session import (
     plain,
     print_json,
     screen,
-    told,
 )
-from provisioning.settings_file import load_settings_file
 from provisioning.unit_tables import fleet_table, print_unit
 
 UnitArgument = Annotated[str, typer.Argument(help="The unit's name.")]
@@ -99,27 +96,6 @@ def assign(
     Example: rekam-provision assign desk-a7 9902-B
     """
     _tell(identity, wait, as_json, Verb.ASSIGN, AssignOrder(unit=unit, site=site), f"{unit} belongs to {site}.")
-
-
-def configure(
-    unit: UnitArgument,
-    settings: Annotated[
-        Path, typer.Argument(help="TOML with the tables devices.*, policy, spool, uplink, screen, queue, enclosure.")
-    ],
-    identity: IdentityOption = HERE,
-    wait: WaitOption = WAIT_S,
-    as_json: JsonOption = False,
-) -> None:
-    """Send a unit its settings; the unit checks them before it takes them up, and 'status' shows what became of them.
-
-    Example: rekam-provision configure desk-a7 desk.toml
-    """
-    try:
-        tables = load_settings_file(settings)
-    except RekamError as error:
-        raise told(error, as_json) from None
-    order = ConfigureOrder(unit=unit, tables=tables)
-    _tell(identity, wait, as_json, Verb.CONFIGURE, order, f"Sent. 'status {unit}' shows whether it was taken up.")
 
 
 def renew(

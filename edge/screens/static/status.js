@@ -26,6 +26,13 @@ function controller(found) {
     ...Object.entries(COUNTERS).map(([name, [id, en]]) => unit.make("tr", {}, unit.make("td", {}, id, unit.make("br"), unit.make("small", { class: "en", lang: "en" }, en)), cell(found.counters, name), cell(found.board_counters, name))));
 }
 
+function configuration(found) {
+  unit.at("#configuration").hidden = !(found.version || found.on_trial || found.refused);
+  unit.fill("#configuration-state", unit.make("span", { class: "tag good" }, `Versi ${found.version}`), " ",
+    found.on_trial ? unit.make("span", { class: "tag warn" }, "Yang baru sedang dicoba (a new one is on trial)") : null,
+    found.refused ? unit.note("problem", "alert", `Versi ${found.refused} tidak dipakai. ${found.problem_id}`, found.problem_en) : null);
+}
+
 async function draw() {
   const status = await unit.ask("/api/status").catch(() => null);
   if (!status) return;
@@ -45,6 +52,7 @@ async function draw() {
   unit.fill("#box-state", ...inside, doors[box.door] ? unit.make("span", { class: doors[box.door][1] }, doors[box.door][0]) : null,
     box.alarms_waiting ? unit.make("span", { class: "tag warn" }, `${box.alarms_waiting} kejadian menunggu jaringan (events wait for the line)`) : null, box.problem ? unit.note("problem", "alert", "Kotak perangkat bermasalah.", box.problem) : null);
   controller(status.controller || {});
+  configuration(status.configuration || {});
   unit.fill("#devices", ...status.devices.map((device) => unit.make("tr", {}, unit.make("td", {}, device.kind), unit.make("td", {}, device.model || device.driver), unit.make("td", {}, tag(device.state), device.problem ? unit.make("small", { class: "en" }, ` ${device.problem}`) : ""))));
 }
 
