@@ -124,8 +124,8 @@ def test_the_selftest_says_what_works_and_what_to_do_about_the_rest(unit: Unit, 
 
 def test_a_printer_without_paper_fails_the_selftest_with_its_advice(unit: Unit) -> None:
     unit.show({"ticket": {"paper": "paper-out"}})
-    shown = run("selftest", "-c", str(unit.config), code=1)
-    assert "Paper is out" in shown
+    rows = json.loads(run("selftest", "-c", str(unit.config), "--json", code=1))
+    assert "Paper is out" in next(row["next_step"] for row in rows if row["kind"] == "ticket")
 
 
 def test_a_running_agent_keeps_its_devices(unit: Unit) -> None:

@@ -155,8 +155,7 @@ def test_fields_that_differ_stand_out_and_end_in_gagal(stand: Stand, page: Page)
     assert page.locator("tr.differs").count() == 1
     assert "SARI CONTOH BINTI" in page.locator("tr.differs").inner_text()
     page.screenshot(path=PICTURES / "handover-dispute-differs.png")
-    go_on = page.get_by_role("button", name="Sudah dibandingkan").bounding_box()
-    assert go_on is not None and go_on["y"] + go_on["height"] <= SCREEN_PX[1]  # without scrolling
+    expect(page.get_by_role("button", name="Sudah dibandingkan")).to_be_in_viewport(ratio=1)  # without scrolling
     page.get_by_role("button", name="Sudah dibandingkan").click()
     page.get_by_text("GAGAL").wait_for()
 
