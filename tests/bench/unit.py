@@ -3,8 +3,9 @@
     python -m tests.bench.unit
 
 The unit is the agent's own process with its comparison worker, and Chromium with the kiosk's page open; every twin is
-attached: scanner, camera, iris camera, pad, code scanner, card reader, controller board. Each device has been used
-once, so that all are open. The picture's transfer is measured on a pseudo-terminal that keeps to the line's speed.
+attached that needs no kernel's bus: scanner, camera, iris camera, pad, code scanner, ticket printer, SANE's document
+scanner, card reader, controller board. Each device of a capture has been used once, so that all are open. The picture's
+transfer is measured on a pseudo-terminal that keeps to the line's speed.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from virtual.card_slot import SlotControl
 from virtual.code_twin import CodeScannerTwin
 from virtual.fingerprint_twin import FingerprintModule
 from virtual.pty_twin import PtyTwin
+from virtual.ticket_twin import TicketTwin
 from virtual.unit_twin import FACE_PATH
 
 CORE_PERCENT_MAX = 5.0
@@ -50,6 +52,12 @@ MORE_DEVICES = """
 [devices.code]
 driver = "serial"
 port = "{folder}/code"
+[devices.ticket]
+driver = "serial"
+port = "{folder}/ticket"
+[devices.scanner]
+driver = "sane"
+device = "test"
 [devices.card]
 driver = "virtual.card_direct:DirectCardReader"
 socket = "{folder}/card.reader"
@@ -100,7 +108,8 @@ class FullWorld(AgentWorld):
         return self._process.pid
 
     def use_every_device(self) -> None:
-        """One resident up to the search, then cancelled: every device has been opened and every kernel is warm."""
+        """A queue number and one resident up to the search, then cancelled: devices are open, every kernel is warm."""
+        self.post("/api/queue", {"service": "capture"})
         self.walk(self.resident, until=lambda snapshot: snapshot["step"] == "verify")
         self.post("/api/session/cancel")
         self.post("/api/session/finish")
@@ -118,8 +127,8 @@ def full_world() -> Iterator[FullWorld]:
         stack.callback(slot.terminate)
         SlotControl(folder / "card.control").wait_until_up(20)
         stack.enter_context(board(folder))
-        code = PtyTwin(CodeScannerTwin(), folder / "code")
-        stack.callback(code.close)
+        for name, twin in (("code", CodeScannerTwin()), ("ticket", TicketTwin())):
+            stack.callback(PtyTwin(twin, folder / name).close)
         world = FullWorld(folder, role="kiosk")
         stack.callback(world.close)
         world.start()

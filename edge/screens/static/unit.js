@@ -122,16 +122,20 @@ const unit = {
     }
   },
 
-  // A live picture: the next frame is asked for when the one before is shown, up to twenty a second. A frame that does not
-  // come, because the camera takes the photo just then, leaves the one before standing.
+  // A live picture: the next frame is asked for while the one before is decoded and shown, up to thirty a second. A frame
+  // that does not come, because the camera takes the photo just then, leaves the one before standing.
   async live(image, path, alive) {
-    let shown = "", failures = 0;
+    const ask = () => fetch(path, { credentials: "same-origin", cache: "no-store" }).catch(() => null);
+    let shown = "", failures = 0, asked = performance.now(), coming = ask();
     while (alive()) {
-      const asked = performance.now();
+      const answer = await coming;
+      if (answer?.status === 404) break; // this device has no live picture
+      await unit.pause(failures > 5 ? 600 : Math.max(0, 33 - (performance.now() - asked)));
+      if (!alive()) break;
+      asked = performance.now();
+      coming = ask();
       try {
-        const answer = await fetch(path, { credentials: "same-origin", cache: "no-store" });
-        if (answer.status === 404) break; // this device has no live picture
-        if (!answer.ok) throw new Error(String(answer.status));
+        if (!answer?.ok) throw new Error("no picture");
         const next = URL.createObjectURL(await answer.blob());
         image.src = next;
         await image.decode();
@@ -139,7 +143,6 @@ const unit = {
         image.hidden = false;
         shown = next; failures = 0;
       } catch { failures += 1; }
-      await unit.pause(failures > 5 ? 600 : Math.max(0, 50 - (performance.now() - asked)));
     }
     URL.revokeObjectURL(shown);
   },
