@@ -46,7 +46,7 @@ def started(two_sided):
         yield rig
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture  # one a test: what a jam leaves behind belongs to nobody else
 def rig():
     yield from started(two_sided=True)
 
