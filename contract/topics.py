@@ -83,6 +83,10 @@ DN_RENEW_NOW = Topic("k/{unit}/dn/cmd/renew", "empty: ask for the next certifica
 DN_DESIRED = Topic("k/{unit}/dn/shadow/desired", "configuration.Desired, sealed to the unit", retain=True)
 UP_REPORTED = Topic("k/{unit}/up/shadow/reported", "configuration.Reported", retain=True)
 UP_SELFTEST = Topic("k/{unit}/up/selftest", "configuration.SelftestReport", retain=True)
+DN_UPDATE = Topic("k/{unit}/dn/update/next", "updates.UpdateJob, sealed to the unit; empty takes it back", retain=True)
+UP_UPDATE = Topic("k/{unit}/up/update/report", "updates.UpdateReport", retain=True)
+UP_UPDATE_ASK = Topic("k/{unit}/up/update/ask", "updates.FileAsk", expiry_s=60)
+DN_UPDATE_PART = Topic("k/{unit}/dn/update/part", "updates.FilePart", expiry_s=60)
 # The provisioning listener, whose client id is the nonce of a claim.
 CLAIM_KNOCK = Topic("prov/{nonce}/up/knock", "commissioning.Knock")
 CLAIM_ASK = Topic("prov/{nonce}/up/ask", "commissioning.CertificateAsk")
