@@ -33,6 +33,8 @@ class SyncSite(StrEnum):
     PACKET_BYTES = "hub: bytes of a complete packet"
     PACKET_NAME = "hub: name of a complete packet"
     HUB_DATABASE = "hub: rows of packets, records and receipts"
+    RELEASE_BYTES = "release: bytes of a file that was signed for"
+    RELEASE_NAME = "release: name of a file that was signed for"
 
 
 class Disk:
