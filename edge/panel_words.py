@@ -33,6 +33,9 @@ _REFUSALS: dict[int, tuple[type[RekamError], str, str]] = {
         CaptureRetry, "A factory reset needs a hand on the board.", "Hold its button for 3 s, then ask again.",
     ),
     dictionary.FLASH_FAILED: (DeviceError, "The controller's flash did not take the write.", "Replace the board."),
+    dictionary.STOPPED: (
+        TransientError, "The controller stopped a move, because it did not hear the unit.", "Home it, then ask again.",
+    ),
     dictionary.OUT_OF_ORDER: (TransientError, "The update was interrupted.", "Begin it again."),
 }  # fmt: skip
 

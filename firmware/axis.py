@@ -4,7 +4,7 @@ The position is known only after homing and is forgotten with every jam and ever
 unasked. The owner makes one step when `tick` says so.
 """
 
-from firmware.dictionary import BUSY, EMPTY, JAMMED, NOT_HOMED, OK
+from firmware.dictionary import BUSY, EMPTY, JAMMED, NOT_HOMED, OK, STOPPED
 
 STEP_MS = 2
 BACK_OFF_STEPS = 40
@@ -62,7 +62,7 @@ class Axis:
     def stop(self) -> None:
         """Stop where it stands; coils without power may slip, so the position is forgotten."""
         if self.state != IDLE:
-            self.state, self.result, self.homed = IDLE, JAMMED, False
+            self.state, self.result, self.homed = IDLE, STOPPED, False
 
     def _begin(self, state: int, steps: int) -> int:
         if self.state != IDLE:

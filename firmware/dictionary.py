@@ -72,6 +72,7 @@ TOO_OLD = 14
 BUTTON_NEEDED = 15
 FLASH_FAILED = 16
 OUT_OF_ORDER = 17  # data: u32 offset that is expected
+STOPPED = 18  # a move, when the host fell silent
 
 # Events, kept until the host has them
 EVENTS = {

@@ -5,17 +5,20 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-from edge.panel import Panel
+from contract.errors import TransientError
+from edge.panel import MOVE_TIMEOUT_S, Panel
 from edge.panel_words import PanelEvent, PanelSnapshot, PanelState
+from firmware import dictionary as words
 from provisioning.firmware_image import Image, build_image
 from virtual.controller_twin import ControllerTwin
 
 KEY = bytes(range(32))
 WAIT_S = 20.0
+MOVES_MAX = 5
 
 
 @cache
@@ -31,6 +34,20 @@ def until(condition: Callable[[], object], what: str, timeout_s: float = WAIT_S)
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain for {what}"
         time.sleep(0.005)
+
+
+def move(panel: Panel, axis: int, command: int, arguments: bytes = b"") -> None:
+    """A move to its end; one that the board stopped, because this machine was too busy for the link, is made again."""
+    for tries_left in reversed(range(MOVES_MAX)):
+        try:
+            panel.command(command, arguments, MOVE_TIMEOUT_S)
+        except TransientError:
+            if not tries_left:
+                raise
+            with suppress(TransientError):
+                panel.command(words.DO_HOME, bytes([axis]), MOVE_TIMEOUT_S)
+        else:
+            return
 
 
 class Journal:

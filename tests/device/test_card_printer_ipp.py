@@ -46,7 +46,7 @@ def started(two_sided):
         yield rig
 
 
-@pytest.fixture  # one a test: what a jam leaves behind belongs to nobody else
+@pytest.fixture  # one a test: the reason of a card that was given up stays, as no engine is left to take it back
 def rig():
     yield from started(two_sided=True)
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import pytest
 
 from contract.errors import DeviceError, TransientError
-from edge.panel import MOVE_TIMEOUT_S, Panel
+from edge.panel import Panel
 from edge.panel_words import PanelState
 from firmware import dictionary as words
-from tests.device.controller_bench import Journal, board, panel_on, seen, until
+from tests.device.controller_bench import Journal, board, move, panel_on, seen, until
 from virtual.controller_twin import ControllerTwin
 
 pytestmark = pytest.mark.xdist_group("controller")
@@ -68,7 +68,8 @@ def test_light_keeps_to_its_limits(running: Running) -> None:
     assert "Wait" in resting.value.next_step
     until(lambda: _lit(panel, 940, 50, 300), "light", 10)
     until(lambda: twin.seen.duties["nir_940"] == 16384, "half of the duty that is allowed")
-    assert twin.seen.duties["nir_850"] == 0 and twin.seen.levels["nir_enable"] == 1
+    until(lambda: twin.seen.levels["nir_enable"] == 1, "the driver of the light")
+    assert twin.seen.duties["nir_850"] == 0
     until(lambda: twin.seen.duties["nir_940"] == 0 and twin.seen.levels["nir_enable"] == 0, "darkness by itself", 3)
     for bad in ((660, 50, 100), (850, 101, 100), (850, 0, 100), (850, 50, 10_001), (850, 50, 70_000)):
         with pytest.raises(DeviceError):
@@ -100,30 +101,30 @@ def test_hopper_gives_a_card_and_says_when_it_cannot(running: Running, request: 
         pytest.skip("the same module on both ports, and five seconds of stepping")
     with pytest.raises(DeviceError, match="homed"):
         panel.command(words.DO_FEED)
-    panel.command(words.DO_HOME, bytes([words.AXIS_HOPPER]), MOVE_TIMEOUT_S)
-    panel.command(words.DO_FEED, timeout_s=MOVE_TIMEOUT_S)
-    assert twin.card_out and twin.steppers[0].at <= 0
-    assert twin.seen.levels["motors"] == 1, "the coils are off at rest"
+    move(panel, words.AXIS_HOPPER, words.DO_HOME, bytes([words.AXIS_HOPPER]))
+    move(panel, words.AXIS_HOPPER, words.DO_FEED)
+    until(lambda: twin.card_out and twin.steppers[0].at <= 0, "a card, and the pusher at home")
+    until(lambda: twin.seen.levels["motors"] == 1, "coils that are off at rest")
     with pytest.raises(DeviceError, match="jammed"):
         panel.command(words.DO_FEED)  # a card lies at the exit
     twin.take_card()
     until(lambda: not seen(panel).inputs & words.IN_HOPPER_EXIT, "an empty exit")
-    panel.command(words.DO_HOME, bytes([words.AXIS_HOPPER]), MOVE_TIMEOUT_S)
-    panel.command(words.DO_STEP, struct.pack("<Bh", words.AXIS_HOPPER, 100), MOVE_TIMEOUT_S)
+    move(panel, words.AXIS_HOPPER, words.DO_HOME, bytes([words.AXIS_HOPPER]))
+    move(panel, words.AXIS_HOPPER, words.DO_STEP, struct.pack("<Bh", words.AXIS_HOPPER, 100))
     twin.steppers[0].stuck = True
     with pytest.raises(DeviceError, match="jammed"):
-        panel.command(words.DO_HOME, bytes([words.AXIS_HOPPER]), MOVE_TIMEOUT_S)
+        move(panel, words.AXIS_HOPPER, words.DO_HOME, bytes([words.AXIS_HOPPER]))
     twin.steppers[0].stuck = False
     until(lambda: "jam" in journal.names, "the event of the jam")
 
 
 def test_gate_opens_and_closes(running: Running) -> None:
     twin, panel, _ = running
-    panel.command(words.DO_GATE, b"\x00", MOVE_TIMEOUT_S)
-    panel.command(words.DO_GATE, b"\x01", MOVE_TIMEOUT_S)
-    assert twin.steppers[1].at >= 295
-    panel.command(words.DO_GATE, b"\x00", MOVE_TIMEOUT_S)
-    assert twin.steppers[1].at <= 0
+    move(panel, words.AXIS_GATE, words.DO_GATE, b"\x00")
+    move(panel, words.AXIS_GATE, words.DO_GATE, b"\x01")
+    until(lambda: twin.steppers[1].at >= 295, "an open gate")
+    move(panel, words.AXIS_GATE, words.DO_GATE, b"\x00")
+    until(lambda: twin.steppers[1].at <= 0, "a closed gate")
 
 
 def test_counters_of_both_ends_are_visible(running: Running) -> None:

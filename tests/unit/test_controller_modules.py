@@ -144,7 +144,7 @@ def test_a_jam_forgets_the_position_and_a_taken_exit_is_not_pushed_against() -> 
     assert motor.run() == words.JAMMED and not axis.homed
     axis.home()
     axis.stop()
-    assert axis.state == IDLE and axis.result == words.JAMMED
+    assert axis.state == IDLE and axis.result == words.STOPPED and not axis.homed
 
 
 def test_contacts_change_once_however_they_bounce() -> None:
