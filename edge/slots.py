@@ -1,0 +1,133 @@
+"""The two slots as the agent sees them: which one it runs from, what is in it, and how the other one takes its place.
+
+Which slot starts is the launcher's rule (edge.launcher, which no update replaces); here is the agent's hand on it. An
+agent that was not started by the launcher, from a developer's checkout or in the demo, has no slots.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, cast
+
+import structlog
+
+from contract.errors import DeviceError
+from edge.launcher import (
+    COMMAND_NAME,
+    FOLDER_NAME,
+    RELEASE_FILE,
+    SLOT_NAME,
+    SLOTS,
+    Boot,
+    BootEvent,
+    BootFile,
+    Observer,
+    advance,
+    unobserved,
+)
+
+RELEASE_BYTES_MAX = 64 * 1024
+Slot = Literal["a", "b"]
+log = structlog.get_logger("slots")
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What a slot holds. number: 0 where nobody numbered it, as in a package that was not made from a release."""
+
+    number: int = 0
+    version: str = ""
+
+
+class Slots:
+    """The slots of one unit, seen from the one that runs. Raises DeviceError where the disk fails."""
+
+    def __init__(self, folder: Path, own: Slot, command: tuple[str, ...], observe: Observer = unobserved) -> None:
+        """command: the launcher's, for starting again."""
+        self.folder = folder
+        self.own = own
+        self.command = command
+        self._file = BootFile(folder, observe)
+
+    @property
+    def boot(self) -> Boot:
+        """Which slot is good, and which is on trial."""
+        return self._file.read()
+
+    @property
+    def is_on_trial(self) -> bool:
+        """Whether the slot that runs has yet to be found good."""
+        return self.boot.trial == self.own
+
+    @property
+    def other(self) -> Slot:
+        """The slot that may be written."""
+        return cast(Slot, SLOTS[1 - SLOTS.index(self.own)])
+
+    def path(self, slot: str) -> Path:
+        """A slot's folder."""
+        return self.folder / slot
+
+    def release(self, slot: str) -> Release | None:
+        """What a slot holds; None where no release was written to it to the end."""
+        return read_release(self.path(slot)) if self._file.is_whole(slot) else None
+
+    def begin(self) -> None:
+        """From the next start on the other slot is tried."""
+        self._change(BootEvent.BEGIN)
+
+    def found_good(self) -> None:
+        """The slot that runs is the good one now."""
+        self._change(BootEvent.GOOD)
+
+    def leave(self, why: str) -> None:
+        """The slot on trial did not prove itself: from the next start on the good one runs."""
+        self._change(BootEvent.LEAVE, why)
+
+    def launch(self) -> None:
+        """Become the launcher again, in this process; every file, device and thread is let go."""
+        log.info("starts again", slot=self.boot.slot)
+        os.execv(self.command[0], self.command)  # noqa: S606 - the command that started this very agent, no shell
+
+    def _change(self, event: BootEvent, why: str = "") -> None:
+        try:
+            with self._file.changing() as boot:
+                self._file.write(advance(boot, event, why))
+        except (OSError, ValueError) as error:
+            raise DeviceError(
+                f"The slots cannot be changed: {error}.", next_step="Check the storage card and the folder's owner."
+            ) from None
+        log.info("slots", change=event.name.lower(), why=why)
+
+
+def slots_of(environ: Mapping[str, str], prefix: Path = Path(sys.prefix)) -> Slots | None:
+    """The slots of an agent whom the launcher started; None for any other. prefix: of the interpreter that runs."""
+    try:
+        folder, own = Path(environ[FOLDER_NAME]), environ[SLOT_NAME]
+        command = json.loads(environ[COMMAND_NAME])
+    except (KeyError, ValueError):
+        return None
+    is_command = isinstance(command, list) and command and all(isinstance(part, str) for part in command)
+    if own not in SLOTS or not is_command or (folder / own).resolve() != prefix.resolve():
+        return None
+    return Slots(folder, cast(Slot, own), tuple(command))
+
+
+def read_release(slot: Path) -> Release:
+    """What the mark in a slot's folder says; nothing where it says nothing that can be read."""
+    try:
+        with (slot / RELEASE_FILE).open("rb") as file:
+            found = json.loads(file.read(RELEASE_BYTES_MAX))
+        return Release(int(found["number"]), str(found["version"])[:64])
+    except (OSError, ValueError, KeyError, TypeError):
+        return Release()
+
+
+def release_mark(release: Release) -> bytes:
+    """The mark of a slot that a release was written to, to the end."""
+    return json.dumps(asdict(release)).encode() + b"\n"
