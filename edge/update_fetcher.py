@@ -87,15 +87,13 @@ class RepositoryFetcher(FetcherInterface):
         role, name = _place(url)
         self.last_name = name
         if role is FileRole.METADATA:
-            with io.BytesIO() as memory:
-                self._fill(memory, role, name, max_length)
-                memory.seek(0)
+            with super().download_file(url, max_length) as memory:
                 yield memory
             return
         self._parts.mkdir(parents=True, exist_ok=True)
         part = self._parts / name
         with part.open("a+b") as file:
-            self._fill(file, role, name, max_length)
+            self._fill(file, name, max_length)
             file.seek(0)
             try:
                 yield file
@@ -116,32 +114,30 @@ class RepositoryFetcher(FetcherInterface):
             if part.name not in keep:
                 part.unlink(missing_ok=True)
 
-    def _fill(self, file: IO[bytes], role: FileRole, name: str, length_max: int) -> None:
-        """Bring the file to its end, or to one byte more than it may have. Raises DownloadError."""
+    def _fill(self, file: IO[bytes], name: str, length_max: int) -> None:
+        """Bring a target to its end, or to one byte more than it may have. Raises DownloadError."""
         done = file.seek(0, io.SEEK_END)
         unsynced = 0
-        while True:
+        while done <= length_max:
             # One byte more than allowed is asked for, so that endless data shows at once.
-            span = self._ask(role, name, done, min(READ_BYTES, length_max + 1 - done)) if done <= length_max else None
-            if span is not None:
-                if span.total > length_max:
-                    self._drop(role, name)
-                    raise exceptions.DownloadLengthMismatchError(
-                        f"{name} is announced with {span.total} bytes, and {length_max} are allowed."
-                    )
-                if not span.data and done < span.total:
-                    raise exceptions.DownloadError(f"Nothing came of {name} at {done}.")
-                file.write(span.data)
-                done += len(span.data)
-                unsynced += len(span.data)
-                self.progress(len(span.data))
-            ended = span is None or done >= span.total
-            if role is FileRole.TARGET and (unsynced >= SYNC_BYTES or ended):
+            span = self._ask(FileRole.TARGET, name, done, min(READ_BYTES, length_max + 1 - done))
+            if span.total > length_max:
+                (self._parts / name).unlink(missing_ok=True)
+                raise exceptions.DownloadLengthMismatchError(
+                    f"{name} is announced with {span.total} bytes, and {length_max} are allowed."
+                )
+            file.write(span.data)
+            done += len(span.data)
+            unsynced += len(span.data)
+            self.progress(len(span.data))
+            if unsynced >= SYNC_BYTES or done >= span.total:
                 file.flush()
                 os.fsync(file.fileno())
                 unsynced = 0
-            if ended:
+            if done >= span.total:
                 return
+            if not span.data:
+                raise exceptions.DownloadError(f"Nothing came of {name} at {done}.")
 
     def _ask(self, role: FileRole, name: str, offset: int, length: int) -> Span:
         try:
@@ -152,13 +148,14 @@ class RepositoryFetcher(FetcherInterface):
             raise exceptions.DownloadHTTPError(f"The hub has no file {name}.", ABSENT)
         return span
 
-    def _drop(self, role: FileRole, name: str) -> None:
-        if role is FileRole.TARGET:
-            (self._parts / name).unlink(missing_ok=True)
-
     def _fetch(self, url: str) -> Iterator[bytes]:
-        """Not used: files are fetched by `download_file`, which knows how long they may be."""
-        raise NotImplementedError(url)
+        """A file from its beginning; whoever asked counts. Raises DownloadError."""
+        role, name = _place(url)
+        done, span = 0, self._ask(role, name, 0, READ_BYTES)
+        yield span.data
+        while (done := done + len(span.data)) < span.total and span.data:
+            span = self._ask(role, name, done, READ_BYTES)
+            yield span.data
 
 
 def _place(url: str) -> tuple[FileRole, str]:
