@@ -79,23 +79,23 @@ class Said:
     payload: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class DeskParts:
+    """What the desks stand on. changed: called when the broker's lists have to be written again."""
+
+    context: HubContext
+    authority: Authority
+    setups: UnitSetups
+    public: HubPublicKeys
+    changed: Callable[[], None]
+
+
 class CommissioningDesk:
     """Answers what comes over the provisioning and renewal listeners, and births."""
 
-    def __init__(
-        self,
-        context: HubContext,
-        authority: Authority,
-        setups: UnitSetups,
-        public: HubPublicKeys,
-        changed: Callable[[], None],
-    ) -> None:
-        """changed: called when the broker's lists have to be written again."""
-        self._context = context
-        self._authority = authority
-        self._setups = setups
-        self._public = public
-        self._changed = changed
+    def __init__(self, parts: DeskParts) -> None:
+        self._context, self._authority, self._setups = parts.context, parts.authority, parts.setups
+        self._public, self._changed = parts.public, parts.changed
 
     def on_knock(self, nonce: str, payload: bytes) -> list[Said]:
         """A box says that it is there."""

@@ -27,7 +27,7 @@ from hub import certificates
 from hub.authority import Authority
 from hub.broker_control import BrokerControl
 from hub.broker_files import ACCESS_FILE, LIST_FILE, BrokerFolder
-from hub.commissioning import CommissioningDesk, Said
+from hub.commissioning import CommissioningDesk, DeskParts, Said
 from hub.config import AuthoritySection
 from hub.context import HubContext
 from hub.fleet_control import FleetControl
@@ -68,8 +68,9 @@ class CommissioningService:
         public = load_public_keys(context.settings)
         setups = UnitSetups(context, fleet)
         self.authority = Authority(context, section)
-        self.desk = CommissioningDesk(context, self.authority, setups, public, self._changed.set)
-        self.technicians = TechnicianDesk(context, self.authority, setups, public, self._changed.set)
+        parts = DeskParts(context, self.authority, setups, public, self._changed.set)
+        self.desk = CommissioningDesk(parts)
+        self.technicians = TechnicianDesk(parts)
         self._setups = setups
         self._unread = True  # whatever an earlier life of the hub wrote, the broker may not have read
         self._put_out: set[str] = set()

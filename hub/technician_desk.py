@@ -6,7 +6,6 @@ the same reply and changes nothing. Orders that only read are answered anew each
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 
 import structlog
@@ -41,17 +40,12 @@ from contract.technician import (
     verify_order,
 )
 from hub import certificates, outbox
-from hub.authority import Authority
-from hub.commissioning import Said
-from hub.context import HubContext
-from hub.fleet import Role
-from hub.public_keys import HubPublicKeys
+from hub import technician_rights as rights
+from hub.commissioning import DeskParts, Said
 from hub.schema.commissioning_tables import ClaimRow, Commissioning, Technician, TechnicianOrder
 from hub.schema.tables import Operator, Site, Unit
 from hub.technician_views import account_for, find_knock, knocks, packet_keys, settings, status, whereabouts
-from hub.unit_setup import UnitSetups
 
-EVERYWHERE = "*"
 REASON_CHARACTERS_MIN = 5
 READING = frozenset({Verb.KNOCKS, Verb.STATUS, Verb.SETTINGS, Verb.WHEREABOUTS})
 NOTHING = b"\xa0"  # an empty CBOR map
@@ -59,21 +53,11 @@ log = structlog.get_logger("technicians")
 
 
 class TechnicianDesk:
-    """Answers orders. `changed` is called when the broker's lists have to be written again."""
+    """Answers orders."""
 
-    def __init__(
-        self,
-        context: HubContext,
-        authority: Authority,
-        setups: UnitSetups,
-        public: HubPublicKeys,
-        changed: Callable[[], None],
-    ) -> None:
-        self._context = context
-        self._authority = authority
-        self._setups = setups
-        self._public = public
-        self._changed = changed
+    def __init__(self, parts: DeskParts) -> None:
+        self._parts = parts
+        self._context, self._authority, self._setups = parts.context, parts.authority, parts.setups
 
     def on_order(self, technician: str, order_id: str, payload: bytes) -> list[Said]:
         """Carry an order out, or answer it again. Raises RemoteError for one that nobody known has signed."""
@@ -118,7 +102,7 @@ class TechnicianDesk:
             return self._signed(refused)
         if order.verb not in READING:
             log.info("order carried out", technician=order.technician, verb=order.verb, order=order.id)
-            self._changed()
+            self._parts.changed()
         return reply
 
     def _signed(self, reply: Reply) -> bytes:
@@ -140,7 +124,7 @@ class TechnicianDesk:
         """Carry out an order whose signature is good; the result as CBOR. Raises RemoteError."""
         if not -ORDER_AHEAD_MS_MAX <= self._now() - order.at_ms <= ORDER_AGE_MS_MAX:
             raise Refusal(Problem.ORDER_STALE)
-        who = self._technician(session, order.technician)
+        who = rights.technician(session, order.technician)
         if order.verb is Verb.CLAIMS:
             return encode(self._claims(session, who, decode(ClaimsOrder, order.body)))
         if order.verb is Verb.KNOCKS:
@@ -151,7 +135,7 @@ class TechnicianDesk:
         if order.verb is Verb.WHEREABOUTS:
             return encode(whereabouts(session, decode(WhereaboutsOrder, order.body)))
         if order.verb is Verb.SETTINGS:
-            return encode(settings(session, self._unit(session, who, decode(SettingsOrder, order.body).unit)))
+            return encode(settings(session, rights.unit_of(session, who, decode(SettingsOrder, order.body).unit)))
         if order.verb is Verb.APPROVE:
             self._approve(session, who, decode(ApproveOrder, order.body), order)
         elif order.verb is Verb.ASSIGN:
@@ -163,27 +147,6 @@ class TechnicianDesk:
         else:
             return self._move(session, who, order.verb, decode(UnitOrder, order.body))
         return NOTHING
-
-    def _technician(self, session: Session, name: str) -> Operator:
-        found = session.get(Operator, name)
-        if found is None or found.revoked or Role.TECHNICIAN not in found.roles.split(","):
-            raise Refusal(Problem.NO_RIGHTS, f"'{name}' may not act as technician.")
-        return found
-
-    def _site(self, session: Session, who: Operator, code: str) -> Site:
-        site = session.get(Site, code)
-        if site is None:
-            raise Refusal(Problem.SITE_UNKNOWN, f"'{code}' is not in the register of sites.")
-        if not {code, EVERYWHERE} & set(who.sites.split(",")):
-            raise Refusal(Problem.NO_RIGHTS, f"{who.id} does not work at {code}.")
-        return site
-
-    def _unit(self, session: Session, who: Operator, name: str) -> Unit:
-        unit = session.get(Unit, name, with_for_update=True)
-        if unit is None:
-            raise RemoteError(f"No unit is called '{name}'.", next_step="See 'rekam-provision status' for the names.")
-        self._site(session, who, unit.site)
-        return unit
 
     def _claims(self, session: Session, who: Operator, order: ClaimsOrder) -> ClaimsResult:
         section, broker = self._context.settings.authority, self._context.settings.broker
@@ -201,8 +164,8 @@ class TechnicianDesk:
         session.flush()
         return ClaimsResult(
             certificates=tuple(issued),
-            hub_statement=self._public.statement,
-            hub_dispatch=self._public.dispatch,
+            hub_statement=self._parts.public.statement,
+            hub_dispatch=self._parts.public.dispatch,
             host=broker.host,
             claim_port=section.claim_port,
             service_port=broker.port,
@@ -213,7 +176,7 @@ class TechnicianDesk:
 
     def _approve(self, session: Session, who: Operator, order: ApproveOrder, signed: Order) -> None:
         """Bind a knocking box to a name at a site; the signed order is the evidence."""
-        site = self._site(session, who, order.site)
+        site = rights.site_of(session, who, order.site)
         row = find_knock(session, order.nonce)
         if row.serial != order.serial or row.key_digest != order.key_digest:
             raise Refusal(Problem.KEYS_CHANGED, "It is not the box that was seen.")
@@ -226,7 +189,7 @@ class TechnicianDesk:
         if taken is not None and taken not in (order.unit, order.replaces):
             raise Refusal(Problem.SERIAL_TAKEN, f"It is {taken}.")
         if order.replaces:
-            self._unit(session, who, order.replaces)
+            rights.unit_of(session, who, order.replaces)
         unit = self._named(session, who, order, row, site)
         row.unit, row.site, row.role = unit.id, site.code, order.role
         row.replaces = order.replaces
@@ -262,15 +225,15 @@ class TechnicianDesk:
         return unit
 
     def _configure(self, session: Session, who: Operator, order: ConfigureOrder) -> None:
-        unit = self._unit(session, who, order.unit)
+        unit = rights.unit_of(session, who, order.unit)
         version = settings(session, unit).version
         if order.after is not None and order.after != version:
             raise Refusal(Problem.CONFIGURATION_OLD, f"Somebody has sent version {version} meanwhile.")
         self._setups.desire(session, unit, order.tables)
 
     def _assign(self, session: Session, who: Operator, order: AssignOrder) -> None:
-        unit = self._unit(session, who, order.unit)
-        site = self._site(session, who, order.site)
+        unit = rights.unit_of(session, who, order.unit)
+        site = rights.site_of(session, who, order.site)
         if unit.state == UnitState.IN_SERVICE:
             raise RemoteError(
                 f"{unit.id} is in service at {unit.site}.", next_step="Suspend it first, then assign it and resume it."
@@ -282,7 +245,7 @@ class TechnicianDesk:
         self._setups.desire_again(session, unit)
 
     def _move(self, session: Session, who: Operator, verb: Verb, order: UnitOrder) -> bytes:
-        unit = self._unit(session, who, order.unit)
+        unit = rights.unit_of(session, who, order.unit)
         if verb is Verb.RENEW:
             outbox.post(session, topics.DN_RENEW_NOW, b"renew", self._now(), unit=unit.id)
             return NOTHING
@@ -304,9 +267,9 @@ class TechnicianDesk:
 
     def _replace(self, session: Session, who: Operator, order: ReplaceOrder) -> Model:
         """The dead unit goes at once; what it still held is accounted for in the reply."""
-        unit = self._unit(session, who, order.unit)
+        unit = rights.unit_of(session, who, order.unit)
         if order.successor:
-            self._unit(session, who, order.successor)
+            rights.unit_of(session, who, order.successor)
         if len(order.reason.strip()) < REASON_CHARACTERS_MIN:
             raise RemoteError("Replacing a unit needs a reason.", next_step="Add --reason with a sentence.")
         note = {"reason": order.reason.strip(), "successor": order.successor}

@@ -36,7 +36,7 @@ from edge.durable_files import DurableFolder, Observer, unobserved
 from edge.factory import Factory
 from hub.authority import Authority
 from hub.central import assemble
-from hub.commissioning import CommissioningDesk, Said
+from hub.commissioning import CommissioningDesk, DeskParts, Said
 from hub.config import HubSettings, load_settings
 from hub.context import HubContext, load_keys
 from hub.fleet import load_fleet, load_register
@@ -118,14 +118,8 @@ class DeskWorld:
         assert section is not None
         authority = Authority(context, section)
         setups = UnitSetups(context, assemble(context).fleet)
-        public = load_public_keys(self.settings)
-        self.desks = Desks(
-            context,
-            CommissioningDesk(context, authority, setups, public, lambda: None),
-            TechnicianDesk(context, authority, setups, public, lambda: None),
-            setups,
-            authority,
-        )
+        parts = DeskParts(context, authority, setups, load_public_keys(self.settings), lambda: None)
+        self.desks = Desks(context, CommissioningDesk(parts), TechnicianDesk(parts), setups, authority)
         return self.desks
 
     def order(self, verb: Verb, body: Model, technician: str = TECHNICIAN) -> Reply:
