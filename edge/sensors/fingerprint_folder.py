@@ -6,6 +6,7 @@ name and its content decodes whole; it is removed after it was taken, because it
 
 from __future__ import annotations
 
+import stat
 import threading
 from pathlib import Path
 
@@ -90,9 +91,10 @@ class FolderScanner:
         """Names and times of the picture files, oldest first; hidden files are drafts."""
         try:
             found = [
-                (path.stat().st_mtime_ns, path.name)
+                (status.st_mtime_ns, path.name)
                 for path in self._folder.iterdir()
                 if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+                if stat.S_ISREG((status := path.stat()).st_mode)  # a pipe would be waited on for ever
             ]
         except FileNotFoundError as error:
             if self._folder.is_dir():

@@ -8,6 +8,7 @@ virtual.finger_nbis. It is a comparison partner only: nothing of it ships.
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import sys
 import time
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from contract.errors import RekamError
 from edge.matcher_lite import compare, extract
 from edge.matcher_lite.finger_evaluation import equal_error_rate, fnmr_at, image_paths
 from edge.matcher_lite.finger_file import read_image
@@ -75,6 +77,11 @@ def main(folder: Path, ppi: int | None) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in {2, 3}:
-        sys.exit(__doc__)
-    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) == 3 else None)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, metavar="DIR")
+    parser.add_argument("ppi", type=int, nargs="?", metavar="PPI")
+    options = parser.parse_args()
+    try:
+        main(options.folder, options.ppi)
+    except RekamError as error:
+        sys.exit(f"{error.message}\n{error.next_step}")

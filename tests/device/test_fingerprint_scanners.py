@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -400,6 +401,8 @@ def test_a_picture_of_no_known_kind_is_named_and_a_half_written_one_waited_for(t
     scanner = open_driver("finger", {"driver": "folder", "folder": str(tmp_path), "poll_interval_s": 0.002})
     assert isinstance(scanner, FingerprintScanner)
     (tmp_path / "old.png").write_bytes(b"left from yesterday")
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "folder.png").mkdir()
     scanner.open()
     with pytest.raises(CaptureRetry):
         scanner.capture(INDEX, 0.01, NEVER)
