@@ -47,6 +47,10 @@ class Verb(StrEnum):
     RETIRE = "retire"
     REPLACE = "replace"
     WHEREABOUTS = "whereabouts"
+    RELEASES = "releases"
+    UPDATE = "update"
+    ROLLOUT = "rollout"
+    ROLLOUTS = "rollouts"
 
 
 class Order(Model):
@@ -87,7 +91,10 @@ class ClaimsOrder(Model):
 
 
 class ClaimsResult(Model):
-    """The certificates in the order of the claims, and what else the media must carry."""
+    """The certificates in the order of the claims, and what else the media must carry.
+
+    update_root: the TUF root, empty until there is a repository.
+    """
 
     certificates: Annotated[tuple[CertificateDer, ...], Field(max_length=CLAIMS_MAX)]
     hub_statement: bytes
@@ -98,6 +105,7 @@ class ClaimsResult(Model):
     renewal_port: int
     made_ms: Millis
     expires_ms: Millis
+    update_root: Annotated[bytes, Field(max_length=64 * 1024)] = b""
 
 
 class KnocksOrder(Model):

@@ -6,7 +6,7 @@ lies: a root is believed by the root before it and by itself, targets by the roo
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Timestamp
@@ -49,7 +49,7 @@ def root_lacks(root: Metadata[Root], before: Metadata[Root] | None) -> int:
     return max(found.first.missing, found.second.missing)
 
 
-def role_lacks(root: Metadata[Root], metadata: Metadata[S]) -> int:
+def role_lacks(root: Metadata[Root], metadata: Metadata[Any]) -> int:
     """How many signatures targets, snapshot or timestamp still lack under this root."""
     try:
         found = root.signed.get_verification_result(

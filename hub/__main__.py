@@ -23,6 +23,7 @@ from hub.config import HubSettings, load_settings
 from hub.schema.commissioning_tables import UnitHistory
 from hub.schema.database import Database
 from hub.schema.tables import Card, CardHistory, Packet, Record, RecordHistory
+from hub.update_media import Taken, begin_updates, take_release
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich", help=__doc__)
 screen = Console()
@@ -153,6 +154,42 @@ def certify_technician_command(
         screen.print(f"{out} written.")
 
     _with_database(config, work)
+
+
+@cli.command(name="begin-updates")
+def begin_updates_command(
+    folder: Annotated[Path, typer.Argument(help="The folder that 'rekam-provision release init' made.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Begin to serve a repository of releases: its snapshot and timestamp keys come here, and nowhere else.
+
+    Example:  rekam-hub begin-updates /media/usb/releases --config /etc/rekam/hub.toml
+
+    Once for a repository, and again after 'release rotate-root' has replaced one of these two keys; a running hub takes
+    them up by itself. Remove FOLDER/online afterwards.
+    """
+    _with_database(config, lambda database: _print_taken(begin_updates(_settings(config), database, folder)))
+
+
+@cli.command(name="take-release")
+def take_release_command(
+    media: Annotated[Path, typer.Argument(help="The folder that 'rekam-provision release publish' wrote to.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Take releases from media: signatures and every file are checked before units are served any of it.
+
+    Example:  rekam-hub take-release /media/usb --config /etc/rekam/hub.toml
+
+    Safe to repeat, and to cut: until it says so the hub serves what it served before. Damaged files are replaced.
+    """
+    _with_database(config, lambda database: _print_taken(take_release(_settings(config), database, media)))
+
+
+def _print_taken(taken: Taken) -> None:
+    what = "New" if taken.new else "Known already"
+    screen.print(f"{what}: targets {taken.version}, {taken.files} files copied.", highlight=False)
+    for name in taken.releases:
+        screen.print(f"  {name}", highlight=False)
 
 
 def _settings(config: Path) -> HubSettings:

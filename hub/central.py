@@ -24,6 +24,7 @@ from hub.proposals import Proposals
 from hub.records import Records
 from hub.returns import Returns
 from hub.search.dedup import Dedup
+from hub.update_repository import UpdateRepository
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Central:
     proposals: Proposals
     fleet: FleetControl
     returns: Returns
+    repository: UpdateRepository
 
     def enrol_fleet(self, fleet: Fleet, residents: Register) -> None:
         """Merge the setup's files into the database, and queue what every unit needs to work."""
@@ -102,4 +104,5 @@ def assemble(context: HubContext, render: Renderer = card_face.render) -> Centra
         proposals=Proposals(context, records, packets),
         fleet=FleetControl(context, orders),
         returns=Returns(records, ledger, issuance),
+        repository=UpdateRepository(context),
     )

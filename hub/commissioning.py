@@ -66,6 +66,7 @@ from hub.public_keys import HubPublicKeys
 from hub.schema.commissioning_tables import Certificate, ClaimRow, Commissioning
 from hub.schema.tables import Unit
 from hub.unit_setup import UnitSetups
+from hub.update_repository import UpdateRepository
 
 RIVAL_MS = 2 * 60 * 1000
 log = structlog.get_logger("commissioning")
@@ -87,6 +88,7 @@ class DeskParts:
     authority: Authority
     setups: UnitSetups
     public: HubPublicKeys
+    repository: UpdateRepository
     changed: Callable[[], None]
 
 

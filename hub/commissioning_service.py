@@ -27,10 +27,10 @@ from hub import certificates
 from hub.authority import Authority
 from hub.broker_control import BrokerControl
 from hub.broker_files import ACCESS_FILE, LIST_FILE, BrokerFolder
+from hub.central import Central
 from hub.commissioning import CommissioningDesk, DeskParts, Said
 from hub.config import AuthoritySection
 from hub.context import HubContext
-from hub.fleet_control import FleetControl
 from hub.public_keys import load_public_keys
 from hub.schema.commissioning_tables import Certificate, Technician
 from hub.schema.tables import Operator, Unit
@@ -53,7 +53,7 @@ class CommissioningService:
         self,
         context: HubContext,
         section: AuthoritySection,
-        fleet: FleetControl,
+        central: Central,
         channel: MqttChannel,
         office: Executor,
     ) -> None:
@@ -66,9 +66,9 @@ class CommissioningService:
         self._folder = BrokerFolder(context.settings.path(section.broker_dir))
         self._control = BrokerControl(_control_settings(context, section))
         public = load_public_keys(context.settings)
-        setups = UnitSetups(context, fleet)
+        setups = UnitSetups(context, central.fleet)
         self.authority = Authority(context, section)
-        parts = DeskParts(context, self.authority, setups, public, self._changed.set)
+        parts = DeskParts(context, self.authority, setups, public, central.repository, self._changed.set)
         self.desk = CommissioningDesk(parts)
         self.technicians = TechnicianDesk(parts)
         self._setups = setups
@@ -76,7 +76,7 @@ class CommissioningService:
         self._put_out: set[str] = set()
         self._known_out: set[str] = set()
         self._answering: set[asyncio.Task[None]] = set()
-        fleet.on_barred = self._changed.set
+        central.fleet.on_barred = self._changed.set
 
     def subscribe(self) -> None:
         """Register for everything that units and technicians say, before the channel starts."""

@@ -155,6 +155,22 @@ class DeadlinesSection(Section):
     certificate_ends_h: Annotated[float, Field(gt=0)] = 24.0 * 8
 
 
+class UpdatesSection(Section):
+    """Releases for units (contract.updates): where they lie, how long the hub's own signatures live, what of the line.
+
+    timestamp_h, snapshot_h: lives of what the hub signs, anew at half of them; ends_soon_days: how long before root or
+    targets end somebody is told; bytes_per_s, unit_bytes_per_s: for all units together, for one of them, so that
+    captures keep the line.
+    """
+
+    folder: Path = Path("updates")
+    timestamp_h: Annotated[float, Field(gt=0, le=24 * 30)] = 24.0
+    snapshot_h: Annotated[float, Field(gt=0, le=24 * 90)] = 168.0
+    ends_soon_days: Annotated[int, Field(ge=1, le=365)] = 60
+    bytes_per_s: Annotated[int, Field(ge=1024, le=10**9)] = 2 * 1024 * 1024
+    unit_bytes_per_s: Annotated[int, Field(ge=1024, le=10**9)] = 256 * 1024
+
+
 class HubSettings(Section):
     """The whole file. `folder` is where it lies."""
 
@@ -167,6 +183,7 @@ class HubSettings(Section):
     search: SearchSection = SearchSection()
     policy: PolicySection = PolicySection()
     deadlines: DeadlinesSection = DeadlinesSection()
+    updates: UpdatesSection = UpdatesSection()
     folder: Path = Path()
 
     def path(self, path: Path) -> Path:

@@ -1,10 +1,11 @@
-"""The hub as a process: one asyncio loop owns all state, three worker threads do what blocks, a server shows it.
+"""The hub as a process: one asyncio loop owns all state, four worker threads do what blocks, a server shows it.
 
 | thread   | what it does |
 |----------|--------------|
 | loop     | MQTT, timers, the console's server |
 | ingest   | chunks, packets, receipts (hub.ingest) |
 | office   | checks, reports, print orders, outbox, checkpoints, what units say of themselves |
+| updates  | files of releases, verified and read for units |
 | search   | extraction and 1:N |
 | requests | the console's requests (FastAPI's pool) |
 """
@@ -35,6 +36,8 @@ from hub.fleet import load_fleet, load_register
 from hub.ingest import Ingest
 from hub.ingest_service import IngestService, hub_will
 from hub.schema.database import Database
+from hub.update_media import adopt_first
+from hub.update_service import UpdateService
 from hub.vault import Vault
 
 POLL_INTERVAL_S = 0.2
@@ -62,6 +65,7 @@ class HubService:
         self._channel = MqttChannel(_mqtt_settings(settings), lambda: hub_will(clock))
         self._ingest: IngestService | None = None
         self._commissioning: CommissioningService | None = None
+        self._updates = UpdateService(context, self._central.repository, self._channel, self._office)
         self._alerts = fleet_watch.AlertLog()
 
     @property
@@ -85,6 +89,7 @@ class HubService:
         )
         self._ingest = IngestService(self._channel, ingest, self._context.clock)
         await self._begin_commissioning()
+        self._updates.subscribe()
         self._channel.on(UP_JOB, self._on_job_answer)
         self._channel.on(UP_STATE, self._on_state)
         self._channel.on(UP_STATUS, self._on_uplink)
@@ -100,6 +105,7 @@ class HubService:
                 tasks.create_task(self._every(self._settings.hub.checkpoint_period_s, self._tick), name="checkpoints")
                 tasks.create_task(self._every(0.0, self._watch_fleet), name="fleet watch")
                 tasks.create_task(self._serve_console(), name="console")
+                tasks.create_task(self._updates.run(), name="updates")
                 if self._commissioning is not None:
                     tasks.create_task(self._commissioning.run(), name="commissioning")
         finally:
@@ -112,7 +118,7 @@ class HubService:
         section = self._settings.authority
         if section is not None:
             self._commissioning = CommissioningService(
-                self._context, section, self._central.fleet, self._channel, self._office
+                self._context, section, self._central, self._channel, self._office
             )
             await self._commissioning.prepare()
             self._commissioning.subscribe()
@@ -124,6 +130,7 @@ class HubService:
         fleet = load_fleet(settings.path(settings.fleet.fleet))
         residents = load_register(settings.path(settings.fleet.register_file))
         self._central.enrol_fleet(fleet, residents)
+        adopt_first(self._context)
 
     async def _every(self, interval_s: float, work: Callable[[], Awaitable[None]]) -> None:
         """Call `work` for ever; what the system or a technician can repair is logged and tried again."""

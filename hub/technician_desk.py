@@ -18,6 +18,7 @@ from contract.dispatch import decode, encode
 from contract.errors import RekamError, RemoteError
 from contract.lifecycle import UnitEvent, UnitState
 from contract.packet import Model
+from contract.rollouts import ReleasesOrder, RolloutOrder, RolloutsOrder, UpdateOrder, UpdateResult
 from contract.seal import load_statement_public_key
 from contract.technician import (
     ORDER_AGE_MS_MAX,
@@ -39,15 +40,17 @@ from contract.technician import (
     sign_reply,
     verify_order,
 )
-from hub import certificates, outbox
+from hub import certificates, outbox, update_views
 from hub import technician_rights as rights
 from hub.commissioning import DeskParts, Said
 from hub.schema.commissioning_tables import ClaimRow, Commissioning, Technician, TechnicianOrder
 from hub.schema.tables import Operator, Site, Unit
 from hub.technician_views import account_for, find_knock, knocks, packet_keys, settings, status, whereabouts
+from hub.update_desk import UpdateDesk
 
 REASON_CHARACTERS_MIN = 5
-READING = frozenset({Verb.KNOCKS, Verb.STATUS, Verb.SETTINGS, Verb.WHEREABOUTS})
+READING = frozenset({Verb.KNOCKS, Verb.STATUS, Verb.SETTINGS, Verb.WHEREABOUTS, Verb.RELEASES, Verb.ROLLOUTS})
+UPDATES = frozenset({Verb.RELEASES, Verb.UPDATE, Verb.ROLLOUT, Verb.ROLLOUTS})
 NOTHING = b"\xa0"  # an empty CBOR map
 log = structlog.get_logger("technicians")
 
@@ -58,6 +61,7 @@ class TechnicianDesk:
     def __init__(self, parts: DeskParts) -> None:
         self._parts = parts
         self._context, self._authority, self._setups = parts.context, parts.authority, parts.setups
+        self._updates = UpdateDesk(parts.context, parts.repository)
 
     def on_order(self, technician: str, order_id: str, payload: bytes) -> list[Said]:
         """Carry an order out, or answer it again. Raises RemoteError for one that nobody known has signed."""
@@ -131,9 +135,11 @@ class TechnicianDesk:
             return encode(knocks(session, decode(KnocksOrder, order.body).page))
         if order.verb is Verb.STATUS:
             asked = decode(StatusOrder, order.body)
-            return encode(status(session, self._context, asked.unit, asked.page, self._authority.alarm(session)))
+            return encode(status(session, self._context, asked.unit, asked.page, self._alarm(session)))
         if order.verb is Verb.WHEREABOUTS:
             return encode(whereabouts(session, decode(WhereaboutsOrder, order.body)))
+        if order.verb in UPDATES:
+            return encode(self._update(session, who, order))
         if order.verb is Verb.SETTINGS:
             return encode(settings(session, rights.unit_of(session, who, decode(SettingsOrder, order.body).unit)))
         if order.verb is Verb.APPROVE:
@@ -147,6 +153,23 @@ class TechnicianDesk:
         else:
             return self._move(session, who, order.verb, decode(UnitOrder, order.body))
         return NOTHING
+
+    def _alarm(self, session: Session) -> str:
+        """What threatens everybody: first the authority's, then the updates'."""
+        return self._authority.alarm(session) or self._parts.repository.alarm(session)
+
+    def _update(self, session: Session, who: Operator, order: Order) -> Model:
+        if order.verb is Verb.RELEASES:
+            decode(ReleasesOrder, order.body)
+            repository = self._parts.repository
+            return update_views.releases(session, repository, repository.alarm(session))
+        if order.verb is Verb.ROLLOUTS:
+            return update_views.rollouts(session, decode(RolloutsOrder, order.body))
+        if order.verb is Verb.ROLLOUT:
+            row = self._updates.steer(session, who, decode(RolloutOrder, order.body))
+            return update_views.rollout_row(session, row)
+        row, left_out, ahead = self._updates.begin(session, who, decode(UpdateOrder, order.body))
+        return UpdateResult(rollout=update_views.rollout_row(session, row), left_out=left_out, ahead=ahead)
 
     def _claims(self, session: Session, who: Operator, order: ClaimsOrder) -> ClaimsResult:
         section, broker = self._context.settings.authority, self._context.settings.broker
@@ -172,6 +195,7 @@ class TechnicianDesk:
             renewal_port=section.renewal_port,
             made_ms=now,
             expires_ms=now + int(life / timedelta(milliseconds=1)),
+            update_root=self._parts.repository.update_root(session),
         )
 
     def _approve(self, session: Session, who: Operator, order: ApproveOrder, signed: Order) -> None:

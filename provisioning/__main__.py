@@ -69,6 +69,8 @@ def setup(
         raise typer.Exit(1) from None
     console.print(f"[green]Done.[/green] {len(world.units)} units, {len(world.operators)} operators in {out}")
     console.print(f"Keep {out}/recovery and {out}/ca off-line: whoever has them can open packets and speak as a unit.")
+    if world.updates is not None:
+        console.print(f"Keep {out}/releases off-line, and each key in {out}/releases/keys with another person.")
 
 
 @app.command("flash-controller")

@@ -94,6 +94,7 @@ async def _make_some(line: HubLine, wishes: Sequence[ClaimWish], life_h: int) ->
             renewal_port=result.renewal_port,
             made_ms=result.made_ms,
             expires_ms=result.expires_ms,
+            update_root=result.update_root,
         )
         until = utc(result.expires_ms).strftime("%Y-%m-%d %H:%M UTC")
         made.append(MadeClaim(wish.nonce, wish.serial, result.host, until, encode_claim(claim)))

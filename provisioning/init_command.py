@@ -16,7 +16,7 @@ from contract.errors import DeviceError, RekamError
 from provisioning.session import JsonOption, aside, print_json, told
 from provisioning.setup import IssuingModule, set_up
 from provisioning.technician_identity import load_identity, make_folder
-from provisioning.world import TECHNICIAN, Broker, Listener, Operator, Site, World
+from provisioning.world import TECHNICIAN, Broker, Listener, Operator, Site, Updates, World
 
 REQUEST_BYTES_MAX = 64 * 1024
 
@@ -39,6 +39,9 @@ def init(
         Path | None, typer.Option(help="PKCS#10 of an issuing key in a hardware module ('rekam-hub issuing-key').")
     ] = None,
     issuing_uri: Annotated[str, typer.Option(help="The module's PKCS#11 URI, as the hub will use it.")] = "",
+    updates: Annotated[
+        bool, typer.Option("--updates", help="Make a repository of releases too, in OUT/releases.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Make a new authority: root, issuing key, hub, broker, and the folder of the first technician.
@@ -52,6 +55,7 @@ def init(
     """
     try:
         world = _world(name, host, port, console_port, site, technician)
+        world = world.model_copy(update={"updates": Updates() if updates else None})
         module = _module(issuing_request, issuing_uri)
         with aside.status("Making the authority") as status:
             set_up(world, Path(), out, datetime.now(UTC), lambda what: status.update(f"Making: {what}"), module)
@@ -63,6 +67,10 @@ def init(
         print_json({"done": True, "out": str(out), "technician": str(out / "technicians" / who)})
         return
     aside.print(f"[green]Done.[/green] Give {out}/technicians/{who} to {world.operators[0].name}.")
+    if updates:
+        aside.print(
+            f"Take {out}/releases off this machine, and give each key in {out}/releases/keys to another person."
+        )
     aside.print(
         f"Take {out}/ca and {out}/recovery off this machine: they can make anybody a unit, and open any packet."
     )

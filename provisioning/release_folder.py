@@ -85,6 +85,15 @@ def make_repository(folder: Path, now: datetime, plan: KeyPlan) -> bytes:
     return encoded
 
 
+def give_to_hub(releases: Path, hub: Path) -> None:
+    """Leave a repository that was just made where a hub on this machine begins with it; its keys go there for good."""
+    hub.mkdir(mode=0o700)
+    for path in (releases / "online").iterdir():
+        path.rename(hub / path.name)
+    (releases / "online").rmdir()
+    shutil.copytree(releases / "metadata", hub / "first" / "metadata")
+
+
 class ReleaseFolder:
     """One officer's folder. Methods raise DeviceError for the disk, RemoteError for metadata that do not hold."""
 

@@ -28,6 +28,7 @@ from contract.configuration import as_toml
 from contract.errors import DeviceError
 from provisioning.authority import Authority
 from provisioning.broker_files import access_lists, mosquitto_conf
+from provisioning.release_folder import UPDATE_ROOT_FILE, KeyPlan, give_to_hub, make_repository
 from provisioning.technician_identity import identity_files, new_order_key, order_public_der
 from provisioning.world import Operator, Setting, Unit, World
 
@@ -110,16 +111,22 @@ def _write_world(
     )
     # The recovery key opens every packet ever sealed: it is made here and must leave this machine.
     _write(draft / "recovery", {"recovery.key": private_pem(keys.recovery)})
+    update_root = b""
+    if world.updates is not None:
+        progress("Releases")
+        update_root = make_repository(draft / "releases", now, KeyPlan(**world.updates.model_dump()))
     units = []
     for unit in world.units:
         progress(f"Unit {unit.id}")
-        units.append(_write_unit(world, unit, authority, keys, draft / "units" / unit.id))
+        units.append(_write_unit(world, unit, authority, keys, update_root, draft / "units" / unit.id))
     technicians = {}
     for operator in filter(lambda operator: operator.is_technician, world.operators):
         progress(f"Technician {operator.id}")
         technicians[operator.id] = _write_technician(world, operator.id, authority, keys, draft / "technicians")
     progress("Hub")
     _write_hub(world, source, authority, keys, units, technicians, draft / "hub", module)
+    if update_root:
+        give_to_hub(draft / "releases", draft / "hub" / "updates")
 
 
 def _write_broker(world: World, authority: Authority, draft: Path, folder: Path) -> None:
@@ -216,7 +223,9 @@ def _write_hub(
     )
 
 
-def _write_unit(world: World, unit: Unit, authority: Authority, keys: HubKeys, folder: Path) -> dict[str, str]:
+def _write_unit(
+    world: World, unit: Unit, authority: Authority, keys: HubKeys, update_root: bytes, folder: Path
+) -> dict[str, str]:
     client = authority.issue(unit.id, key_home=KEY_HOME)
     sign, opening = _new_key(), _new_key()
     files = {
@@ -237,6 +246,8 @@ def _write_unit(world: World, unit: Unit, authority: Authority, keys: HubKeys, f
         files["sam.key"] = keys.sam
     elif unit.role == "handover":
         files["sam.key"] = role_key_file(keys.sam, CardRole.READER)
+    if update_root:
+        files[UPDATE_ROOT_FILE] = update_root
     _write(folder, files)
     return {
         "id": unit.id,

@@ -35,6 +35,8 @@ port = 8883
 host = "127.0.0.1"
 port = 8100
 
+[updates]                       # a repository for releases, in OUT/releases; leave the table out for none
+
 [[sites]]
 code = "9901-A"
 name = "Kecamatan Contoh"
@@ -150,6 +152,15 @@ class Operator(_Table):
         return TECHNICIAN in self.roles
 
 
+class Updates(_Table):
+    """Make an update repository too: how many keys there are of each kind, and how many must sign together."""
+
+    root_keys: Annotated[int, Field(ge=1, le=9)] = 3
+    root_threshold: Annotated[int, Field(ge=1, le=9)] = 2
+    targets_keys: Annotated[int, Field(ge=1, le=9)] = 2
+    targets_threshold: Annotated[int, Field(ge=1, le=9)] = 1
+
+
 class World(_Table):
     """The whole file."""
 
@@ -161,6 +172,7 @@ class World(_Table):
     sites: Annotated[tuple[Site, ...], Field(min_length=1)]
     units: tuple[Unit, ...] = ()
     operators: tuple[Operator, ...] = ()
+    updates: Updates | None = None
 
     @model_validator(mode="after")
     def _ids_are_unique_and_known(self) -> Self:

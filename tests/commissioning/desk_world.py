@@ -117,8 +117,10 @@ class DeskWorld:
         section = self.settings.authority
         assert section is not None
         authority = Authority(context, section)
-        setups = UnitSetups(context, assemble(context).fleet)
-        parts = DeskParts(context, authority, setups, load_public_keys(self.settings), lambda: None)
+        central = assemble(context)
+        setups = UnitSetups(context, central.fleet)
+        public = load_public_keys(self.settings)
+        parts = DeskParts(context, authority, setups, public, central.repository, lambda: None)
         self.desks = Desks(context, CommissioningDesk(parts), TechnicianDesk(parts), setups, authority)
         return self.desks
 

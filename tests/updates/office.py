@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import structlog
 from typer.testing import CliRunner
 
 from provisioning.__main__ import app
@@ -16,6 +17,7 @@ from provisioning.release_folder import ReleaseFolder
 def release(*words: str, done: bool = True) -> Any:
     """Run `rekam-provision release … --json`; what it printed."""
     found = CliRunner().invoke(app, ["release", *words, "--json"])
+    structlog.reset_defaults()  # the tool has set it to a stream that is closed by now
     assert (found.exit_code == 0) is done, found.output
     return json.loads(found.stdout.splitlines()[-1])
 
