@@ -1,4 +1,4 @@
-"""What the hub tells units and sites: register, roster, keys, notices, gallery, print jobs and consigned cards.
+"""What the hub tells units and sites: register, keys, notices, gallery, print jobs and consigned cards.
 
 Every message travels sealed (to one unit's key, or under the site's key), so these are the plaintexts. Each is
 idempotent: a retained topic replaces what was said before about the same thing.
@@ -12,7 +12,7 @@ import cbor2
 from pydantic import Field, ValidationError
 
 from contract.lifecycle import RecordState
-from contract.packet import Biodata, Digest, Millis, Model, Name, Nik, Text, UuidText, loads_map, refused
+from contract.packet import Biodata, CardUid, Digest, Millis, Model, Name, Nik, Text, UuidText, loads_map, refused
 
 MESSAGE_BYTES_MAX = 900 * 1024
 REGISTER_PAGE_ENTRIES_MAX = 500
@@ -28,29 +28,6 @@ class SiteKey(Model):
     site: Name
     epoch: Annotated[int, Field(ge=1, le=2**31)]
     key: Digest
-
-
-class OperatorEntry(Model):
-    """An operator whom this unit may let work (M67).
-
-    role: see Roles in the domain; templates: {finger position: ISO/IEC 19794-2 record};
-    public_key: SubjectPublicKeyInfo DER, P-256, that verifies sign-offs; lease_until_ms: rights end then, off-line too.
-    """
-
-    operator: Name
-    name: Text
-    roles: Annotated[tuple[Name, ...], Field(min_length=1, max_length=8)]
-    templates: Annotated[dict[Annotated[int, Field(ge=1, le=10)], TemplateBytes], Field(max_length=FINGERS_MAX)]
-    public_key: Annotated[bytes, Field(min_length=60, max_length=200)]
-    private_key: Annotated[bytes, Field(min_length=60, max_length=400)]
-    lease_until_ms: Millis
-
-
-class Roster(Model):
-    """All operators of one unit; replaces the roster before."""
-
-    version: Annotated[int, Field(ge=0, le=2**53)]
-    operators: Annotated[tuple[OperatorEntry, ...], Field(max_length=500)]
 
 
 class RegisterEntry(Model):
@@ -150,7 +127,7 @@ class ConsignedCard(Model):
     capture_id: UuidText
     nik: Nik
     name: Text
-    card_uid: Annotated[str, Field(pattern=r"^[0-9A-F]{8,20}$")]
+    card_uid: CardUid
     card_number: Name
     attestation: Annotated[bytes, Field(max_length=256 * 1024)]
     policy: Literal["either", "both"] = "either"

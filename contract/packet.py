@@ -1,8 +1,7 @@
-"""What a unit tells the hub for good: the envelope and its four kinds of body, as CBOR with limits.
+"""What a unit tells the hub for good: the envelope and its kinds of body, as CBOR with limits.
 
-An enrolment, a handover, a personalisation or a refusal is encoded once, sealed (contract.seal), and never changed.
-Everything here is checked field by field when it is decoded, because the bytes come from outside; whatever does not
-fit raises RemoteError and nothing else.
+A body is encoded once, sealed (contract.seal), and never changed. Every field is checked when it is decoded; whatever
+does not fit raises RemoteError and nothing else.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from contract.cbor_bounds import bound_items
 from contract.errors import RemoteError
 from contract.sample import Modality
+from contract.secret import SecretHash
 
 SCHEMA_VERSION: Literal[1] = 1
 PACKET_BYTES_MAX = 16 * 1024 * 1024
@@ -32,6 +32,7 @@ ITEMS_MAX = 100_000  # a full page of the register has some 30 000
 UuidText = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Nik = Annotated[str, Field(pattern=r"^[0-9]{16}$")]
+CardUid = Annotated[str, Field(pattern=r"^[0-9A-F]{8,20}$")]
 Text = Annotated[str, Field(max_length=200)]
 Digest = Annotated[bytes, Field(min_length=32, max_length=32)]
 Millis = Annotated[int, Field(ge=0, le=2**53)]
@@ -61,6 +62,8 @@ class PacketKind(StrEnum):
     HANDOVER = "handover"
     PERSONALISATION = "personalisation"
     REFUSAL = "refusal"
+    OPERATOR = "operator"
+    PIN = "pin"
 
 
 class Moment(Model):
@@ -227,7 +230,7 @@ class HandoverBody(Model):
 
     capture_id: UuidText
     nik: Nik
-    card_uid: Annotated[str, Field(pattern=r"^[0-9A-F]{8,20}$")]
+    card_uid: CardUid
     berhasil: bool
     policy: Literal["either", "both"]
     verification: Annotated[tuple[Verification, ...], Field(max_length=20)]
@@ -256,7 +259,7 @@ class PersonalisationBody(Model):
 
     job_id: UuidText
     capture_id: UuidText
-    card_uid: Annotated[str, Field(pattern=r"^[0-9A-F]{8,20}$")]
+    card_uid: CardUid
     print_job: Annotated[str, Field(max_length=200)]
     outcome: Literal["released", "spoiled"]
     reason: Text = ""
@@ -277,13 +280,51 @@ class RefusalBody(Model):
     operator: Name
 
 
-Body = EnrolmentBody | HandoverBody | PersonalisationBody | RefusalBody
+class _SignedOff(Model):
+    """A body that an officer signs: the sign-off covers everything else."""
+
+    signoff: SignOff | None = None
+
+    def digest(self) -> bytes:
+        """SHA-256 of everything but the sign-off."""
+        return hashlib.sha256(_dumps(self.model_copy(update={"signoff": None}).model_dump())).digest()
+
+
+class OperatorBody(_SignedOff):
+    """Whom an officer took as an operator: 19794-4 fingers, their 19794-2 templates (M67). Waits for approval."""
+
+    operator: Name
+    name: Annotated[str, Field(min_length=1, max_length=120)]
+    roles: Annotated[tuple[Name, ...], Field(min_length=1, max_length=8)]
+    fingers: Annotated[tuple[PacketSample, ...], Field(min_length=2, max_length=10)]
+    templates: dict[Annotated[int, Field(ge=1, le=10)], Annotated[bytes, Field(min_length=1, max_length=16 * 1024)]]
+    pin: SecretHash = ""
+    card_uid: CardUid | None = None
+
+    @model_validator(mode="after")
+    def _a_template_for_each_finger(self) -> Self:
+        positions = [sample.position for sample in self.fingers if sample.modality is Modality.FINGER]
+        if len(positions) != len(self.fingers) or sorted(positions) != sorted(self.templates):
+            raise ValueError("each finger is there once, with its template")
+        return self
+
+
+class PinBody(_SignedOff):
+    """An operator's new PIN, from a unit where finger and old PIN were right."""
+
+    operator: Name
+    pin: Annotated[SecretHash, Field(min_length=1)]
+
+
+Body = EnrolmentBody | HandoverBody | PersonalisationBody | RefusalBody | OperatorBody | PinBody
 
 BODY_OF: dict[PacketKind, type[Body]] = {
     PacketKind.ENROLMENT: EnrolmentBody,
     PacketKind.HANDOVER: HandoverBody,
     PacketKind.PERSONALISATION: PersonalisationBody,
     PacketKind.REFUSAL: RefusalBody,
+    PacketKind.OPERATOR: OperatorBody,
+    PacketKind.PIN: PinBody,
 }
 
 

@@ -10,28 +10,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import socket
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import structlog
-import uvicorn
 
-from contract.channel_mqtt import MqttChannel, MqttSettings
+from contract.channel_mqtt import MqttChannel
 from contract.clock import Clock, SystemClock
 from contract.dispatch import GalleryEntry
 from contract.errors import DeviceError, RekamError
 from contract.transfer import Receipt
+from edge.agent_parts import line_settings, make_chip_desk, make_ticket_desk, make_web_server, open_spool
 from edge.alarms import AlarmBook
 from edge.capture_state import Services
-from edge.chip_desk import ReaderDesk
 from edge.comparison_worker import ComparisonWorker
 from edge.config import UnitConfig
 from edge.configuration import Configurations
 from edge.configuration_trial import ConfigurationIntake, prove, replace_process
 from edge.data_lock import only_agent
-from edge.desk import CAPTURE_ROLES, HANDOVER_ROLES, Desk, Reports
+from edge.desk import Desk, Reports
 from edge.device_bench import DeviceBench
 from edge.diary import Diary
 from edge.downlink import Downlink
@@ -44,28 +43,36 @@ from edge.packing import PacketKeeper, Sealer
 from edge.panel_watch import PanelWatch, make_panel
 from edge.personalisation import PersonalisationDesk
 from edge.presence import Presence
-from edge.queue_numbers import QueueNumbers
 from edge.register import Register
-from edge.screens.app import make_app
-from edge.screens.guard import drop_token, make_token
+from edge.roster import RosterBook
+from edge.screens.guard import drop_token
 from edge.sealed_store import SealedStore
 from edge.site_gallery import SiteGallery
 from edge.spool import Spool
 from edge.standing import Credential, Standing, make_standing
 from edge.station import JobIntake, make_station
 from edge.status import UnitStatus
-from edge.ticket_desk import TicketDesk
-from edge.tickets import Place
+from edge.trusted_time import TrustedTime
 from edge.uplink import Uplink
 from edge.uplink_settings import uplink_settings
 
 SOFTWARE = "rekam 0.1.0"
-GRACE_S = 2
 GOODBYE_TIMEOUT_S = 2.0
 DEVICE_TIMEOUT_S = 10.0
 LAST_SIGNAL_S = 0.05  # for the loop to hear one that came while the parts ended
 
 log = structlog.get_logger("edge.agent")
+
+
+@dataclass(frozen=True, slots=True)
+class _Disk:
+    """The unit's records: sealed values, what the hub told, who may work, its moments, its packets."""
+
+    store: SealedStore
+    register: Register
+    roster: RosterBook
+    moments: MomentSource
+    spool: Spool
 
 
 class Agent:
@@ -122,19 +129,26 @@ class Agent:
             await self._run_parts(keys, parts)
         log.info("stopped", unit=config.unit.id)
 
-    async def _run_parts(self, keys: UnitKeys, parts: contextlib.AsyncExitStack) -> None:
+    async def _open_disk(self, keys: UnitKeys, parts: contextlib.AsyncExitStack) -> _Disk:
+        """What lies on this unit's disk, opened."""
         config, clock = self._config, self._clock
         store = SealedStore(config.unit.data_dir / "unit.db", keys.store)
         parts.callback(store.close)
-        register = Register(store, config.unit.site, clock)
-        moments = MomentSource(store, clock)
-        spool = await asyncio.to_thread(_open_spool, config, keys, clock)
+        register = Register(store, config.unit.site)
+        roster = RosterBook(store, config.unit.site, keys.hub_statement, TrustedTime(store, clock))
+        spool = await asyncio.to_thread(open_spool, config, keys, clock)
         parts.callback(spool.close)
+        return _Disk(store, register, roster, MomentSource(store, clock), spool)
+
+    async def _run_parts(self, keys: UnitKeys, parts: contextlib.AsyncExitStack) -> None:
+        config, clock = self._config, self._clock
+        disk = await self._open_disk(keys, parts)
+        store, register, roster, moments, spool = disk.store, disk.register, disk.roster, disk.moments, disk.spool
         worker = ComparisonWorker()
         parts.push_async_callback(worker.stop)
         gallery = SiteGallery(store, worker, register)
         presence = Presence(config.unit.id, SOFTWARE, clock)
-        credential = Credential(_line(config), clock)
+        credential = Credential(line_settings(config), clock)
         channel = MqttChannel(credential.settings, presence.will)
         standing = make_standing(config, channel, credential, keys.hub_statement, clock, SOFTWARE)
 
@@ -145,7 +159,7 @@ class Agent:
         # Subscribed before the uplink, so that the journal learns of a receipt before the spool purges what it frees.
         downlink = Downlink(
             channel, config.unit.id, config.unit.site, keys.open, keys.hub_dispatch, keys.hub_statement,
-            register, gallery, moments, on_receipt,
+            register, roster, gallery, moments, on_receipt,
         )  # fmt: skip
         uplink = Uplink(
             channel, spool, uplink_settings(config.unit.id, config.unit.site, config.uplink), keys.hub_statement, clock
@@ -165,7 +179,7 @@ class Agent:
         bench = DeviceBench(config.devices, config.policy, panel.panel if panel else None)
         parts.push_async_callback(bench.close)
         status = UnitStatus(config.unit, spool, uplink, bench, worker, gallery, moments, clock, self._configurations)
-        services = Services(bench, worker, keeper, register, config.policy, clock, worker.stamp)
+        services = Services(bench, worker, keeper, register, roster, config.policy, clock, worker.stamp)
         station = await self._make_station(store, services, keeper, bench, keys, parts)
         if station is not None:
             JobIntake(channel, downlink, station, config.unit.id, keys.sign, keys.hub_packet)
@@ -174,11 +188,12 @@ class Agent:
             uplink.release_held,
         )  # fmt: skip
         desk = Desk(
-            config.unit, services, reports, chip_desk=_chip_desk(config, keys, bench), station=station,
-            diary=Diary(store, clock), tickets=_ticket_desk(config, bench, store, clock),
+            config.unit, services, reports, chip_desk=make_chip_desk(config, keys, bench), station=station,
+            diary=Diary(store, clock), tickets=make_ticket_desk(config, bench, store, clock),
         )  # fmt: skip
         self._make_box(alarms, panel, bench, desk, status, parts)
         parts.push_async_callback(desk.leave)
+        self._spawn(roster.time.run())
         self._stand(standing, bench, self._intake_of(channel, downlink, desk, bench))
         await self._serve(desk, channel, uplink, presence)
 
@@ -245,7 +260,7 @@ class Agent:
     async def _serve(self, desk: Desk, channel: MqttChannel, uplink: Uplink, presence: Presence) -> None:
         """Pages, line and uplink, until the stop is asked for or one of them ends."""
         config = self._config
-        server, listener = _web_server(config, desk)
+        server, listener = make_web_server(config, desk)
         log.info("pages", url=f"http://{config.screen.host}:{listener.getsockname()[1]}/", unit=config.unit.id)
         web = asyncio.create_task(server.serve(sockets=[listener]), name="pages")
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
@@ -295,15 +310,6 @@ class Agent:
             log.error("background work ended", error=type(error).__name__)
 
 
-class _Pages(uvicorn.Server):
-    """The web server, without hands of its own on the process's signals: the agent ends its parts in order."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave the signals to the agent."""
-        yield
-
-
 def run_agent(path: Path) -> None:
     """Run the unit of this unit.toml until SIGTERM or SIGINT. Raises RekamError.
 
@@ -331,64 +337,3 @@ def run_agent(path: Path) -> None:
                 replace_process()
 
         asyncio.run(main())
-
-
-def _line(config: UnitConfig) -> MqttSettings:
-    broker = config.broker
-    return MqttSettings(
-        host=broker.host,
-        port=broker.port,
-        ca=broker.ca,
-        certificate=broker.certificate,
-        key=broker.key,
-        client_id=config.unit.id,
-        keepalive_s=broker.keepalive_s,
-    )
-
-
-def _open_spool(config: UnitConfig, keys: UnitKeys, clock: Clock) -> Spool:
-    """The unit's spool; what was set aside before this start gets another chance."""
-    spool = Spool(config.unit.data_dir / "spool", keys.store, clock, config.spool.bytes_max, config.spool.packets_max)
-    if released := spool.release_held():
-        log.info("packets that were set aside are tried again", count=released)
-    return spool
-
-
-def _chip_desk(config: UnitConfig, keys: UnitKeys, bench: DeviceBench) -> ReaderDesk | None:
-    """The handover's reader, where this unit has one and the key to read chips with."""
-    if keys.sam is None or bench.card is None or config.unit.role == "station":
-        return None
-    return ReaderDesk(bench.card, keys.sam, keys.issuer, config.policy.card_timeout_s)
-
-
-def _ticket_desk(config: UnitConfig, bench: DeviceBench, store: SealedStore, clock: Clock) -> TicketDesk | None:
-    """Queue numbers and the ticket printer, where people come to this unit."""
-    prefixes = {
-        service: prefix
-        for service, prefix, roles in (
-            ("capture", config.queue.capture_prefix, CAPTURE_ROLES),
-            ("handover", config.queue.handover_prefix, HANDOVER_ROLES),
-        )
-        if config.unit.role in roles
-    }
-    if not prefixes:
-        return None
-    place = Place(config.unit.site, config.unit.id, config.queue.utc_offset_h)
-    return TicketDesk(bench.ticket, place, QueueNumbers(store, clock, prefixes, place.day))
-
-
-def _web_server(config: UnitConfig, desk: Desk) -> tuple[_Pages, socket.socket]:
-    """The pages' server and its bound socket. Raises DeviceError where the port is taken."""
-    family = socket.AF_INET6 if ":" in config.screen.host else socket.AF_INET
-    try:
-        listener = socket.create_server((config.screen.host, config.screen.port), family=family)
-    except OSError as error:
-        raise DeviceError(
-            f"The pages cannot listen on {config.screen.host}:{config.screen.port} ({error.strerror}).",
-            next_step="Choose another screen.port in unit.toml, or end the program that holds it.",
-        ) from None
-    app = make_app(desk, make_token(config.unit.data_dir))
-    settings = uvicorn.Config(
-        app, http="h11", lifespan="off", access_log=False, log_config=None, timeout_graceful_shutdown=GRACE_S
-    )
-    return _Pages(settings), listener

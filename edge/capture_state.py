@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from contract.clock import Clock
-from contract.dispatch import GalleryEntry, OperatorEntry
+from contract.dispatch import GalleryEntry
 from contract.packet import (
     Attestation,
     Biodata,
@@ -24,6 +24,7 @@ from contract.transfer import Receipt
 from edge.config import PolicyTable
 from edge.ports import Examined, Examiner, Keeper, Kept, Sensors, TicketState
 from edge.register import Register
+from edge.roster import Officer, RosterBook
 
 VERIFICATIONS_MAX = 20
 EXTRACTOR = "rekam"
@@ -38,6 +39,7 @@ class Services:
     examiner: Examiner
     keeper: Keeper
     register: Register
+    roster: RosterBook
     policy: PolicyTable
     clock: Clock
     extractor: str = EXTRACTOR
@@ -97,7 +99,7 @@ class Capture:
     services: Services
     capture_id: str
     biodata: Biodata
-    operator: OperatorEntry
+    operator: Officer
     papers: tuple[str, ...]
     clocks: Callable[[], tuple[StepClock, ...]] = tuple
     taken: dict[SampleKey, Taken] = field(default_factory=dict)

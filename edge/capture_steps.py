@@ -18,7 +18,7 @@ from contract.sample import FingerPosition, IrisPosition, Modality
 from contract.sample_quality import LIMIT_VALUE
 from contract.signature_series import encode_series, signature_of
 from edge.capture_state import Capture, PendingException, Taken
-from edge.eligibility import Refusal, check_operator
+from edge.eligibility import Refusal
 from edge.officer import identify_officer
 from edge.ports import Examined
 from edge.procedure import Advice, Fields, Refused, Retry
@@ -186,13 +186,10 @@ async def confirm_exception(capture: Capture, fields: Fields) -> str:
     name = fields.get("operator", "")
     if name == capture.operator.operator:
         raise Refused(Refusal.OPERATOR_UNKNOWN, "The second officer must be another person than the operator.")
-    officer = services.register.operator(name)
-    if officer is None:
-        raise Refused(Refusal.OPERATOR_UNKNOWN)
-    allowed = check_operator(services.register, name, officer.roles[0], services.clock.wall_ms())
-    if isinstance(allowed, Refusal):
-        raise Refused(allowed)
-    await identify_officer(services, allowed, fields)
+    officer = services.roster.may_work(name)
+    if isinstance(officer, Refusal):
+        raise Refused(officer)
+    await identify_officer(services, officer, fields)
     capture.exceptions[pending.modality, pending.position] = BiometricException(
         modality=pending.modality,
         position=pending.position,

@@ -21,12 +21,12 @@ from contract.dispatch import (
     GalleryEntry,
     Notice,
     RegisterPage,
-    Roster,
     SiteKey,
     decode,
     encode,
 )
 from contract.errors import DeviceError, RemoteError, TransientError
+from contract.operators import Roster, RosterDelta, RosterGap
 from contract.packet import Model
 from contract.seal import (
     LOCK_OVERHEAD_BYTES,
@@ -41,6 +41,7 @@ from contract.topics import Topic
 from contract.transfer import Receipt, verify_receipt
 from edge.moment import MomentSource
 from edge.register import Register
+from edge.roster import RosterBook
 from edge.site_gallery import SiteGallery
 
 HUB = "hub"
@@ -55,6 +56,10 @@ SiteHandler = Callable[[str, bytes], Awaitable[None]]
 log = structlog.get_logger("edge.downlink")
 
 
+async def _nothing() -> None:
+    """What is done after a roster came, where nobody wants to know."""
+
+
 class Downlink:
     """Subscribes before the channel starts; hands messages on as they come."""
 
@@ -67,6 +72,7 @@ class Downlink:
         hub_dispatch: PublicKey,
         hub_statement: StatementPublicKey,
         register: Register,
+        roster: RosterBook,
         gallery: SiteGallery,
         moments: MomentSource,
         on_receipt: Callable[[Receipt], Awaitable[None]],
@@ -74,18 +80,22 @@ class Downlink:
         self._channel = channel
         self._unit, self._site = unit, site
         self._open_key, self._hub_dispatch, self._hub_statement = open_key, hub_dispatch, hub_statement
-        self._register, self._gallery, self._moments = register, gallery, moments
+        self._register, self._roster, self._gallery, self._moments = register, roster, gallery, moments
         self._on_receipt = on_receipt
         self._waiting: dict[str, tuple[bytes, SiteHandler]] = {}
+        self._delta: RosterDelta | None = None
+        self.on_roster: Callable[[], Awaitable[None]] = _nothing
         self._on(topics.DN_CHECKPOINT, self._checkpoint, unit=unit)
         self._on(topics.DN_SITE_KEY, self._site_key, unit=unit)
-        self._on(topics.DN_ROSTER, self._roster, unit=unit)
+        self._on(topics.DN_ROSTER, self._whole_roster, unit=unit)
+        self._on(topics.DN_ROSTER_DELTA, self._roster_delta, unit=unit)
         self._on(topics.DN_CONSIGNMENT, self._consignment, unit=unit)
         self._on(topics.DN_RECEIPT, self._receipt, unit=unit)
         self._on(topics.SITE_REGISTER, self._from_site(topics.SITE_REGISTER, self._page), site=site)
         self._on(topics.SITE_NOTICE, self._from_site(topics.SITE_NOTICE, self._notice), site=site)
         self._on(topics.SITE_GALLERY, self._from_site(topics.SITE_GALLERY, self._entry), site=site)
         channel.on_connected(self._share_captures)
+        channel.on_connected(self._tell_roster)
 
     def _on(self, topic: Topic, handler: Handler, **names: str) -> None:
         """Subscribe; a disk or worker that fails here costs this message, which is retained, not the connection."""
@@ -120,7 +130,10 @@ class Downlink:
             await self.share(entry)
 
     async def _checkpoint(self, _names: dict[str, str], payload: bytes) -> None:
-        await asyncio.to_thread(self._moments.take_checkpoint, payload, self._hub_statement)
+        if await asyncio.to_thread(self._moments.take_checkpoint, payload, self._hub_statement):
+            checkpoint = self._moments.checkpoint
+            if checkpoint is not None:
+                self._roster.time.hear(checkpoint)
 
     async def _site_key(self, _names: dict[str, str], payload: bytes) -> None:
         key = self.opened(SiteKey, payload)
@@ -135,8 +148,36 @@ class Downlink:
         for entry in self._gallery.unshared():
             await self.share(entry)
 
-    async def _roster(self, _names: dict[str, str], payload: bytes) -> None:
-        await asyncio.to_thread(self._register.take_roster, self.opened(Roster, payload))
+    async def _whole_roster(self, _names: dict[str, str], payload: bytes) -> None:
+        if await asyncio.to_thread(self._roster.take, self.opened(Roster, payload)):
+            await self._follow_roster()
+
+    async def _roster_delta(self, _names: dict[str, str], payload: bytes) -> None:
+        if payload:
+            self._delta = self.opened(RosterDelta, payload)
+            await self._follow_roster()
+
+    async def _follow_roster(self) -> None:
+        """Apply the newest delta to the whole, whichever came first; where it does not fit, ask for the whole."""
+        delta, asks = self._delta, False
+        if delta is not None:
+            try:
+                await asyncio.to_thread(self._roster.take_delta, delta)
+            except RosterGap as error:
+                log.warning("roster asked for", **error.diagnostics())
+                asks = True
+        await self._say_roster(asks=asks)
+        await self.on_roster()
+
+    async def _tell_roster(self, _connection: Connection) -> None:
+        await self._say_roster(asks=False)
+
+    async def _say_roster(self, *, asks: bool) -> None:
+        held = self._roster.held.model_copy(update={"asks": asks})
+        try:
+            await self._channel.publish(topics.UP_ROSTER.at(unit=self._unit), encode(held), retain=True)
+        except TransientError as error:
+            log.info("roster not told yet", reason=error.message)
 
     async def _consignment(self, names: dict[str, str], payload: bytes) -> None:
         if not payload:

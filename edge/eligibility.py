@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from contract.dispatch import OperatorEntry, RegisterEntry
+from contract.dispatch import RegisterEntry
 from contract.lifecycle import RecordEvent, RecordState, is_allowed
 from edge.register import Register
 
@@ -27,6 +27,7 @@ class Refusal(StrEnum):
     CAPTURED_HERE = "CAPTURED_HERE"
     SPOOL_FULL = "SPOOL_FULL"
     OPERATOR_UNKNOWN = "OPERATOR_UNKNOWN"
+    OPERATOR_REVOKED = "OPERATOR_REVOKED"
     LEASE_ENDED = "LEASE_ENDED"
     LOCAL_DUPLICATE = "LOCAL_DUPLICATE"
     BUSY = "BUSY"
@@ -68,9 +69,13 @@ MESSAGES: dict[Refusal, tuple[str, str]] = {
         "Operator tidak terdaftar pada perangkat ini, atau tidak berwenang untuk pekerjaan ini.",
         "The operator is not on this unit's roster, or has no right to this work.",
     ),
+    Refusal.OPERATOR_REVOKED: (
+        "Wewenang operator ini sudah dicabut. Petugas lain masuk di perangkat ini dan melanjutkan, atau batalkan.",
+        "This operator's rights were taken. Another officer signs on at this unit and goes on, or cancels.",
+    ),
     Refusal.LEASE_ENDED: (
-        "Wewenang operator sudah berakhir. Sambungkan perangkat ke pusat untuk memperbaruinya.",
-        "The operator's lease has ended. Connect the unit to the centre to renew it.",
+        "Wewenang operator sudah berakhir. Sambungkan perangkat ke pusat: wewenang dan jam dibetulkan sendiri.",
+        "The operator's lease has ended. Connect the unit to the centre: lease and clock are put right by themselves.",
     ),
     Refusal.LOCAL_DUPLICATE: (
         "Sidik jari ini sudah direkam di tempat ini. Perekaman ditolak; penduduk dapat mengajukan keberatan.",
@@ -141,11 +146,3 @@ def check_eligibility(register: Register, nik: str, papers: Sequence[str], *, sp
 def may_be_captured(status: RecordState) -> bool:
     """Only a state from which the record's table allows a completed capture: UNREGISTERED (M13)."""
     return is_allowed(status, RecordEvent.CAPTURE_COMPLETED)
-
-
-def check_operator(register: Register, operator: str, role: str, now_ms: int) -> OperatorEntry | Refusal:
-    """The operator's entry where they may work in `role` now, or why not (M67)."""
-    entry = register.operator(operator)
-    if entry is None or role not in entry.roles:
-        return Refusal.OPERATOR_UNKNOWN
-    return entry if entry.lease_until_ms > now_ms else Refusal.LEASE_ENDED

@@ -18,7 +18,7 @@ from contract.sample import Modality
 from edge import capture_steps as steps
 from edge import paper_scans
 from edge.capture_state import Capture, Services
-from edge.eligibility import OPERATOR_ROLE, Refusal, check_eligibility, check_operator
+from edge.eligibility import OPERATOR_ROLE, Refusal, check_eligibility
 from edge.officer import identify_officer, sign_off
 from edge.procedure import Action, Fields, Procedure, Refused, Row
 from edge.prompts import RETRY_EYES, RETRY_FINGER, RETRY_PEN, RETRY_PHOTO
@@ -73,9 +73,9 @@ def refusal_body(capture: Capture, *, appealed: bool) -> RefusalBody:
 async def operator_signs_off(capture: Capture, fields: Fields) -> str:
     """The operator's finger, then the operator's signature over the digest of everything captured."""
     services = capture.services
-    officer = check_operator(services.register, capture.operator.operator, OPERATOR_ROLE, services.clock.wall_ms())
+    officer = services.roster.may_finish(capture.operator.operator, OPERATOR_ROLE)
     if isinstance(officer, Refusal):
-        raise Refused(officer)  # revoked, or the lease ran out, since the session began (M67)
+        raise Refused(officer)
     match = await identify_officer(services, officer, fields)
     body = capture.completed_body()
     signed = sign_off(match, body.digest())
@@ -208,7 +208,7 @@ ENROLMENT: Mapping[str, Row[Capture]] = {
 
 async def start_enrolment(services: Services, nik: str, operator: str, papers: Sequence[str]) -> Enrolment:
     """A new session for an eligible resident. Raises Refused with the reason (M8, M13, M67)."""
-    officer = check_operator(services.register, operator, OPERATOR_ROLE, services.clock.wall_ms())
+    officer = services.roster.may_work(operator, OPERATOR_ROLE)
     if isinstance(officer, Refusal):
         raise Refused(officer)
     eligibility = check_eligibility(services.register, nik, papers, spool_full=await services.keeper.is_full())

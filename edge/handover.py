@@ -14,19 +14,20 @@ from typing import Literal
 
 from contract.attestation import AttestationPage
 from contract.comparison import Decision
-from contract.dispatch import ConsignedCard, OperatorEntry
+from contract.dispatch import ConsignedCard
 from contract.identifiers import uuid7
 from contract.packet import HandoverBody, PacketKind, StepClock, Verification
 from contract.sample import INDEX_FINGERS, FingerPosition, Modality
 from contract.transfer import Receipt
 from edge.capture_state import VERIFICATIONS_MAX, Services
 from edge.capture_steps import signature_record
-from edge.eligibility import OPERATOR_ROLE, Refusal, check_operator
+from edge.eligibility import OPERATOR_ROLE, Refusal
 from edge.officer import identify_officer
 from edge.ports import ChipContent, ChipDesk, Kept, TicketState
 from edge.procedure import Action, Fields, Procedure, Refused, Retry, Row
 from edge.prompts import NOT_THE_SAME, OTHER_CARD, RETRY_CARD, RETRY_FINGER, RETRY_PEN
 from edge.register import CardOutcome
+from edge.roster import Officer
 
 SECTION_HEAD_ROLE = "section-head"
 HANDOVER_ROLES = (OPERATOR_ROLE, "front-desk-officer")
@@ -42,7 +43,7 @@ class Handover:
     desk: ChipDesk
     handover_id: str
     card: ConsignedCard
-    operator: OperatorEntry
+    operator: Officer
     clocks: Callable[[], tuple[StepClock, ...]] = tuple
     old_card: OldCard | None = None
     chip: ChipContent | None = None
@@ -220,7 +221,7 @@ async def section_head_decides(handover: Handover, fields: Fields) -> str:
     """No finger at all on the chip: the section head compares face or iris, and signs with a finger; counted."""
     services = handover.services
     name = fields.get("operator", "")
-    officer = check_operator(services.register, name, SECTION_HEAD_ROLE, services.clock.wall_ms())
+    officer = services.roster.may_work(name, SECTION_HEAD_ROLE)
     if isinstance(officer, Refusal):
         raise Refused(officer, "A section head on this unit's roster decides.")
     await identify_officer(services, officer, fields)
@@ -319,12 +320,9 @@ def start_handover(
     services: Services, desk: ChipDesk, operator: str, *, nik: str = "", card_uid: str = ""
 ) -> Procedure[Handover]:
     """A new handover of a consigned card. Raises Refused for a card that is not here or is withdrawn."""
-    now_ms = services.clock.wall_ms()
-    checks = [check_operator(services.register, operator, role, now_ms) for role in HANDOVER_ROLES]
-    officer = next((check for check in checks if not isinstance(check, Refusal)), None)
-    if officer is None:
-        refused = Refusal.LEASE_ENDED if Refusal.LEASE_ENDED in checks else Refusal.OPERATOR_UNKNOWN
-        raise Refused(refused)
+    officer = services.roster.may_work(operator, *HANDOVER_ROLES)
+    if isinstance(officer, Refusal):
+        raise Refused(officer)
     card = services.register.card(nik=nik, card_uid=card_uid)
     if card is None:
         raise Refused(Refusal.CARD_UNKNOWN)

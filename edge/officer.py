@@ -14,13 +14,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from contract.comparison import Decision
-from contract.dispatch import OperatorEntry
 from contract.errors import RemoteError
 from contract.packet import SignOff
 from contract.sample import FingerPosition
 from edge.eligibility import Refusal
 from edge.procedure import Fields, Refused, Retry
 from edge.prompts import OFFICER_NO_MATCH
+from edge.roster import Officer
 
 if TYPE_CHECKING:
     from edge.capture_state import Services
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 class OfficerMatch:
     """An officer's finger that matched the roster."""
 
-    officer: OperatorEntry
+    officer: Officer
     position: FingerPosition
     value: float
 
 
-def officer_position(officer: OperatorEntry, fields: Fields) -> FingerPosition:
+def officer_position(officer: Officer, fields: Fields) -> FingerPosition:
     """The finger to ask of an officer: the right index, or the enrolled one that was named. Raises Refused."""
     wanted = fields.get("position", str(int(FingerPosition.RIGHT_INDEX)))
     if not wanted.isdigit() or not 1 <= int(wanted) <= FingerPosition.LEFT_LITTLE:
@@ -47,7 +47,7 @@ def officer_position(officer: OperatorEntry, fields: Fields) -> FingerPosition:
     return FingerPosition(min(officer.templates))
 
 
-async def identify_officer(services: Services, officer: OperatorEntry, fields: Fields) -> OfficerMatch:
+async def identify_officer(services: Services, officer: Officer, fields: Fields) -> OfficerMatch:
     """Take an officer's finger and compare it with the roster. Raises Retry where it does not match."""
     position = officer_position(officer, fields)
     frame = await services.sensors.finger(position)
@@ -61,7 +61,7 @@ async def identify_officer(services: Services, officer: OperatorEntry, fields: F
 def sign_off(match: OfficerMatch, digest: bytes) -> SignOff:
     """The officer's signature over a capture's digest. Raises RemoteError for a roster entry without a usable key."""
     try:
-        key = serialization.load_der_private_key(match.officer.private_key, password=None)
+        key = serialization.load_der_private_key(match.officer.entry.private_key, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, ec.EllipticCurvePrivateKey):

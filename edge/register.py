@@ -1,4 +1,4 @@
-"""What the hub has told this unit, sealed at rest: register extract, roster, notices, site keys, consigned cards.
+"""What the hub has told this unit, sealed at rest: register extract, notices, site keys, consigned cards.
 
 Beside it stands what this unit knows and the register does not yet: the captures made here. A claim is written before
 the packet is spooled and confirmed after it; a claim without a packet is what a power cut leaves, and is dropped at
@@ -12,14 +12,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
-from contract.clock import Clock
 from contract.dispatch import (
     ConsignedCard,
     Notice,
-    OperatorEntry,
     RegisterEntry,
     RegisterPage,
-    Roster,
     SiteKey,
     decode,
     encode,
@@ -30,7 +27,7 @@ from edge.sealed_store import Change, SealedStore
 
 M = TypeVar("M", bound=Model)
 
-PAGE, ROSTER, NOTICE, SITE_KEY = "page", "roster", "notice", "site-key"
+PAGE, NOTICE, SITE_KEY = "page", "notice", "site-key"
 CARD, SETTLED, CLAIM = "card", "settled", "claim"
 STORED_BYTES_MAX = 4 * 1024 * 1024
 
@@ -52,16 +49,13 @@ class Claim:
 
 
 class Register:
-    """Register extract and roster in memory, everything on disk first. Writes block: call them off the event loop."""
+    """The register extract in memory, everything on disk first. Writes block: call them off the event loop."""
 
-    def __init__(self, store: SealedStore, site: str, clock: Clock) -> None:
+    def __init__(self, store: SealedStore, site: str) -> None:
         self._store = store
         self._site = site
-        self._clock = clock
         self._pages = self._load(PAGE, RegisterPage)
         self._entries = self._indexed()
-        roster = store.get(ROSTER, "")
-        self._roster = Roster(version=0, operators=()) if roster is None else decode(Roster, roster, STORED_BYTES_MAX)
         self._notices = self._load(NOTICE, Notice)
         self._keys = {key.epoch: key for key in self._load(SITE_KEY, SiteKey).values()}
         self._cards = self._load(CARD, ConsignedCard)
@@ -78,14 +72,6 @@ class Register:
         self._store.put(PAGE, page.page, encode(page))
         self._pages[page.page] = page
         self._entries = self._indexed()
-        return True
-
-    def take_roster(self, roster: Roster) -> bool:
-        """Keep the roster; False where it is older than what is there."""
-        if roster.version < self._roster.version:
-            return False
-        self._store.put(ROSTER, "", encode(roster))
-        self._roster = roster
         return True
 
     def take_notice(self, notice: Notice) -> bool:
@@ -155,15 +141,6 @@ class Register:
     def entries(self, limit: int) -> list[RegisterEntry]:
         """Up to `limit` residents of the extract, by NIK."""
         return [entry for nik in sorted(self._entries)[:limit] if (entry := self.entry(nik)) is not None]
-
-    def operator(self, name: str) -> OperatorEntry | None:
-        """An operator of the roster, whatever their lease."""
-        return next((entry for entry in self._roster.operators if entry.operator == name), None)
-
-    def operators(self) -> list[OperatorEntry]:
-        """The operators whose lease runs now (M67)."""
-        now = self._clock.wall_ms()
-        return [entry for entry in self._roster.operators if entry.lease_until_ms > now]
 
     def notices(self) -> list[Notice]:
         """The hub's answers, newest first."""

@@ -23,7 +23,7 @@ from edge.capture_state import Services
 from edge.card_printer import CardPrinter
 from edge.config import Setting
 from edge.downlink import Downlink
-from edge.eligibility import Refusal, check_operator
+from edge.eligibility import Refusal
 from edge.officer import identify_officer
 from edge.packing import PacketKeeper
 from edge.personalisation import PersonalisationDesk
@@ -45,7 +45,7 @@ class RosterOfficers:
     async def authorise(self, operator: str, role: str, fields: Fields) -> str:
         """The operator's id. Raises Refused, or Retry where the finger does not match."""
         services = self._services
-        found = check_operator(services.register, operator, role, services.clock.wall_ms())
+        found = services.roster.may_work(operator, role)
         if isinstance(found, Refusal):
             raise Refused(found)
         if not self._has_scanner:

@@ -22,6 +22,7 @@ from hub.authority_commands import UriArgument, certify_technician, issuing_requ
 from hub.config import HubSettings, load_settings
 from hub.schema.commissioning_tables import UnitHistory
 from hub.schema.database import Database
+from hub.schema.operator_tables import OperatorHistory
 from hub.schema.tables import Card, CardHistory, Packet, Record, RecordHistory
 from hub.update_media import Taken, begin_updates, take_release
 
@@ -88,7 +89,7 @@ def status(config: ConfigOption = DEFAULT_CONFIG) -> None:
                 verdict = "balances" if balance.balances else "[red]DOES NOT BALANCE[/red]"
                 screen.print(f"Blanks at {balance.place}: {balance.left} left, {balance.made} cards made, {verdict}.")
             links = history.verify(session, RecordHistory) + history.verify(session, CardHistory)
-            links += history.verify(session, UnitHistory)
+            links += history.verify(session, UnitHistory) + history.verify(session, OperatorHistory)
             screen.print(f"Histories: {links} links, every one verified.")
 
     _with_database(config, work)

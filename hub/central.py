@@ -8,7 +8,7 @@ from contract.dispatch import JobAnswer, decode
 from contract.errors import RemoteError
 from contract.lifecycle import advance
 from contract.seal import open_sealed
-from hub import card_face, dispatches, register
+from hub import card_face, greetings, register
 from hub.adjudication import Adjudication
 from hub.context import HubContext
 from hub.fleet import Fleet, Register
@@ -17,6 +17,7 @@ from hub.intake import Intake
 from hub.issuance import Issuance
 from hub.ledger import Ledger
 from hub.notices import Notices
+from hub.operator_desk import OperatorDesk
 from hub.packets import PacketBook, UnitKeys
 from hub.personalisation import Personalisation, Renderer
 from hub.print_orders import PrintOrders
@@ -44,6 +45,7 @@ class Central:
     personalisation: Personalisation
     proposals: Proposals
     fleet: FleetControl
+    operators: OperatorDesk
     returns: Returns
     repository: UpdateRepository
 
@@ -53,7 +55,7 @@ class Central:
             register.merge_fleet(session, self.context, fleet)
             register.merge_register(session, self.context, residents)
         with self.context.database.transaction() as session:
-            dispatches.greet_units(session, self.context)
+            greetings.greet_units(session, self.context)
 
     def take_job_answer(self, unit: str, job_id: str, sealed: bytes) -> None:
         """A station's answer to a print job. Raises RemoteError for one that this unit did not seal to the hub."""
@@ -88,6 +90,7 @@ def assemble(context: HubContext, render: Renderer = card_face.render) -> Centra
     orders = PrintOrders(context, records)
     issuance = Issuance(context, records, ledger, orders)
     adjudication = Adjudication(context, records, issuance.recall)
+    operators = OperatorDesk(context)
     records.observe(Notices(context))
     return Central(
         context=context,
@@ -98,11 +101,12 @@ def assemble(context: HubContext, render: Renderer = card_face.render) -> Centra
         orders=orders,
         issuance=issuance,
         adjudication=adjudication,
-        intake=Intake(context, records, packets, issuance, adjudication),
+        intake=Intake(context, records, packets, issuance, adjudication, operators),
         dedup=Dedup(context, records, adjudication),
         personalisation=Personalisation(context, orders, render),
-        proposals=Proposals(context, records, packets),
+        proposals=Proposals(context, records, packets, operators),
         fleet=FleetControl(context, orders),
+        operators=operators,
         returns=Returns(records, ledger, issuance),
         repository=UpdateRepository(context),
     )

@@ -126,12 +126,14 @@ class PolicySection(Section):
     """What the centre demands of a capture and of a handover.
 
     handover: which index fingers must match on the desk (M43); verify_fmr: highest FMR at which the check after the
-    capture may have been decided; finger_quality_min: below it a sample must be marked as forced.
+    capture may have been decided; finger_quality_min: below it a sample must be marked as forced; lease_days: how long
+    a lease runs of an operator who was enrolled at a unit; it is renewed daily while there is a line (M67).
     """
 
     handover: Literal["either", "both"] = "either"
     verify_fmr: Rate = 1e-3
     finger_quality_min: Annotated[int, Field(ge=0, le=100)] = 0
+    lease_days: Annotated[int, Field(ge=1, le=3650)] = 7
 
 
 class DeadlinesSection(Section):

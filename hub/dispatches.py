@@ -11,7 +11,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from contract import topics
-from contract.dispatch import ConsignedCard, GalleryEntry, Notice, SiteKey, encode
+from contract.dispatch import ConsignedCard, GalleryEntry, Notice, encode
 from contract.errors import RemoteError
 from contract.lifecycle import UnitState
 from contract.packet import Model
@@ -19,8 +19,8 @@ from contract.seal import KEY_BYTES, lock, seal
 from contract.topics import Topic
 from hub import outbox, register
 from hub.context import HubContext
-from hub.schema.tables import Site, StalePage, Unit
 from hub.schema.tables import SiteKey as SiteKeyRow
+from hub.schema.tables import StalePage, Unit
 
 _EPOCH = struct.Struct(">I")
 EPOCH_BYTES = _EPOCH.size
@@ -68,28 +68,6 @@ def newest_site_key(session: Session, context: HubContext, site: str) -> tuple[i
         session.flush()
         return 1, key
     return row.epoch, context.vault.unlock(row.key, "site_key", f"{site}/{row.epoch}")
-
-
-def greet_units(session: Session, context: HubContext) -> None:
-    """Queue what every unit in service needs before it can work: key, roster, its site's register pages."""
-    for unit in units_in_service(session):
-        greet_unit(session, context, unit)
-    for site in session.scalars(select(Site.code)).all():
-        for page in register.pages_of(session, site):
-            mark_stale(session, site, page)
-
-
-def greet_unit(session: Session, context: HubContext, unit: Unit) -> None:
-    """Queue a unit's site key and roster."""
-    epoch, key = newest_site_key(session, context, unit.site)
-    message = SiteKey(site=unit.site, epoch=epoch, key=key)
-    post_to_unit(session, context, topics.DN_SITE_KEY, message, unit.id)
-    post_roster(session, context, unit)
-
-
-def post_roster(session: Session, context: HubContext, unit: Unit) -> None:
-    """Queue the operators who may work at a unit, each with a lease from now (M67)."""
-    post_to_unit(session, context, topics.DN_ROSTER, register.roster_of(session, context, unit), unit.id)
 
 
 def units_in_service(session: Session) -> list[Unit]:

@@ -10,11 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import load_der_public_key
-
 from contract import signature_series
 from contract.attestation import SIGNATURE_BYTES_MAX, biodata_digest
 from contract.errors import RemoteError
@@ -23,6 +18,7 @@ from contract.packet import EnrolmentBody, Envelope, PacketSample
 from contract.sample import ALL_FINGERS, BOTH_EYES, INDEX_FINGERS, Modality
 from hub import chip_pictures
 from hub.search.features import finger_pixels, iris_pixels
+from hub.sign_offs import is_signed
 
 
 class Failure(StrEnum):
@@ -148,12 +144,7 @@ def _check_signoff(body: EnrolmentBody, facts: Facts) -> Finding | None:
     der = facts.signing_key(body.signoff.operator)
     if der is None:
         return Finding(Failure.SIGNOFF_WRONG, f"{body.signoff.operator} is no operator of this site")
-    key = load_der_public_key(der)
-    if not isinstance(key, EllipticCurvePublicKey):
-        return Finding(Failure.SIGNOFF_WRONG, "the operator's key is of another kind")
-    try:
-        key.verify(body.signoff.signature, body.digest(), ECDSA(SHA256()))
-    except InvalidSignature:
+    if not is_signed(body.digest(), body.signoff.signature, der):
         return Finding(Failure.SIGNOFF_WRONG, f"signature of {body.signoff.operator}")
     return None
 

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from contract.certificates import CERTIFICATE_BYTES_MAX
 from contract.errors import DeviceError
+from contract.operators import SignOnPolicy
 from contract.packet import Biodata, Name
 
 FILE_BYTES_MAX = 256 * 1024 * 1024
@@ -52,13 +53,15 @@ class FileModel(BaseModel):
 class FleetSite(FileModel):
     """A place of service. code: as in topics (`9901-A`); region: the regency code that its captures must carry.
 
-    blanks: unpersonalised cards that the place holds when it is first told of; counted from then on (M38).
+    blanks: unpersonalised cards that the place holds when it is first told of; counted from then on (M38);
+    sign_on: what everybody who signs on at a unit there has to show, besides what their own entry asks (M67).
     """
 
     code: Name
     name: Annotated[str, Field(min_length=1, max_length=120)]
     region: Annotated[str, Field(pattern=r"^[0-9]{4}$")]
     blanks: Annotated[int, Field(ge=0, le=10_000_000)] = 0
+    sign_on: SignOnPolicy = SignOnPolicy.FINGER
 
 
 class FleetUnit(FileModel):

@@ -1,14 +1,13 @@
-"""Taking rights away, and giving them back: a stolen unit, a dismissed operator, a lease that ends (M66, M67).
+"""Taking rights from units, and giving them back: one that was stolen, lost or is at rest (M66).
 
 A unit that is not in service is sent nothing: what the broker held for it is cleared, its answers and packets are
-refused or quarantined, and its site goes on under a new key that it never gets. Leases are renewed while there is still
-time, so that a hub that runs for months shuts nobody out. Every method runs in the caller's transaction.
+refused or quarantined, and its site goes on under a new key that it never gets. Every method runs in the caller's
+transaction. Operators' rights are hub.operator_desk's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 
 import structlog
 from sqlalchemy import select
@@ -19,25 +18,24 @@ from contract.dispatch import SiteKey
 from contract.errors import RemoteError
 from contract.lifecycle import UnitEvent, UnitState, advance
 from contract.seal import KEY_BYTES, unlock
-from hub import certificates, dispatches, history, outbox, register
+from hub import certificates, dispatches, greetings, history, outbox, register
 from hub.context import HubContext
 from hub.fleet import Role
 from hub.history import Note
 from hub.print_orders import OrderState, PrintOrders
 from hub.schema.commissioning_tables import UnitHistory
-from hub.schema.tables import Operator, Outbox, PrintOrder, Unit
+from hub.schema.tables import Outbox, PrintOrder, Unit
 from hub.schema.tables import SiteKey as SiteKeyRow
 
 REASON_CHARACTERS_MIN = 5
-RENEWAL_MS = int(timedelta(days=1) / timedelta(milliseconds=1))
 _SITE_TOPICS = (topics.SITE_REGISTER, topics.SITE_NOTICE, topics.SITE_GALLERY)
-_SECRET_TOPICS = (topics.DN_SITE_KEY, topics.DN_ROSTER, topics.DN_JOB)
+_SECRET_TOPICS = (topics.DN_SITE_KEY, topics.DN_ROSTER, topics.DN_ROSTER_DELTA, topics.DN_JOB)
 _ORDERED = (UnitEvent.SUSPENDED, UnitEvent.RESUMED, UnitEvent.RETIRED)
 log = structlog.get_logger("fleet")
 
 
 class FleetControl:
-    """What a dc-officer may do to units and operators, and what happens by itself in time.
+    """What a dc-officer may do to units.
 
     on_barred: called in process when certificates were revoked, so that the broker hears of it at once.
     """
@@ -76,7 +74,7 @@ class FleetControl:
         )
         session.flush()
         if unit.state == UnitState.IN_SERVICE:
-            dispatches.greet_unit(session, self._context, unit)
+            greetings.greet_unit(session, self._context, unit)
             self._orders.send_next(session, unit.id)
         elif before is UnitState.IN_SERVICE:
             self._cut_off(session, unit)
@@ -89,33 +87,6 @@ class FleetControl:
         ended = certificates.revoke(session, holder, reason, self._context.clock.wall_ms())
         self.on_barred()
         return ended
-
-    def set_revoked(self, session: Session, operator_id: str, actor: str, reason: str, *, revoked: bool) -> Operator:
-        """Take an operator's rights, or give them back; every unit where they worked hears it. Raises RemoteError."""
-        _check_right(session, actor, reason)
-        operator = session.get(Operator, operator_id, with_for_update=True)
-        if operator is None or operator_id == actor:
-            raise RemoteError("Nobody of that name, or your own.", next_step="Another officer does this for you.")
-        operator.revoked = revoked
-        session.flush()
-        for unit in dispatches.units_in_service(session):
-            if {unit.site, register.EVERYWHERE} & set(operator.sites.split(",")):
-                dispatches.post_roster(session, self._context, unit)
-        log.warning("operator's rights", operator=operator_id, revoked=revoked, actor=actor, reason=reason.strip())
-        return operator
-
-    def renew_leases(self, session: Session) -> int:
-        """Say the roster again to units that heard it a day ago, or half the shortest lease; returns how many."""
-        now = self._context.clock.wall_ms()
-        days = min(session.scalars(select(Operator.lease_days)), default=1)
-        due_ms = now - min(RENEWAL_MS, days * register.DAY_MS // 2)
-        renewed = 0
-        for unit in dispatches.units_in_service(session):
-            said = select(Outbox.created_ms).where(Outbox.topic == topics.DN_ROSTER.at(unit=unit.id))
-            if (session.scalars(said).first() or 0) <= due_ms:
-                dispatches.post_roster(session, self._context, unit)
-                renewed += 1
-        return renewed
 
     def _cut_off(self, session: Session, unit: Unit) -> None:
         """Clear what waits for the unit at the broker; its print job waits for it here; its site gets a new key."""
@@ -152,4 +123,4 @@ class FleetControl:
 def _check_right(session: Session, actor: str, reason: str) -> None:
     register.operator_with(session, actor, Role.DC_OFFICER)
     if len(reason.strip()) < REASON_CHARACTERS_MIN:
-        raise RemoteError("Taking or giving back rights needs a reason.", next_step="Write why, in a sentence.")
+        raise RemoteError("Moving a unit needs a reason.", next_step="Write why, in a sentence.")

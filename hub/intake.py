@@ -13,13 +13,22 @@ from sqlalchemy.orm import Session
 
 from contract.errors import RekamError, RemoteError
 from contract.lifecycle import RecordEvent, RecordState
-from contract.packet import EnrolmentBody, Envelope, HandoverBody, PersonalisationBody, RefusalBody
+from contract.packet import (
+    EnrolmentBody,
+    Envelope,
+    HandoverBody,
+    OperatorBody,
+    PersonalisationBody,
+    PinBody,
+    RefusalBody,
+)
 from hub import clocks, rights
 from hub.adjudication import Adjudication, Cause
 from hub.context import HubContext
 from hub.enrolment_checks import Facts, Finding, check
 from hub.fleet import Role
 from hub.issuance import Issuance
+from hub.operator_desk import OperatorDesk
 from hub.packets import PacketBook, open_packet
 from hub.records import PORTRAIT, REVOKED, SIGN_OFF, Records, known
 from hub.schema.tables import Operator, Packet, Record, Resident, Site, Unit
@@ -40,12 +49,14 @@ class Intake:
         packets: PacketBook,
         issuance: Issuance,
         adjudication: Adjudication,
+        operators: OperatorDesk,
     ) -> None:
         self._context = context
         self._records = records
         self._packets = packets
         self._issuance = issuance
         self._adjudication = adjudication
+        self._operators = operators
         self._held: dict[str, int] = {}
 
     def due(self) -> list[str]:
@@ -110,6 +121,10 @@ class Intake:
         if isinstance(body, HandoverBody):
             clocks.keep(session, envelope.id, envelope.kind, body.capture_id, body.steps)
             return self._issuance.handed_over(session, envelope, body)
+        if isinstance(body, OperatorBody):
+            return self._operators.receive(session, envelope, body)
+        if isinstance(body, PinBody):
+            return self._operators.take_pin(session, envelope, body)
         return self._refuse(session, envelope, body)
 
     def _is_told_before(self, session: Session, packet: Packet, envelope: Envelope) -> bool:

@@ -14,12 +14,13 @@ from contract.packet import Model, Name, Nik, UuidText
 from hub import register
 from hub.context import HubContext
 from hub.fleet import Role
+from hub.operator_desk import OperatorDesk
 from hub.packets import PacketBook, open_packet
 from hub.records import DELETION, LOSS, Records, known
-from hub.schema.tables import Packet, Proposal, Record, Resident, Unit
+from hub.schema.tables import Operator, Packet, Proposal, Record, Resident, Unit
 
-ADMISSION = "admission"
-ACTIONS = (DELETION, LOSS, ADMISSION)
+ADMISSION, REINSTATEMENT = "admission", "reinstatement"
+ACTIONS = (DELETION, LOSS, ADMISSION, REINSTATEMENT)
 _EVENT = {DELETION: RecordEvent.DELETION_AUTHORISED, LOSS: RecordEvent.LOSS_DECLARED}
 REASON_CHARACTERS = (5, 500)
 ROLE = Role.DC_OFFICER
@@ -36,13 +37,14 @@ class LostCapture(Model):
 class Proposals:
     """Proposes and decides. Every method runs in the caller's transaction and raises RemoteError when refused."""
 
-    def __init__(self, context: HubContext, records: Records, packets: PacketBook) -> None:
+    def __init__(self, context: HubContext, records: Records, packets: PacketBook, operators: OperatorDesk) -> None:
         self._context = context
+        self._operators = operators
         self._records = records
         self._packets = packets
 
     def propose(self, session: Session, action: str, subject: str, reason: str, operator: str) -> Proposal:
-        """Propose a deletion or declaration of loss (subject: capture id), or an admission (subject: pid)."""
+        """Propose a deletion or loss (subject: capture id), an admission (pid), or a reinstatement (operator)."""
         register.operator_with(session, operator, ROLE)
         self._check_words(action, reason)
         self._check_possible(session, action, subject)
@@ -144,6 +146,11 @@ class Proposals:
                 raise RemoteError("Only a quarantined packet can be admitted.", next_step="Reload the page.")
             self._open_again(packet)
             return
+        if action == REINSTATEMENT:
+            operator = session.get(Operator, subject)
+            if operator is None or not operator.revoked:
+                raise RemoteError("Only a revoked operator can be reinstated.", next_step="Reload the page.")
+            return
         state = RecordState(known(session, subject).state)
         if not is_allowed(state, _EVENT[action]):
             raise RemoteError(f"A record in state {state} does not allow '{action}'.")
@@ -159,6 +166,9 @@ class Proposals:
             packet = session.get_one(Packet, proposal.subject)
             self._open_again(packet)
             packet.quarantine, packet.settled_ms = "", None
+            return
+        if proposal.action == REINSTATEMENT:
+            self._operators.reinstate(session, proposal.subject, actor, proposal.reason)
             return
         if proposal.unseen is not None:
             unseen = self._context.vault.unlock(proposal.unseen, "proposal", proposal.id)

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from contract.clock import utc
-from contract.dispatch import REGISTER_PAGE_ENTRIES_MAX, OperatorEntry, RegisterEntry, RegisterPage, Roster
+from contract.dispatch import REGISTER_PAGE_ENTRIES_MAX, RegisterEntry, RegisterPage
 from contract.errors import RemoteError
 from contract.lifecycle import UnitState
 from contract.packet import Biodata
@@ -36,7 +36,7 @@ def merge_fleet(session: Session, context: HubContext, fleet: Fleet) -> None:
     now = context.clock.wall_ms()
     for site in fleet.sites:
         is_new = session.get(Site, site.code) is None
-        session.merge(Site(code=site.code, name=site.name, region=site.region))
+        session.merge(Site(code=site.code, name=site.name, region=site.region, sign_on=site.sign_on))
         session.flush()
         if is_new and site.blanks:
             session.add(
@@ -66,12 +66,14 @@ def _merge_operator(session: Session, context: HubContext, operator: FleetOperat
     if known is None:
         known = Operator(id=operator.id)
         session.add(known)
+    known.console_secret = operator.console_secret
+    if known.approved_ms is not None:
+        return  # taken anew at a unit and approved here since: what setup knew of them is older
     known.name = operator.name
     known.roles, known.sites = ",".join(operator.roles), ",".join(operator.sites)
     known.templates = context.vault.lock(cbor2.dumps(operator.templates), "operator-templates", operator.id)
     known.private_key = context.vault.lock(operator.private_key, "operator-key", operator.id)
     known.public_key, known.lease_days = operator.public_key, operator.lease_days
-    known.console_secret = operator.console_secret
 
 
 def merge_register(session: Session, context: HubContext, register: Register) -> int:
@@ -122,28 +124,6 @@ def register_page(session: Session, context: HubContext, site: str, page: str) -
 def pages_of(session: Session, site: str) -> list[str]:
     """The names of a site's register pages."""
     return list(session.scalars(select(Resident.page).where(Resident.site == site).distinct().order_by(Resident.page)))
-
-
-def roster_of(session: Session, context: HubContext, unit: Unit) -> Roster:
-    """The operators who may work at this unit, each with a lease from now (M67)."""
-    now = context.clock.wall_ms()
-    entries = []
-    for operator in session.scalars(select(Operator).where(Operator.revoked.is_(False)).order_by(Operator.id)):
-        sites = operator.sites.split(",")
-        if not operator.private_key or not operator.public_key or not {unit.site, EVERYWHERE} & set(sites):
-            continue
-        entries.append(
-            OperatorEntry(
-                operator=operator.id,
-                name=operator.name,
-                roles=tuple(operator.roles.split(",")),
-                templates=cbor2.loads(context.vault.unlock(operator.templates, "operator-templates", operator.id)),
-                public_key=operator.public_key,
-                private_key=context.vault.unlock(operator.private_key, "operator-key", operator.id),
-                lease_until_ms=now + operator.lease_days * DAY_MS,
-            )
-        )
-    return Roster(version=now, operators=tuple(entries))
 
 
 def signer_of(session: Session, kid: str) -> PublicKey | None:

@@ -25,8 +25,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from contract.channel_mqtt import Connection, Disconnected, MqttChannel, MqttSettings
 from contract.clock import Clock, SystemClock
 from contract.errors import DeviceError, RekamError, RemoteError
-from contract.topics import UP_EVENT, UP_JOB, UP_STATE, UP_STATUS
-from hub import checkpoints, dispatches, fleet_watch, outbox, presence
+from contract.topics import UP_EVENT, UP_JOB, UP_ROSTER, UP_SIGN_ONS, UP_STATE, UP_STATUS
+from hub import checkpoints, dispatches, fleet_watch, outbox, presence, rosters, sign_ons
 from hub.central import Central, assemble
 from hub.commissioning_service import CommissioningService
 from hub.config import HubSettings
@@ -94,6 +94,8 @@ class HubService:
         self._channel.on(UP_STATE, self._on_state)
         self._channel.on(UP_STATUS, self._on_uplink)
         self._channel.on(UP_EVENT, self._on_event)
+        self._channel.on(UP_ROSTER, self._on_roster)
+        self._channel.on(UP_SIGN_ONS, self._on_sign_ons)
         self._channel.on_connected(self._on_connected)
         try:
             async with self._channel, asyncio.TaskGroup() as tasks:
@@ -170,7 +172,7 @@ class HubService:
         def work() -> None:
             with self._context.database.transaction() as session:
                 checkpoints.tick(session, self._context)
-                self._central.fleet.renew_leases(session)
+                self._central.operators.renew(session)
 
         await self._in_office(work)
 
@@ -249,6 +251,20 @@ class HubService:
             with self._context.database.transaction() as session:
                 if presence.take_alarm(session, names["unit"], payload, self._context.clock.wall_ms()):
                     log.warning("alarm", unit=names["unit"], alarm=names["event"])
+
+        await self._heard(work)
+
+    async def _on_roster(self, names: dict[str, str], payload: bytes) -> None:
+        def work() -> None:
+            with self._context.database.transaction() as session:
+                rosters.take_held(session, self._context, names["unit"], payload)
+
+        await self._heard(work)
+
+    async def _on_sign_ons(self, names: dict[str, str], payload: bytes) -> None:
+        def work() -> None:
+            with self._context.database.transaction() as session:
+                sign_ons.take(session, self._context, names["unit"], payload)
 
         await self._heard(work)
 

@@ -7,7 +7,6 @@ finished, and an existing world is never written over. Private files are readabl
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import os
 import secrets
@@ -26,6 +25,7 @@ from contract.card_keys import CardRole, role_key_file
 from contract.certificates import load_certificate, pem, private_pem
 from contract.configuration import as_toml
 from contract.errors import DeviceError
+from contract.secret import SALT_BYTES, hash_secret
 from provisioning.authority import Authority
 from provisioning.broker_files import access_lists, mosquitto_conf
 from provisioning.release_folder import UPDATE_ROOT_FILE, KeyPlan, give_to_hub, make_repository
@@ -34,8 +34,7 @@ from provisioning.world import Operator, Setting, Unit, World
 
 TEMPLATE_BYTES_MAX = 16 * 1024
 CARD_ROLES = frozenset({"station", "handover"})
-SCRYPT_N, SCRYPT_R, SCRYPT_P = 16384, 8, 1
-
+PHRASE_COST = 2**14
 KEY_HOME = "tls=software sign=software"
 
 Progress = Callable[[str], None]
@@ -273,7 +272,8 @@ def _operator(operator: Operator, source: Path) -> dict[str, Any]:
         templates[position] = base64.b64encode(template).decode()
     secret = ""
     if operator.console_secret_file is not None:
-        secret = hash_secret((source / operator.console_secret_file).read_text(encoding="utf-8").strip())
+        phrase = (source / operator.console_secret_file).read_text(encoding="utf-8").strip()
+        secret = hash_secret(phrase, secrets.token_bytes(SALT_BYTES), PHRASE_COST)
     return {
         "id": operator.id,
         "name": operator.name,
@@ -291,14 +291,6 @@ def _operator(operator: Operator, source: Path) -> dict[str, Any]:
         "lease_days": operator.lease_days,
         "console_secret": secret,
     }
-
-
-def hash_secret(secret: str) -> str:
-    """A console pass phrase as `scrypt$n$r$p$salt$hash` (RFC 7914), so that the fleet file does not hold it."""
-    salt = secrets.token_bytes(16)
-    digest = hashlib.scrypt(secret.encode(), salt=salt, n=SCRYPT_N, r=SCRYPT_R, p=SCRYPT_P, dklen=32)
-    encoded = "$".join(base64.b64encode(part).decode() for part in (salt, digest))
-    return f"scrypt${SCRYPT_N}${SCRYPT_R}${SCRYPT_P}${encoded}"
 
 
 def _hub_toml(world: World, module: IssuingModule | None) -> str:

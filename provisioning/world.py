@@ -104,12 +104,16 @@ class Broker(Listener):
 
 
 class Site(_Table):
-    """A place of service; region: the regency code its captures carry; blanks: cards in stock at the start."""
+    """A place of service; region: the regency code its captures carry; blanks: cards in stock at the start.
+
+    sign_on: what an operator has to show there: finger, finger+pin or finger+card.
+    """
 
     code: Name
     name: Annotated[str, Field(min_length=1, max_length=120)]
     region: Annotated[str, Field(pattern=r"^[0-9]{4}$")]
     blanks: Annotated[int, Field(ge=0)] = 0
+    sign_on: Literal["finger", "finger+pin", "finger+card"] = "finger"
 
 
 class Unit(_Table):

@@ -25,6 +25,7 @@ from contract.dispatch import encode as encode_message
 from contract.identifiers import pid_of, uuid7
 from contract.image_formats import ImageFormat, encode_image
 from contract.packet import (
+    BODY_OF,
     Attestation,
     Biodata,
     Body,
@@ -32,7 +33,6 @@ from contract.packet import (
     Envelope,
     HandoverBody,
     Moment,
-    PacketKind,
     PacketSample,
     PersonalisationBody,
     SignOff,
@@ -41,7 +41,19 @@ from contract.packet import (
     encode,
 )
 from contract.sample import ALL_FINGERS, BOTH_EYES, INDEX_FINGERS, FingerPosition, IrisPosition, Modality
-from contract.seal import RecipientKey, load_opening_key, load_recipient_key, load_signing_key, load_statement_key, seal
+from contract.seal import (
+    RecipientKey,
+    StatementPublicKey,
+    load_opening_key,
+    load_public_key,
+    load_recipient_key,
+    load_signing_key,
+    load_statement_key,
+    load_statement_public_key,
+    open_sealed,
+    seal,
+)
+from contract.topics import Topic
 from contract.transfer import CHUNK_BYTES_MAX, Offer, Receipt, chunk_count
 from hub.adjudication import Opinion
 from hub.card_face import CardFaces
@@ -52,7 +64,7 @@ from hub.fleet import Fleet, Register
 from hub.ingest import Ingest
 from hub.personalisation import Renderer
 from hub.schema.database import Database
-from hub.schema.tables import Case, PrintOrder, Record
+from hub.schema.tables import Case, Outbox, PrintOrder, Record
 from hub.vault import Vault
 from tests.postgres import new_database
 from virtual.people import person
@@ -116,6 +128,14 @@ def hub_keys() -> HubKeys:
         issuer_public=public_bytes("issuer", serialization.Encoding.DER),
         sam=bytes(32),
         blob=bytes(range(1, 33)),
+    )
+
+
+def hub_statement() -> StatementPublicKey:
+    """What verifies the hub's statements: leases, receipts, checkpoints."""
+    key = ed25519.Ed25519PrivateKey.from_private_bytes(bytes(range(32))).public_key()
+    return load_statement_public_key(
+        key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     )
 
 
@@ -260,9 +280,9 @@ class World:
         self, unit: str, body: Body, event_id: str = "", *, site: str = "", checkpoint: bytes = b""
     ) -> Envelope:
         self.sequence += 1
-        kinds = {EnrolmentBody: "enrolment", HandoverBody: "handover", PersonalisationBody: "personalisation"}
+        kinds = {kind: name for name, kind in BODY_OF.items()}
         return Envelope(
-            kind=PacketKind(kinds.get(type(body), "refusal")),
+            kind=kinds[type(body)],
             id=event_id or self.new_id(),
             unit=unit,
             site=site or {DESK: SITE_A, KIOSK: SITE_B, STATION: SITE_K, HANDOVER: SITE_A}.get(unit, SITE_A),
@@ -344,6 +364,19 @@ def build_world(folder: Path, database: str, render: Renderer = plain_faces) -> 
     ingest = Ingest(context.blob_dir, central.packets, central.units, keys.packet, keys.statement, clock)
     yield World(central, clock, ingest)
     store.close()
+
+
+def said(world: World, topic: Topic, **names: str) -> bytes:
+    """What the broker holds on a retained topic; nothing where nothing was ever said."""
+    with world.central.context.database.reading() as session:
+        return session.scalars(select(Outbox.payload).where(Outbox.topic == topic.at(**names))).one_or_none() or b""
+
+
+def opened(world: World, unit: str, topic: Topic) -> bytes:
+    """What the broker holds for a unit, as only that unit opens it."""
+    hub = load_public_key(public_bytes("dispatch", serialization.Encoding.PEM), HUB_KEY_ID)
+    key = load_opening_key(private_pem(private_key(unit)), unit)
+    return open_sealed(said(world, topic, unit=unit), key, {HUB_KEY_ID: hub}.get).payload
 
 
 def handover(card_uid: str, capture_id: str, nik: str, **changes: object) -> HandoverBody:

@@ -142,8 +142,8 @@ def _add_register(api: APIRouter, desk: Desk) -> None:
     @api.get("/operators")
     async def operators() -> list[dict[str, Any]]:
         return [
-            {"operator": item.operator, "name": item.name, "roles": item.roles, "lease_until_ms": item.lease_until_ms}
-            for item in register.operators()
+            {"operator": item.operator, "name": item.name, "roles": item.roles, "lease_until_ms": item.lease.until_ms}
+            for item in desk.services.roster.standing()
         ]
 
     @api.get("/residents")

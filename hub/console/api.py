@@ -10,11 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from contract.lifecycle import RecordEvent
 from contract.packet import Name, Nik, UuidText
+from contract.secret import SECRET_CHARACTERS_MAX
 from hub import register
 from hub.adjudication import Opinion
 from hub.central import Central
 from hub.console import fleet_views, views
-from hub.console.sessions import COOKIE, SECRET_CHARACTERS_MAX, NotLoggedIn, Sessions, Visitor
+from hub.console.sessions import COOKIE, NotLoggedIn, Sessions, Visitor
 from hub.fleet import Role
 from hub.proposals import LostCapture
 from hub.records import known

@@ -8,10 +8,13 @@ from fastapi import APIRouter, Depends
 from pydantic import Field
 
 from contract.lifecycle import UnitEvent
-from contract.packet import Name
+from contract.packet import CardUid, Name, UuidText
 from hub.central import Central
+from hub.console import operator_views
 from hub.console.api import Form, Guard, Reason
 from hub.console.sessions import Visitor
+from hub.fleet import Role
+from hub.proposals import REINSTATEMENT
 
 _ORDERS = {"suspend": UnitEvent.SUSPENDED, "resume": UnitEvent.RESUMED, "retire": UnitEvent.RETIRED}
 
@@ -25,17 +28,30 @@ class UnitForm(Form):
 
 
 class OperatorForm(Form):
-    """Whether an operator's rights are taken, or given back."""
+    """Whether an operator's rights are taken at once, or proposed to be given back."""
 
     operator: Name
     revoked: bool
     reason: Reason
 
 
+class GrantForm(Form):
+    """The rights that an enrolled person gets."""
+
+    roles: Annotated[list[Role], Field(min_length=1, max_length=8)]
+    sites: Annotated[list[Name], Field(min_length=1, max_length=20)]
+
+
+class ReasonForm(Form):
+    """Why."""
+
+    reason: Reason
+
+
 class CardForm(Form):
     """A physical card, by its chip."""
 
-    card_uid: Annotated[str, Field(pattern=r"^[0-9A-F]{8,20}$")]
+    card_uid: CardUid
     reason: Reason
 
 
@@ -50,12 +66,35 @@ def add_officer_routes(routes: APIRouter, central: Central, visitor: Guard) -> N
             unit = central.fleet.move_unit(session, form.unit, _ORDERS[form.order], who.operator, form.reason)
             return {"unit": unit.id, "state": unit.state}
 
+    @routes.get("/operators")
+    def operators(who: Visitor = Depends(visitor)) -> dict[str, Any]:
+        """Operators of the visitor's region: rights, leases, sign-ons; and who waits for approval."""
+        with database.reading() as session:
+            return operator_views.operators(session, central, who)
+
     @routes.post("/operators")
     def set_revoked(form: OperatorForm, who: Visitor = Depends(visitor)) -> dict[str, Any]:
-        """Revoke an operator, or give the rights back (a dc-officer)."""
+        """Revoke an operator at once, or propose to give the rights back: a second officer has to confirm that."""
         with database.transaction() as session:
-            found = central.fleet.set_revoked(session, form.operator, who.operator, form.reason, revoked=form.revoked)
-            return {"operator": found.id, "revoked": found.revoked}
+            if form.revoked:
+                found = central.operators.revoke(session, form.operator, who.operator, form.reason)
+                return {"operator": found.id, "revoked": found.revoked}
+            made = central.proposals.propose(session, REINSTATEMENT, form.operator, form.reason, who.operator)
+            return {"operator": form.operator, "proposal": made.id}
+
+    @routes.post("/enrolments/{enrolment_id}/approval")
+    def approve(enrolment_id: UuidText, form: GrantForm, who: Visitor = Depends(visitor)) -> dict[str, Any]:
+        """Give an enrolled person rights, as another officer than the one who enrolled them."""
+        with database.transaction() as session:
+            found = central.operators.approve(session, enrolment_id, who.operator, form.roles, form.sites)
+            return {"operator": found.id, "roles": found.roles.split(","), "sites": found.sites.split(",")}
+
+    @routes.post("/enrolments/{enrolment_id}/refusal")
+    def refuse(enrolment_id: UuidText, form: ReasonForm, who: Visitor = Depends(visitor)) -> dict[str, Any]:
+        """Turn an enrolment down."""
+        with database.transaction() as session:
+            central.operators.refuse(session, enrolment_id, who.operator, form.reason)
+            return {"enrolment": enrolment_id, "state": "refused"}
 
     @routes.post("/cards/return")
     def send_back(form: CardForm, who: Visitor = Depends(visitor)) -> dict[str, Any]:

@@ -16,12 +16,11 @@ from threading import Lock
 
 from contract.clock import Clock
 from contract.errors import RekamError
+from contract.secret import secret_matches
 from hub.fleet import Role
 from hub.schema.tables import Operator
 
 COOKIE = "rekam_console"
-SECRET_CHARACTERS_MAX = 200
-SCRYPT_COST_MAX = 2**17
 FAILURES_MAX = 5
 LOCKED_MS = 60_000
 # What a pass phrase is compared with where nobody has this name: the answer takes as long as for a name we know.
@@ -102,21 +101,3 @@ class Sessions:
 
     def _sign(self, claim: bytes) -> str:
         return hmac.new(self._key, claim, hashlib.sha256).hexdigest()
-
-
-def secret_matches(secret: str, stored: str) -> bool:
-    """Whether a pass phrase has this `scrypt$n$r$p$salt$hash` (RFC 7914; hub.fleet describes it)."""
-    _, n, r, p, salt, digest = stored.split("$")
-    if len(secret) > SECRET_CHARACTERS_MAX or int(n) * int(r) > SCRYPT_COST_MAX * 8:
-        return False
-    expected = base64.b64decode(digest)
-    found = hashlib.scrypt(
-        secret.encode(),
-        salt=base64.b64decode(salt),
-        n=int(n),
-        r=int(r),
-        p=int(p),
-        dklen=len(expected),
-        maxmem=256 * 1024 * 1024,
-    )
-    return hmac.compare_digest(found, expected)

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from hub.schema.update_tables import METADATA
+from hub.schema.operator_tables import METADATA
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=METADATA, transactional_ddl=True)
 with context.begin_transaction():

@@ -19,12 +19,13 @@ class Base(DeclarativeBase):
 
 
 class Site(Base):
-    """A place of service."""
+    """A place of service. sign_on: what everybody who signs on there has to show (contract.operators.SignOnPolicy)."""
 
     __tablename__ = "site"
     code: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str]
     region: Mapped[str]
+    sign_on: Mapped[str] = mapped_column(default="finger")
 
 
 class SiteKey(Base):
@@ -53,7 +54,10 @@ class Unit(Base):
 
 
 class Operator(Base):
-    """A person with rights. templates, private_key: locked; roles, sites: words with commas between them."""
+    """A person with rights. templates, private_key, second_factor: locked; roles, sites: words with commas between.
+
+    approved_ms: when an enrolment at a unit was last approved; None for one who is as setup told.
+    """
 
     __tablename__ = "operator"
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -66,6 +70,8 @@ class Operator(Base):
     lease_days: Mapped[int]
     console_secret: Mapped[str]
     revoked: Mapped[bool] = mapped_column(default=False)
+    second_factor: Mapped[bytes | None] = mapped_column(default=None)
+    approved_ms: Mapped[int | None] = mapped_column(default=None)
 
 
 class Resident(Base):

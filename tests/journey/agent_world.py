@@ -6,6 +6,7 @@ There is no broker: the unit is off-line, as a mobile unit is for days. What the
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import signal
@@ -23,12 +24,16 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from contract.clock import SystemClock
-from contract.dispatch import OperatorEntry, RegisterEntry, RegisterPage, Roster
+from contract.dispatch import RegisterEntry, RegisterPage
 from contract.lifecycle import RecordState
+from contract.operators import Lease, OperatorEntry, Roster, sign_lease
 from contract.sample import FingerPosition
+from contract.seal import StatementKey, load_statement_key, load_statement_public_key
 from edge.matcher_lite import extract
 from edge.register import Register
+from edge.roster import RosterBook
 from edge.sealed_store import SealedStore
+from edge.trusted_time import TrustedTime
 from provisioning.authority import Authority
 from virtual.people import Person, duplicate, person
 from virtual.unit_twin import CameraTable, FingerTable, SignatureTable, UnitTable, UnitTwin
@@ -47,7 +52,7 @@ def free_port() -> int:
         return port
 
 
-def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def private_pem(key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -55,6 +60,22 @@ def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 def public_pem(key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey) -> bytes:
     return key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def entry_of(name: str, shown: str, templates: dict[int, bytes], hub: StatementKey) -> OperatorEntry:
+    """An operator with a key of their own and a lease that outlives every test."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    der, info = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    public = key.public_key().public_bytes(der, info)
+    lease = Lease(
+        operator=name, roles=("operator",), sites=("9901-A",), from_ms=1_700_000_000_000, until_ms=4_000_000_000_000,
+        sequence=1, key_sha256=hashlib.sha256(public).digest(),
+    )  # fmt: skip
+    private = key.private_bytes(der, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return OperatorEntry(
+        operator=name, name=shown, templates=templates, public_key=public, private_key=private,
+        lease=sign_lease(lease, hub),
+    )  # fmt: skip
 
 
 class AgentWorld:
@@ -157,26 +178,13 @@ settled_s = 0.2
     def _tell_unit(self) -> None:
         """What the hub has told the unit before it went off-line."""
         store = SealedStore(self.data / "unit.db", self.store_key)
-        register = Register(store, "9901-A", SystemClock())
-        key = ec.generate_private_key(ec.SECP256R1())
+        register = Register(store, "9901-A")
         template = extract(self.operator.finger(FingerPosition.RIGHT_INDEX, 0)).to_iso()
-        register.take_roster(
-            Roster(
-                version=1,
-                operators=(
-                    OperatorEntry(
-                        operator="op-siti", name="Siti Aminah", roles=("operator",), templates={2: template},
-                        public_key=key.public_key().public_bytes(
-                            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-                        ),
-                        private_key=key.private_bytes(
-                            serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-                        ),
-                        lease_until_ms=4_000_000_000_000,
-                    ),
-                ),
-            )
-        )  # fmt: skip
+        entry = entry_of("op-siti", "Siti Aminah", {2: template}, load_statement_key(private_pem(self.statement)))
+        public = load_statement_public_key(public_pem(self.statement))
+        RosterBook(store, "9901-A", public, TrustedTime(store, SystemClock())).take(
+            Roster(version=1, operators=(entry,))
+        )
         entries = tuple(
             RegisterEntry(
                 biodata=who.biodata, status=RecordState.UNREGISTERED, eligible=True, required_papers=tuple(PAPERS)

@@ -13,29 +13,41 @@ from pathlib import Path
 
 import numpy as np
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from contract.attestation import AttestationPage, biodata_digest
 from contract.comparison import Candidate, ComparisonScore
-from contract.dispatch import ConsignedCard, GalleryEntry, OperatorEntry, RegisterEntry, RegisterPage, Roster
+from contract.dispatch import ConsignedCard, GalleryEntry, RegisterEntry, RegisterPage
 from contract.errors import CaptureRetry, DeviceError
 from contract.lifecycle import RecordState
+from contract.operators import Lease, OperatorEntry, Roster, sign_lease
 from contract.packet import Attestation, Biodata, Body, PacketKind
 from contract.sample import FingerPosition, IrisPosition
+from contract.seal import load_statement_key, load_statement_public_key
 from contract.transfer import Receipt
 from edge.capture_state import Services
 from edge.config import PolicyTable
 from edge.ports import ChipContent, Examined, Kept
 from edge.prompts import statement_of_truth
 from edge.register import Claim, Register
+from edge.roster import RosterBook
 from edge.sealed_store import SealedStore
 from edge.sensors.interface import Frame, PenPoint, PointerBatch
+from edge.trusted_time import TrustedTime
 
 NIK = "9901014107900001"
 CARD_UID = "04A1B2C3D4E5F6"
 PAPERS = ("application-form", "family-card")
 OPERATOR, SECOND, HEAD = "op-siti", "op-budi", "kasi-dewi"
 KEY = ec.derive_private_key(0x5EED, ec.SECP256R1())
+STATEMENT = ed25519.Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+HUB_SIGNS = load_statement_key(
+    STATEMENT.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+)
+HUB_STATEMENT = load_statement_public_key(
+    STATEMENT.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+)
+LEASE_FROM_MS, LEASE_UNTIL_MS = 1_780_000_000_000, 2_000_000_000_000
 
 
 class SetClock:
@@ -60,20 +72,35 @@ def biodata(nik: str = NIK, name: str = "SARI CONTOH") -> Biodata:
     )  # fmt: skip
 
 
-def operator_entry(name: str, *roles: str, lease_until_ms: int = 2_000_000_000_000) -> OperatorEntry:
-    return OperatorEntry(
+def operator_entry(name: str, *roles: str, lease_until_ms: int = LEASE_UNTIL_MS, **changes: object) -> OperatorEntry:
+    """An operator with a lease for every site. changes: of the entry, but sites and sequence of its lease."""
+    public = KEY.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    lease = Lease(
+        operator=name,
+        roles=roles,
+        sites=changes.pop("sites", ("*",)),  # type: ignore[arg-type]  # the model checks it
+        from_ms=min(LEASE_FROM_MS, lease_until_ms - 1),
+        until_ms=lease_until_ms,
+        sequence=changes.pop("sequence", 1),  # type: ignore[arg-type]
+        key_sha256=hashlib.sha256(public).digest(),
+    )
+    entry = OperatorEntry(
         operator=name,
         name=name.upper(),
-        roles=roles,
         templates={2: f"{name}/2".encode(), 7: f"{name}/7".encode()},
-        public_key=KEY.public_key().public_bytes(
-            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-        ),
+        public_key=public,
         private_key=KEY.private_bytes(
             serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         ),
-        lease_until_ms=lease_until_ms,
+        lease=sign_lease(lease, HUB_SIGNS),
     )
+    return entry.model_copy(update=changes)
+
+
+def roster_of(*entries: OperatorEntry, version: int = 1, **changes: object) -> Roster:
+    """A roster of these, in the order that it wants."""
+    operators = tuple(sorted(entries, key=lambda entry: entry.operator))
+    return Roster.model_validate({"version": version, "operators": operators, **changes}, strict=False)
 
 
 @dataclass
@@ -259,6 +286,7 @@ class Bench:
     store: SealedStore
     clock: SetClock
     register: Register
+    roster: RosterBook
     sensors: FakeSensors
     examiner: FakeExaminer
     keeper: FakeKeeper
@@ -268,23 +296,21 @@ class Bench:
 def make_bench(folder: Path, *, status: RecordState = RecordState.UNREGISTERED, eligible: bool = True) -> Bench:
     clock = SetClock()
     store = SealedStore(folder / "unit.db", bytes(range(32)))
-    register = Register(store, "9901-A", clock)
+    register = Register(store, "9901-A")
     entry = RegisterEntry(biodata=biodata(), status=status, eligible=eligible, required_papers=PAPERS)
     register.take_page(RegisterPage(site="9901-A", page="p1", version=1, entries=(entry,)))
-    register.take_roster(
-        Roster(
-            version=1,
-            operators=(
-                operator_entry(OPERATOR, "operator"),
-                operator_entry(SECOND, "front-desk-officer"),
-                operator_entry(HEAD, "section-head"),
-                operator_entry("op-late", "operator", lease_until_ms=1),
-            ),
+    roster = RosterBook(store, "9901-A", HUB_STATEMENT, TrustedTime(store, clock))
+    roster.take(
+        roster_of(
+            operator_entry(OPERATOR, "operator"),
+            operator_entry(SECOND, "front-desk-officer"),
+            operator_entry(HEAD, "section-head"),
+            operator_entry("op-late", "operator", lease_until_ms=1),
         )
     )
     sensors, examiner, keeper = FakeSensors(), FakeExaminer(), FakeKeeper(register)
-    services = Services(sensors, examiner, keeper, register, PolicyTable(), clock)
-    return Bench(store, clock, register, sensors, examiner, keeper, services)
+    services = Services(sensors, examiner, keeper, register, roster, PolicyTable(), clock)
+    return Bench(store, clock, register, roster, sensors, examiner, keeper, services)
 
 
 def consigned(**changes: object) -> ConsignedCard:

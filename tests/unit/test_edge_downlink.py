@@ -14,9 +14,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from contract import topics
 from contract.channel_mqtt import Disconnected
-from contract.dispatch import GalleryEntry, Notice, RegisterEntry, RegisterPage, Roster, SiteKey, decode, encode
+from contract.dispatch import GalleryEntry, Notice, RegisterEntry, RegisterPage, SiteKey, decode, encode
 from contract.errors import RemoteError, TransientError
 from contract.lifecycle import RecordState
+from contract.operators import Roster, RosterDelta, RosterHeld
 from contract.packet import Model
 from contract.seal import (
     load_opening_key,
@@ -35,9 +36,11 @@ from edge import downlink
 from edge.downlink import Downlink
 from edge.moment import MomentSource
 from edge.register import Claim, Register
+from edge.roster import RosterBook
 from edge.sealed_store import SealedStore
 from edge.site_gallery import SiteGallery
-from tests.unit.edge_fakes import CARD_UID, NIK, PAPERS, SetClock, biodata, consigned, operator_entry
+from edge.trusted_time import TrustedTime
+from tests.unit.edge_fakes import CARD_UID, NIK, PAPERS, SetClock, biodata, consigned, operator_entry, roster_of
 
 SITE_KEY = SiteKey(site="9901-A", epoch=3, key=bytes(range(32)))
 CAPTURE, OTHER = "01920000-0000-7000-8000-00000000000a", "01920000-0000-7000-8000-00000000000b"
@@ -78,6 +81,9 @@ class Line:
         self.published.append((topic, payload))
         return True
 
+    def said(self, topic: str) -> list[bytes]:
+        return [payload for said, payload in self.published if said == topic]
+
     async def arrive(self, topic: str, payload: bytes) -> None:
         for _, known, handler in self.handlers:
             names = known.parse(topic)
@@ -103,7 +109,10 @@ class Unit:
     def __init__(self, folder: Path) -> None:
         self.line, self.memory = Line(), Memory()
         self.store = SealedStore(folder / "unit.db", bytes(32))
-        self.register = Register(self.store, "9901-A", SetClock())
+        self.register = Register(self.store, "9901-A")
+        self.roster = RosterBook(
+            self.store, "9901-A", load_statement_public_key(public(STATEMENT)), TrustedTime(self.store, SetClock())
+        )
         self.gallery = SiteGallery(self.store, self.memory, self.register)
         self.receipts: list[Receipt] = []
 
@@ -113,7 +122,7 @@ class Unit:
         self.downlink = Downlink(
             self.line, "desk-a1", "9901-A", load_opening_key(pem(UNIT), "desk-a1"),  # type: ignore[arg-type]
             load_public_key(public(DISPATCH), "hub"), load_statement_public_key(public(STATEMENT)),
-            self.register, self.gallery, MomentSource(self.store, SetClock()), on_receipt,
+            self.register, self.roster, self.gallery, MomentSource(self.store, SetClock()), on_receipt,
         )  # fmt: skip
 
 
@@ -137,7 +146,7 @@ PAGE = RegisterPage(
     entries=(RegisterEntry(biodata=biodata(), status=RecordState.UNREGISTERED, eligible=True, required_papers=PAPERS),),
 )  # fmt: skip
 PAGE_TOPIC = "s/9901-A/register/p1"
-ROSTER = Roster(version=1, operators=(operator_entry("op-siti", "operator"),))
+ROSTER = roster_of(operator_entry("op-siti", "operator"))
 
 
 async def test_what_arrives_before_its_key_waits_for_it(unit: Unit) -> None:
@@ -149,7 +158,7 @@ async def test_what_arrives_before_its_key_waits_for_it(unit: Unit) -> None:
 
 async def test_roster_and_cards_are_kept_and_a_cleared_card_goes(unit: Unit) -> None:
     await unit.line.arrive("k/desk-a1/dn/roster", sealed(ROSTER))
-    assert unit.register.operator("op-siti") is not None
+    assert unit.roster.officer("op-siti") is not None
     topic = f"k/desk-a1/dn/consignment/{CARD_UID}"
     await unit.line.arrive(topic, sealed(consigned()))
     assert unit.register.card(card_uid=CARD_UID) is not None
@@ -173,7 +182,28 @@ async def test_roster_and_cards_are_kept_and_a_cleared_card_goes(unit: Unit) -> 
 async def test_a_roster_that_the_hub_did_not_seal_for_us_is_refused(unit: Unit, forged: bytes) -> None:
     with pytest.raises(RemoteError):
         await unit.line.arrive("k/desk-a1/dn/roster", forged)
-    assert unit.register.operators() == []
+    assert unit.roster.standing() == []
+
+
+async def test_the_newest_delta_waits_for_its_whole_which_is_asked_for(unit: Unit) -> None:
+    two = roster_of(operator_entry("op-siti", "operator"), operator_entry("op-budi", "operator"), version=2)
+    delta = RosterDelta(
+        base=1, version=2, sign_on=two.sign_on, changed=(operator_entry("op-budi", "operator"),), digest=two.digest(),
+        renewed={},
+    )  # fmt: skip
+    await unit.line.arrive("k/desk-a1/dn/roster-delta", sealed(delta))
+    await unit.line.arrive("k/desk-a1/dn/roster", sealed(ROSTER))
+    await unit.line.arrive("k/desk-a1/dn/roster-delta", b"")  # the whole took its place
+    heard = [decode(RosterHeld, payload) for payload in unit.line.said("k/desk-a1/up/roster")]
+    assert [(held.version, held.asks) for held in heard] == [(0, True), (2, False)]
+    assert heard[-1].digest == two.digest()
+    unit.line.connected = False
+    await unit.line.arrive("k/desk-a1/dn/roster", sealed(roster_of(version=3)))
+    assert unit.roster.officers() == []
+    unit.line.connected = True
+    for greet in unit.line.greetings:
+        await greet(None)
+    assert decode(RosterHeld, unit.line.said("k/desk-a1/up/roster")[-1]).version == 3
 
 
 async def test_a_site_message_moved_to_another_topic_is_refused(unit: Unit) -> None:
@@ -219,7 +249,7 @@ async def test_captures_are_shared_under_the_site_key_once_there_is_a_line(unit:
     unit.line.connected = True
     for greet in unit.line.greetings:
         await greet(None)
-    ((topic, payload),) = unit.line.published
+    ((topic, payload),) = [said for said in unit.line.published if said[0].startswith("s/")]
     assert topic == topics.SITE_GALLERY.at(site="9901-A", capture=CAPTURE) and payload != b"t"
     assert decode(GalleryEntry, unlock(payload[4:], SITE_KEY.key, topic.encode())) == entry
     await unit.line.arrive(topic, payload)
@@ -249,11 +279,11 @@ async def test_only_the_hubs_notice_removes_a_capture_and_no_later_word_of_a_uni
     said = [decode(GalleryEntry, unlock(payload[4:], SITE_KEY.key, topic.encode()))
             for topic, payload in unit.line.published if topic == gallery]  # fmt: skip
     assert said[-1].tombstone
-    told = len(unit.line.published)
+    told = unit.line.said(gallery)
     await unit.line.arrive(gallery, locked(entry, gallery))
     for greet in unit.line.greetings:
         await greet(None)
-    assert unit.memory.held == {} and len(unit.line.published) == told and unit.store.get("gallery", CAPTURE) is None
+    assert unit.memory.held == {} and unit.line.said(gallery) == told and unit.store.get("gallery", CAPTURE) is None
 
 
 async def test_a_power_cut_between_notice_and_removal_is_made_good_at_the_start(unit: Unit) -> None:
@@ -290,6 +320,6 @@ async def test_a_failing_disk_costs_the_message_and_not_the_line(unit: Unit, mon
     def full(_roster: Roster) -> bool:
         raise DeviceError("The disk is full.")
 
-    monkeypatch.setattr(unit.register, "take_roster", full)
+    monkeypatch.setattr(unit.roster, "take", full)
     with pytest.raises(TransientError):
         await unit.line.arrive("k/desk-a1/dn/roster", sealed(ROSTER))

@@ -73,7 +73,7 @@ class Desk:
     def __init__(self, folder: Path) -> None:
         self.clock = SetClock()
         self.store = SealedStore(folder / "unit.db", bytes(range(32)))
-        self.register = Register(self.store, "9901-A", self.clock)
+        self.register = Register(self.store, "9901-A")
         self.spool = Spool(folder / "spool", bytes(range(32)), self.clock, 10**9, 100)
         self.memory = Memory()
         self.gallery = SiteGallery(self.store, self.memory, self.register)

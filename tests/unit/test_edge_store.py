@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from contract.checkpoint import Checkpoint, sign_checkpoint
-from contract.dispatch import Notice, RegisterEntry, RegisterPage, Roster, SiteKey
+from contract.dispatch import Notice, RegisterEntry, RegisterPage, SiteKey
 from contract.errors import DeviceError, RemoteError
 from contract.lifecycle import RecordState
 from contract.seal import load_statement_key, load_statement_public_key
@@ -18,7 +18,17 @@ from edge.config import load_config
 from edge.moment import MomentSource
 from edge.register import CardOutcome, Claim, Register
 from edge.sealed_store import Change, SealedStore
-from tests.unit.edge_fakes import CARD_UID, NIK, PAPERS, SetClock, biodata, consigned, make_bench, operator_entry
+from tests.unit.edge_fakes import (
+    CARD_UID,
+    LEASE_UNTIL_MS,
+    NIK,
+    PAPERS,
+    SetClock,
+    biodata,
+    consigned,
+    make_bench,
+    roster_of,
+)
 
 KEY = bytes(range(32))
 CAPTURE = "01920000-0000-7000-8000-00000000000a"
@@ -108,18 +118,18 @@ def test_an_older_word_of_the_hub_does_not_replace_a_newer_one(tmp_path: Path) -
     assert register.take_page(RegisterPage(site="9901-A", page="p1", version=5, entries=(entry,)))
     assert not register.take_page(RegisterPage(site="9901-A", page="p1", version=4, entries=()))
     assert not register.take_page(RegisterPage(site="9902-B", page="p9", version=9, entries=(entry,)))
-    assert not register.take_roster(Roster(version=0, operators=()))
+    assert not bench.roster.take(roster_of(version=0))
     assert not register.take_site_key(SiteKey(site="9902-B", epoch=1, key=KEY))
-    after = Register(bench.store, "9901-A", bench.clock)
+    after = Register(bench.store, "9901-A")
     found = after.entry(NIK)
-    assert found is not None and found.status is RecordState.INACTIVE and after.operator("op-siti") is not None
+    assert found is not None and found.status is RecordState.INACTIVE and bench.roster.officer("op-siti") is not None
 
 
 def test_a_lease_that_has_run_out_is_not_listed(tmp_path: Path) -> None:
     bench = make_bench(tmp_path)
-    assert "op-late" not in {entry.operator for entry in bench.register.operators()}
-    bench.clock.now_ms = operator_entry("x", "operator").lease_until_ms
-    assert bench.register.operators() == []
+    assert "op-late" not in {officer.operator for officer in bench.roster.standing()}
+    bench.clock.now_ms = LEASE_UNTIL_MS
+    assert bench.roster.standing() == []
 
 
 def test_a_notice_tells_the_status_until_the_nik_is_freed(tmp_path: Path) -> None:
@@ -153,7 +163,7 @@ def test_a_retained_card_is_withdrawn_for_good(tmp_path: Path) -> None:
     bench.register.take_card(consigned())
     bench.register.settle_card(CARD_UID, CardOutcome.RETAINED)
     bench.register.take_card(consigned())
-    again = Register(bench.store, "9901-A", bench.clock)
+    again = Register(bench.store, "9901-A")
     card = again.card(card_uid=CARD_UID)
     assert card is not None and card.withdrawn
 
@@ -167,7 +177,7 @@ def test_an_empty_message_and_an_old_one_behind_it_do_not_bring_a_settled_card_b
     bench.register.settle_card(CARD_UID, outcome)
     bench.register.drop_card(CARD_UID)
     bench.register.take_card(consigned())
-    for register in (bench.register, Register(bench.store, "9901-A", bench.clock)):
+    for register in (bench.register, Register(bench.store, "9901-A")):
         card = register.card(card_uid=CARD_UID)
         assert card is None or card.withdrawn
 

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from contract.dispatch import Notice, Roster
+from contract.dispatch import Notice
 from contract.errors import DeviceError, TransientError
 from contract.lifecycle import RecordState
 from contract.packet import EnrolmentBody, PacketKind, RefusalBody
@@ -20,7 +20,7 @@ from edge.eligibility import Refusal
 from edge.enrolment import ENROLMENT, Enrolment, start_enrolment
 from edge.procedure import Refused
 from edge.register import Register
-from tests.unit.edge_fakes import KEY, NIK, OPERATOR, PAPERS, SECOND, Bench, biodata, make_bench
+from tests.unit.edge_fakes import KEY, NIK, OPERATOR, PAPERS, SECOND, Bench, biodata, make_bench, roster_of
 
 ORDER = [
     "biodata", "photo", "photo_review", "signature", "fingers", "irises", "verify", "attest", "sign_off", "saved",
@@ -102,7 +102,7 @@ async def test_an_interrupted_session_leaves_nothing_captured(bench: Bench, tmp_
     session = await begin(bench)
     await walk(bench, session, until=step)
     del session  # power is lost: only what is on disk remains
-    after = Register(bench.store, "9901-A", bench.clock)
+    after = Register(bench.store, "9901-A")
     assert bench.keeper.kept == [] and after.claim_of(NIK) is None
     entry = after.entry(NIK)
     assert entry is not None and entry.status is RecordState.UNREGISTERED
@@ -333,7 +333,7 @@ async def test_only_the_operators_own_finger_signs_off(bench: Bench) -> None:
 async def test_an_operator_revoked_during_the_session_cannot_sign_off(bench: Bench) -> None:
     session = await begin(bench)
     await walk(bench, session, until="sign_off")
-    bench.register.take_roster(Roster(version=2, operators=()))
+    bench.roster.take(roster_of(version=2))
     bench.sensors.person = OPERATOR
     assert await do(session, "capture") == "sign_off"
     assert session.problem is not None and bench.keeper.kept == []

@@ -79,7 +79,7 @@ async def test_a_card_handed_over_stays_off_the_list_when_the_broker_tells_of_it
     await do(handover, "capture")
     await do(handover, "sign")
     bench.register.take_card(consigned())
-    assert Register(bench.store, "9901-A", bench.clock).card(card_uid=CARD_UID) is None
+    assert Register(bench.store, "9901-A").card(card_uid=CARD_UID) is None
 
 
 async def test_nothing_is_handed_over_without_a_receipt(bench: Bench, desk: FakeDesk) -> None:

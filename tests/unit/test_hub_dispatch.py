@@ -20,11 +20,12 @@ from contract.attestation import open_attestation
 from contract.checkpoint import verify_checkpoint
 from contract.chip_file import verify_chip
 from contract.chip_layout import chip_files
-from contract.dispatch import ConsignedCard, GalleryEntry, Notice, PrintJob, RegisterPage, Roster, SiteKey, decode
+from contract.dispatch import ConsignedCard, GalleryEntry, Notice, PrintJob, RegisterPage, SiteKey, decode
 from contract.dispatch import encode as encode_transfer
 from contract.errors import DeviceError, RemoteError
 from contract.image_formats import decode_image
 from contract.lifecycle import RecordEvent, RecordState
+from contract.operators import Roster
 from contract.packet import PortraitReview, RefusalBody
 from contract.seal import load_opening_key, load_public_key, load_statement_public_key, open_sealed, unlock
 from contract.transfer import Disposition, UnitState
@@ -39,6 +40,7 @@ from hub.verdicts import Verdict
 from tests.hub_world import (
     ADJUDICATORS,
     DATABASES,
+    DAY_MS,
     DESK,
     HANDOVER,
     OFFICERS,
@@ -50,6 +52,7 @@ from tests.hub_world import (
     build_world,
     enrolment,
     handover,
+    hub_statement,
     index_fingers,
     job_of,
     judge,
@@ -96,7 +99,8 @@ def test_a_unit_gets_its_site_key_its_roster_and_its_register_page(world: World)
     messages = posted(world)
     roster = decode(Roster, opened_by(DESK, messages[topics.DN_ROSTER.at(unit=DESK)]))
     entry = next(entry for entry in roster.operators if entry.operator == OPERATOR)
-    assert entry.lease_until_ms > world.clock.wall_ms()
+    lease = entry.rights(hub_statement(), SITE_A)
+    assert lease.until_ms == world.clock.wall_ms() + 30 * DAY_MS and "operator" in lease.roles
     topic = topics.SITE_REGISTER.at(site=SITE_A, page="p0000")
     page = decode(RegisterPage, site_message(world, topic, messages[topic]))
     assert [(e.biodata.nik, e.status, e.eligible) for e in page.entries] == [(ANA.nik, RecordState.UNREGISTERED, True)]

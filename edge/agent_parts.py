@@ -1,0 +1,101 @@
+"""The unit's parts that are made of its configuration alone; edge.agent wires them."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import structlog
+import uvicorn
+
+from contract.channel_mqtt import MqttSettings
+from contract.clock import Clock
+from contract.errors import DeviceError
+from edge.chip_desk import ReaderDesk
+from edge.config import UnitConfig
+from edge.desk import CAPTURE_ROLES, HANDOVER_ROLES, Desk
+from edge.device_bench import DeviceBench
+from edge.keys import UnitKeys
+from edge.queue_numbers import QueueNumbers
+from edge.screens.app import make_app
+from edge.screens.guard import make_token
+from edge.sealed_store import SealedStore
+from edge.spool import Spool
+from edge.ticket_desk import TicketDesk
+from edge.tickets import Place
+
+GRACE_S = 2
+
+log = structlog.get_logger("edge.agent")
+
+
+class Pages(uvicorn.Server):
+    """The web server, without hands of its own on the process's signals: the agent ends its parts in order."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to the agent."""
+        yield
+
+
+def line_settings(config: UnitConfig) -> MqttSettings:
+    """How this unit reaches its broker."""
+    broker = config.broker
+    return MqttSettings(
+        host=broker.host,
+        port=broker.port,
+        ca=broker.ca,
+        certificate=broker.certificate,
+        key=broker.key,
+        client_id=config.unit.id,
+        keepalive_s=broker.keepalive_s,
+    )
+
+
+def open_spool(config: UnitConfig, keys: UnitKeys, clock: Clock) -> Spool:
+    """The unit's spool; what was set aside before this start gets another chance."""
+    spool = Spool(config.unit.data_dir / "spool", keys.store, clock, config.spool.bytes_max, config.spool.packets_max)
+    if released := spool.release_held():
+        log.info("packets that were set aside are tried again", count=released)
+    return spool
+
+
+def make_chip_desk(config: UnitConfig, keys: UnitKeys, bench: DeviceBench) -> ReaderDesk | None:
+    """The handover's reader, where this unit has one and the key to read chips with."""
+    if keys.sam is None or bench.card is None or config.unit.role == "station":
+        return None
+    return ReaderDesk(bench.card, keys.sam, keys.issuer, config.policy.card_timeout_s)
+
+
+def make_ticket_desk(config: UnitConfig, bench: DeviceBench, store: SealedStore, clock: Clock) -> TicketDesk | None:
+    """Queue numbers and the ticket printer, where people come to this unit."""
+    prefixes = {
+        service: prefix
+        for service, prefix, roles in (
+            ("capture", config.queue.capture_prefix, CAPTURE_ROLES),
+            ("handover", config.queue.handover_prefix, HANDOVER_ROLES),
+        )
+        if config.unit.role in roles
+    }
+    if not prefixes:
+        return None
+    place = Place(config.unit.site, config.unit.id, config.queue.utc_offset_h)
+    return TicketDesk(bench.ticket, place, QueueNumbers(store, clock, prefixes, place.day))
+
+
+def make_web_server(config: UnitConfig, desk: Desk) -> tuple[Pages, socket.socket]:
+    """The pages' server and its bound socket. Raises DeviceError where the port is taken."""
+    family = socket.AF_INET6 if ":" in config.screen.host else socket.AF_INET
+    try:
+        listener = socket.create_server((config.screen.host, config.screen.port), family=family)
+    except OSError as error:
+        raise DeviceError(
+            f"The pages cannot listen on {config.screen.host}:{config.screen.port} ({error.strerror}).",
+            next_step="Choose another screen.port in unit.toml, or end the program that holds it.",
+        ) from None
+    app = make_app(desk, make_token(config.unit.data_dir))
+    settings = uvicorn.Config(
+        app, http="h11", lifespan="off", access_log=False, log_config=None, timeout_graceful_shutdown=GRACE_S
+    )
+    return Pages(settings), listener

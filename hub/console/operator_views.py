@@ -1,0 +1,138 @@
+"""What the page of operators shows: who may do what, where and until when, and who waits for a second officer (M67)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from hub import register
+from hub.central import Central
+from hub.console.sessions import Visitor
+from hub.dispatches import units_in_service
+from hub.fleet import Role
+from hub.leases import ACTIVE, REVOKED, works_at_units
+from hub.operator_desk import APPROVING, GRANTED_BY_HEADS, GRANTED_BY_THE_CENTRE, PENDING
+from hub.proposals import REINSTATEMENT
+from hub.register import EVERYWHERE
+from hub.schema.operator_tables import OperatorEnrolment, OperatorHistory, OperatorLease, SignOn, UnitRoster
+from hub.schema.tables import Operator, Proposal, Site
+
+SHOWN_MAX = 300
+DECIDED_MAX = 20
+HISTORY_MAX = 40
+Fields = dict[str, Any]
+
+
+def operators(session: Session, central: Central, who: Visitor) -> Fields:
+    """Operators of the visitor's region, pending and decided enrolments, and the newest lines of their history."""
+    visitor = session.get_one(Operator, who.operator)
+    sites = [site for site in session.scalars(select(Site).order_by(Site.code)) if _sees(session, visitor, [site.code])]
+    everyone = session.scalars(select(Operator).order_by(Operator.id)).all()
+    seen = [operator for operator in everyone if _sees(session, visitor, operator.sites.split(","))]
+    enrolments = session.scalars(
+        select(OperatorEnrolment).order_by(OperatorEnrolment.received_ms.desc()).limit(SHOWN_MAX)
+    ).all()
+    mine = [found for found in enrolments if _sees(session, visitor, [found.site])]
+    may_decide = who.may(*APPROVING)
+    return {
+        "time_ms": central.context.clock.wall_ms(),
+        "may_decide": may_decide,
+        "may_propose": who.may(Role.DC_OFFICER),
+        "operators": _operators(session, seen[:SHOWN_MAX]),
+        "left_out": max(0, len(seen) - SHOWN_MAX),
+        "pending": [_enrolment(session, central, found, who) for found in mine if found.state == PENDING],
+        "decided": [
+            {
+                "operator": found.operator, "site": found.site, "enrolled_by": found.enrolled_by, "state": found.state,
+                "decided_by": found.decided_by, "decided_ms": found.decided_ms, "reason": found.reason,
+            }
+            for found in mine
+            if found.state != PENDING
+        ][:DECIDED_MAX],
+        "grantable": sorted(GRANTED_BY_THE_CENTRE if who.may(Role.DC_OFFICER) else GRANTED_BY_HEADS),
+        "sites": [{"code": site.code, "name": site.name} for site in sites],
+        "history": _history(session, {operator.id for operator in seen} | {found.operator for found in mine}),
+    }  # fmt: skip
+
+
+def _sees(session: Session, visitor: Operator, sites: Iterable[str]) -> bool:
+    return any(site == EVERYWHERE or register.works_in_region(session, visitor, site) for site in sites)
+
+
+def _operators(session: Session, shown: list[Operator]) -> list[Fields]:
+    leases = {row.operator: row for row in session.scalars(select(OperatorLease))}
+    signed_on: dict[str, list[SignOn]] = {}
+    for row in session.scalars(select(SignOn)):
+        signed_on.setdefault(row.operator, []).append(row)
+    open_proposals = select(Proposal.subject).where(Proposal.action == REINSTATEMENT, Proposal.decided_ms.is_(None))
+    proposed = set(session.scalars(open_proposals))
+    heard = _heard(session)
+    return [
+        {
+            "id": operator.id,
+            "name": operator.name,
+            "roles": operator.roles.split(","),
+            "sites": [site for site in operator.sites.split(",") if site],
+            "state": REVOKED if operator.revoked else ACTIVE if works_at_units(operator) else "console",
+            "lease_until_ms": leases[operator.id].until_ms if operator.id in leases else None,
+            "last_ms": max((row.last_ms for row in signed_on.get(operator.id, [])), default=0),
+            "last_unit": max(signed_on.get(operator.id, []), key=lambda row: row.last_ms).unit
+            if signed_on.get(operator.id)
+            else "",
+            "failed": sum(row.failed for row in signed_on.get(operator.id, [])),
+            "locked_at": sorted(row.unit for row in signed_on.get(operator.id, []) if row.locked),
+            "second_factor": operator.second_factor is not None,
+            "reinstatement": operator.id in proposed,
+            "unheard": [
+                unit for site in operator.sites.split(",") for unit in heard.get(site, []) if operator.revoked
+            ],
+        }
+        for operator in shown
+    ]  # fmt: skip
+
+
+def _heard(session: Session) -> dict[str, list[str]]:
+    """Units that do not hold the newest roster yet, by site."""
+    rosters = {row.unit: row for row in session.scalars(select(UnitRoster))}
+    behind: dict[str, list[str]] = {}
+    for unit in units_in_service(session):
+        row = rosters.get(unit.id)
+        if row is not None and row.held < row.version:
+            behind.setdefault(unit.site, []).append(unit.id)
+            behind.setdefault(EVERYWHERE, []).append(unit.id)
+    return behind
+
+
+def _enrolment(session: Session, central: Central, found: OperatorEnrolment, who: Visitor) -> Fields:
+    body = central.operators.body_of(found)
+    known = session.get(Operator, found.operator)
+    others = [name for name in found.similar.split(",") if name and name != found.operator]
+    return {
+        "id": found.id,
+        "operator": found.operator,
+        "name": body.name,
+        "unit": found.unit,
+        "site": found.site,
+        "roles": list(body.roles),
+        "fingers": [{"position": sample.position, "quality": sample.quality} for sample in body.fingers],
+        "second_factor": [kind for kind, there in (("PIN", body.pin), ("e-KTP", body.card_uid)) if there],
+        "enrolled_by": found.enrolled_by,
+        "received_ms": found.received_ms,
+        "enroller_revoked": found.warning == REVOKED,
+        "similar": others,
+        "replaces": known is not None,
+        "other_fingers": known is not None and found.operator not in found.similar.split(","),
+        "own": who.operator in (found.enrolled_by, found.operator),
+    }
+
+
+def _history(session: Session, names: set[str]) -> list[Fields]:
+    query = select(OperatorHistory).order_by(OperatorHistory.sequence.desc()).limit(SHOWN_MAX)
+    lines = [link for link in session.scalars(query) if link.subject in names and link.event != "lease signed"]
+    return [
+        {"operator": link.subject, "event": link.event, "at_ms": link.at_ms, "actor": link.actor, "note": link.note}
+        for link in lines[:HISTORY_MAX]
+    ]

@@ -1,0 +1,268 @@
+"""Operators come, change and go (M67): enrolled at a unit, approved by another officer, revoked by one, back by two.
+
+Nothing that a unit says gives a right: it waits here until an officer who neither enrolled the person nor is that
+person says yes. Taking a right away needs one officer and works at once. Every step is in the operators' history
+(M69). Methods run in the caller's transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cbor2
+import structlog
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from contract.dispatch import encode
+from contract.errors import RemoteError
+from contract.operators import EVERYWHERE
+from contract.packet import Envelope, OperatorBody, PinBody
+from hub import leases, register, rights, rosters
+from hub.context import HubContext
+from hub.fleet import Role
+from hub.leases import ACTIVE, REVOKED, UNKNOWN
+from hub.schema.operator_tables import OperatorEnrolment
+from hub.schema.tables import Operator, Site
+from hub.search.operator_fingers import resembling
+from hub.sign_offs import is_signed
+
+ENROLLING = (Role.SECTION_HEAD, Role.DC_OFFICER)
+APPROVING = (Role.SECTION_HEAD, Role.DC_OFFICER)
+GRANTED_BY_HEADS = frozenset({Role.OPERATOR, Role.FRONT_DESK, Role.DISTRIBUTION})
+GRANTED_BY_THE_CENTRE = GRANTED_BY_HEADS | {Role.ADB, Role.SECTION_HEAD}
+REASON_CHARACTERS_MIN = 5
+PENDING, APPROVED, REFUSED = "pending", "approved", "refused"
+
+log = structlog.get_logger("operators")
+
+
+class OperatorDesk:
+    """Who may work at units, and since when not any more."""
+
+    def __init__(self, context: HubContext) -> None:
+        self._context = context
+
+    # --- what units send ---
+
+    def receive(self, session: Session, envelope: Envelope, body: OperatorBody) -> str:
+        """Keep an enrolment for a second officer; why a person has to look at the packet instead, or ''."""
+        reason = self._unvouched(session, envelope, body, ENROLLING)
+        if reason or body.signoff is None:
+            return reason
+        if session.get(OperatorEnrolment, envelope.id) is not None:
+            return ""
+        try:
+            similar = resembling(body.templates, self._others(session, envelope.site))
+        except RemoteError:
+            return "The fingers of the operator cannot be read."
+        by = body.signoff.operator
+        revoked = session.get_one(Operator, by).revoked
+        session.add(
+            OperatorEnrolment(
+                id=envelope.id,
+                operator=body.operator,
+                unit=envelope.unit,
+                site=envelope.site,
+                enrolled_by=by,
+                content=self._context.vault.lock(encode(body), "operator-enrolment", envelope.id),
+                similar=",".join(similar),
+                warning="revoked" if revoked else "",
+                received_ms=self._context.clock.wall_ms(),
+            )
+        )
+        session.flush()
+        self._note(session, body.operator, "enrolled", by, f"{UNKNOWN} {PENDING}", unit=envelope.unit, id=envelope.id)
+        return ""
+
+    def take_pin(self, session: Session, envelope: Envelope, body: PinBody) -> str:
+        """Take an operator's own new PIN; why a person has to look at the packet instead, or ''."""
+        reason = self._unvouched(session, envelope, body, tuple(Role))
+        operator = session.get(Operator, body.operator, with_for_update=True)
+        if reason or body.signoff is None or operator is None:
+            return reason or "Nobody is known by this name."
+        if body.signoff.operator != body.operator:
+            return "A PIN was changed by somebody else."
+        if operator.revoked:
+            return f"{body.operator} was revoked."
+        self._set_factor(operator, {**self._factor(operator), "pin": body.pin})
+        self._note(session, operator.id, "PIN changed", operator.id, ACTIVE, unit=envelope.unit)
+        self._tell(session, operator.sites)
+        return ""
+
+    # --- what officers decide ---
+
+    def approve(
+        self, session: Session, enrolment_id: str, actor: str, roles: Sequence[str], sites: Sequence[str]
+    ) -> Operator:
+        """Give an enrolled person these rights, as another officer than the one who enrolled. Raises RemoteError."""
+        enrolment = self._open(session, enrolment_id, actor)
+        self._check_grant(session, actor, roles, sites)
+        body = self.body_of(enrolment)
+        operator = session.get(Operator, body.operator, with_for_update=True)
+        if operator is not None and operator.revoked:
+            raise RemoteError("This operator was revoked.", next_step="Two officers reinstate them first.")
+        before = operator.sites if operator is not None else ""
+        operator = operator or self._made(session, body)
+        operator.name, operator.roles, operator.sites = body.name, ",".join(roles), ",".join(sites)
+        operator.templates = self._context.vault.lock(cbor2.dumps(body.templates), "operator-templates", operator.id)
+        self._set_factor(operator, {"pin": body.pin, "card_uid": body.card_uid})
+        operator.approved_ms = self._context.clock.wall_ms()
+        self._decided(enrolment, actor, APPROVED, "")
+        session.flush()
+        granted = {"enrolled_by": enrolment.enrolled_by, "roles": operator.roles, "sites": operator.sites}
+        self._note(session, operator.id, "approved", actor, f"{PENDING} {ACTIVE}", **granted)
+        leases.lease_of(session, self._context, operator)
+        self._tell(session, f"{before},{operator.sites}")
+        return operator
+
+    def refuse(self, session: Session, enrolment_id: str, actor: str, reason: str) -> None:
+        """Turn an enrolment down. Raises RemoteError."""
+        _check_reason(reason)
+        enrolment = self._open(session, enrolment_id, actor)
+        self._decided(enrolment, actor, REFUSED, reason.strip())
+        session.flush()
+        self._note(session, enrolment.operator, "refused", actor, f"{PENDING} {REFUSED}", reason=reason.strip())
+
+    def revoke(self, session: Session, operator_id: str, actor: str, reason: str) -> Operator:
+        """Take an operator's rights at once; every unit where they worked hears it. Raises RemoteError."""
+        _check_reason(reason)
+        operator = self._operator(session, operator_id)
+        officer = register.operator_with(session, actor, *APPROVING)
+        if not any(register.works_in_region(session, officer, site) for site in operator.sites.split(",")):
+            raise RemoteError(f"'{actor}' does not work where {operator_id} does.", next_step="Ask the centre.")
+        if operator_id == actor:
+            raise RemoteError("Nobody revokes themselves.", next_step="Another officer does this for you.")
+        if operator.revoked:
+            return operator
+        operator.revoked = True
+        session.flush()
+        self._note(session, operator_id, "revoked", actor, f"{ACTIVE} {REVOKED}", reason=reason.strip())
+        self._tell(session, operator.sites)
+        log.warning("operator revoked", operator=operator_id, actor=actor)
+        return operator
+
+    def reinstate(self, session: Session, operator_id: str, actors: str, reason: str) -> Operator:
+        """Give rights back, on the word of the two officers named in `actors` (hub.proposals). Raises RemoteError."""
+        operator = self._operator(session, operator_id)
+        if operator_id in actors.split("+"):
+            raise RemoteError("Nobody reinstates themselves.", next_step="Two other officers do this.")
+        operator.revoked = False
+        session.flush()
+        self._note(session, operator_id, "reinstated", actors, f"{REVOKED} {ACTIVE}", reason=reason)
+        if leases.works_at_units(operator):
+            leases.lease_of(session, self._context, operator, renewed=True)
+        self._tell(session, operator.sites)
+        return operator
+
+    def renew(self, session: Session) -> int:
+        """Renew the leases that are due, and tell the units; returns how many had to hear something."""
+        if not leases.renew_due(session, self._context):
+            return 0
+        return rosters.say_to_all(session, self._context)
+
+    def body_of(self, enrolment: OperatorEnrolment) -> OperatorBody:
+        """What the unit sent."""
+        content = self._context.vault.unlock(enrolment.content, "operator-enrolment", enrolment.id)
+        return OperatorBody.model_validate(cbor2.loads(content), strict=False)
+
+    # --- parts ---
+
+    def _unvouched(
+        self, session: Session, envelope: Envelope, body: OperatorBody | PinBody, roles: tuple[Role, ...]
+    ) -> str:
+        """Why nobody who may do so stands behind a body, or ''. A revocation is left to the second officer."""
+        if body.signoff is None:
+            return "No officer signed this off."
+        officer = session.get(Operator, body.signoff.operator)
+        if officer is None or not rights.holds(officer, roles, envelope.site):
+            return f"{body.signoff.operator} may not do this at {envelope.site}."
+        if not officer.public_key or not is_signed(body.digest(), body.signoff.signature, officer.public_key):
+            return f"The sign-off of {officer.id} does not verify."
+        return ""
+
+    def _others(self, session: Session, site: str) -> list[tuple[str, dict[int, bytes]]]:
+        """Fingers of the operators who work in the region of a site, or everywhere."""
+        vault = self._context.vault
+        region = session.get_one(Site, site).region
+        here = set(session.scalars(select(Site.code).where(Site.region == region))) | {EVERYWHERE}
+        return [
+            (who.id, cbor2.loads(vault.unlock(who.templates, "operator-templates", who.id)))
+            for who in session.scalars(select(Operator).order_by(Operator.id))
+            if here & set(who.sites.split(","))
+        ]
+
+    def _open(self, session: Session, enrolment_id: str, actor: str) -> OperatorEnrolment:
+        enrolment = session.get(OperatorEnrolment, enrolment_id, with_for_update=True)
+        if enrolment is None or enrolment.state != PENDING:
+            raise RemoteError("There is no such open enrolment.", next_step="Reload the page.")
+        register.operator_at(session, actor, enrolment.site, *APPROVING)
+        if actor in (enrolment.enrolled_by, enrolment.operator):
+            raise RemoteError(
+                "Nobody decides on whom they enrolled, or on themselves.", next_step="Ask another officer to log in."
+            )
+        return enrolment
+
+    def _check_grant(self, session: Session, actor: str, roles: Sequence[str], sites: Sequence[str]) -> None:
+        officer = register.operator_with(session, actor, *APPROVING)
+        is_centre = Role.DC_OFFICER in officer.roles.split(",")
+        allowed = GRANTED_BY_THE_CENTRE if is_centre else GRANTED_BY_HEADS
+        if not roles or not sites or len(set(roles)) != len(roles) or not set(roles) <= allowed:
+            raise RemoteError(
+                "These roles or sites cannot be given by you.", next_step=f"Choose among {', '.join(sorted(allowed))}."
+            )
+        for site in sites:
+            if session.get(Site, site) is None or not register.works_in_region(session, officer, site):
+                raise RemoteError(f"{site} is no site of yours.", next_step="Leave it to that region's officers.")
+
+    def _made(self, session: Session, body: OperatorBody) -> Operator:
+        """A new operator with a key for sign-offs, which reaches units sealed, in the roster."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        der = serialization.Encoding.DER
+        private = key.private_bytes(der, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        operator = Operator(
+            id=body.operator,
+            public_key=key.public_key().public_bytes(der, serialization.PublicFormat.SubjectPublicKeyInfo),
+            private_key=self._context.vault.lock(private, "operator-key", body.operator),
+            lease_days=self._context.settings.policy.lease_days,
+            console_secret="",
+            revoked=False,
+        )
+        session.add(operator)
+        return operator
+
+    def _factor(self, operator: Operator) -> dict[str, str | None]:
+        if operator.second_factor is None:
+            return {"pin": "", "card_uid": None}
+        found: dict[str, str | None] = cbor2.loads(
+            self._context.vault.unlock(operator.second_factor, "operator-factor", operator.id)
+        )
+        return found
+
+    def _set_factor(self, operator: Operator, factor: dict[str, str | None]) -> None:
+        operator.second_factor = self._context.vault.lock(cbor2.dumps(factor), "operator-factor", operator.id)
+
+    def _decided(self, enrolment: OperatorEnrolment, actor: str, state: str, reason: str) -> None:
+        enrolment.state, enrolment.decided_by, enrolment.reason = state, actor, reason
+        enrolment.decided_ms = self._context.clock.wall_ms()
+
+    def _operator(self, session: Session, operator_id: str) -> Operator:
+        operator = session.get(Operator, operator_id, with_for_update=True)
+        if operator is None:
+            raise RemoteError(f"Nobody is known as '{operator_id}'.", next_step="Choose from the list.")
+        return operator
+
+    def _tell(self, session: Session, sites: str) -> None:
+        rosters.say_to_all(session, self._context, [site for site in sites.split(",") if site])
+
+    def _note(
+        self, session: Session, operator: str, event: str, actor: str, states: str, **what: str | int | bool
+    ) -> None:
+        leases.note(session, self._context, operator, event, actor, states, what)
+
+
+def _check_reason(reason: str) -> None:
+    if len(reason.strip()) < REASON_CHARACTERS_MIN:
+        raise RemoteError("Taking a right, or refusing one, needs a reason.", next_step="Write why, in a sentence.")
