@@ -65,7 +65,7 @@ class HubService:
         self._channel = MqttChannel(_mqtt_settings(settings), lambda: hub_will(clock))
         self._ingest: IngestService | None = None
         self._commissioning: CommissioningService | None = None
-        self._updates = UpdateService(context, self._central.repository, self._channel, self._office)
+        self.updates = UpdateService(context, self._central.repository, self._channel, self._office)
         self._alerts = fleet_watch.AlertLog()
 
     @property
@@ -89,7 +89,7 @@ class HubService:
         )
         self._ingest = IngestService(self._channel, ingest, self._context.clock)
         await self._begin_commissioning()
-        self._updates.subscribe()
+        self.updates.subscribe()
         self._channel.on(UP_JOB, self._on_job_answer)
         self._channel.on(UP_STATE, self._on_state)
         self._channel.on(UP_STATUS, self._on_uplink)
@@ -107,7 +107,7 @@ class HubService:
                 tasks.create_task(self._every(self._settings.hub.checkpoint_period_s, self._tick), name="checkpoints")
                 tasks.create_task(self._every(0.0, self._watch_fleet), name="fleet watch")
                 tasks.create_task(self._serve_console(), name="console")
-                tasks.create_task(self._updates.run(), name="updates")
+                tasks.create_task(self.updates.run(), name="updates")
                 if self._commissioning is not None:
                     tasks.create_task(self._commissioning.run(), name="commissioning")
         finally:

@@ -17,7 +17,7 @@ from hub.service import HubService
 from provisioning.line import HubLine, Patience
 from provisioning.setup import set_up
 from provisioning.technician_identity import load_identity
-from provisioning.world import Listener, Operator, Site, Unit, World
+from provisioning.world import Listener, Operator, Site, Unit, Updates, World
 from tests.fault.rig_world import broker_at
 from virtual.broker import PrivateBroker, free_port, free_ports
 
@@ -92,6 +92,7 @@ def make_stage(folder: Path, now: datetime | None = None) -> Stage:
             Operator(id=TECHNICIAN, name="Andi", roles=("technician",), sites=("*",)),
             Operator(id=LOCAL, name="Lia", roles=("technician",), sites=(OTHER_SITE,)),
         ),
+        updates=Updates(),
     )
     set_up(world, folder, folder / "world", now or datetime.now(UTC), lambda _: None)
     conf = folder / "world" / "broker" / "mosquitto.conf"

@@ -25,9 +25,11 @@ def release(*words: str, done: bool = True) -> Any:
 class Office:
     """A folder of releases; every command is the tool's own."""
 
-    def __init__(self, scratch: Path, *words: str) -> None:
-        self.scratch, self.folder = scratch, scratch / "releases"
-        release("init", "--out", str(self.folder), *words)
+    def __init__(self, scratch: Path, *words: str, folder: Path | None = None) -> None:
+        """folder: of releases that somebody began already; without one it is begun here."""
+        self.scratch, self.folder = scratch, folder or scratch / "releases"
+        if folder is None:
+            release("init", "--out", str(self.folder), *words)
 
     @property
     def releases(self) -> ReleaseFolder:
