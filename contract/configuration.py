@@ -28,7 +28,7 @@ Tables = Annotated[
     Field(max_length=TABLES_MAX),
 ]
 # Tables that a configuration may set; who and where a unit is, and where its keys lie, comes with its certificate.
-CONFIGURABLE = frozenset({"devices", "policy", "spool", "uplink", "screen", "queue", "enclosure"})
+CONFIGURABLE = frozenset({"devices", "policy", "spool", "uplink", "screen", "queue", "enclosure", "time"})
 
 # A name that says what it holds; where it ends so, it names the file in which the unit has it.
 _SECRET_NAME = re.compile(

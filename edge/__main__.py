@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,9 +42,16 @@ offered to the hub until its signed receipt comes; the agent may be stopped, or 
 )
 out = Console()
 err = Console(stderr=True)
-ConfigPath = Annotated[Path, typer.Option("--config", "-c", help="The unit's TOML file.", show_default=True)]
+ConfigPath = Annotated[
+    Path, typer.Option("--config", "-c", envvar="REKAM_CONFIG", help="The unit's TOML file.", show_default=True)
+]
 DEFAULT_CONFIG = Path("unit.toml")
 ANSWER_TIMEOUT_S = 20.0
+CLOCK_WORDS = {
+    "follows": "the machine's",
+    "kept": "the machine's is behind what is sure: goes on from the last time; check the time servers",
+    "refuses": "the machine's is too far ahead: not followed before the hub's word; check the time servers",
+}
 
 
 @app.command()
@@ -60,14 +68,17 @@ def run(
     an orderly stop, 2 where something has to be put right first (the message says what).
     """
     from edge.agent import run_agent
+    from edge.service_notice import ServiceNotice
 
     configure_logs(log_level)
+    faulthandler.enable()  # one that hangs is ended by the service: its log says where, never with what
+    notice = ServiceNotice()
     if config.name == CONFIG and not config.exists():
         from edge.first_boot import run_first_boot
 
-        if not run_first_boot(config.absolute().parent):
+        if not run_first_boot(config.absolute().parent, notice):
             return
-    run_agent(config)
+    run_agent(config, notice)
 
 
 @app.command()
@@ -100,6 +111,7 @@ def status(
             "Not yet at the centre": uplink["pending"],
             "Set aside": uplink["held"],
             "Hub": "on-line" if uplink["hub_online"] else "off-line",
+            "Clock": CLOCK_WORDS.get(found["clock"], found["clock"]),
         },
     )
     for packet in found["waiting"]:

@@ -24,9 +24,10 @@ from contract.errors import DeviceError, RekamError
 from contract.transfer import Receipt
 from edge.agent_parts import line_settings, make_chip_desk, make_ticket_desk, make_web_server, open_spool
 from edge.alarms import AlarmBook
+from edge.bounded_clock import BoundedClock
 from edge.capture_state import Services
 from edge.comparison_worker import ComparisonWorker
-from edge.config import UnitConfig
+from edge.config import UnitConfig, load_config
 from edge.configuration import Configurations
 from edge.configuration_trial import ConfigurationIntake, prove, replace_process
 from edge.data_lock import only_agent
@@ -47,6 +48,7 @@ from edge.register import Register
 from edge.roster import RosterBook
 from edge.screens.guard import drop_token
 from edge.sealed_store import SealedStore
+from edge.service_notice import ServiceNotice
 from edge.site_gallery import SiteGallery
 from edge.spool import Spool
 from edge.standing import Credential, Standing, make_standing
@@ -78,11 +80,14 @@ class _Disk:
 class Agent:
     """One running unit. Whoever runs it holds its data lock."""
 
-    def __init__(self, config: UnitConfig, configurations: Configurations, clock: Clock) -> None:
-        """configurations: of which `config` is one, in force or on trial."""
+    def __init__(
+        self, config: UnitConfig, configurations: Configurations, clock: BoundedClock, notice: ServiceNotice
+    ) -> None:
+        """configurations: of which `config` is one, in force or on trial. notice: to who keeps the process alive."""
         self._config = config
         self._configurations = configurations
         self._clock = clock
+        self._notice = notice
         self._stop = asyncio.Event()
         self._standing: Standing | None = None
         self._bench: DeviceBench | None = None
@@ -138,7 +143,7 @@ class Agent:
         roster = RosterBook(store, config.unit.site, keys.hub_statement, TrustedTime(store, clock))
         spool = await asyncio.to_thread(open_spool, config, keys, clock)
         parts.callback(spool.close)
-        return _Disk(store, register, roster, MomentSource(store, clock), spool)
+        return _Disk(store, register, roster, MomentSource(store, clock, heard=clock.hear), spool)
 
     async def _run_parts(self, keys: UnitKeys, parts: contextlib.AsyncExitStack) -> None:
         config, clock = self._config, self._clock
@@ -179,6 +184,7 @@ class Agent:
         bench = DeviceBench(config.devices, config.policy, panel.panel if panel else None)
         parts.push_async_callback(bench.close)
         status = UnitStatus(config.unit, spool, uplink, bench, worker, gallery, moments, clock, self._configurations)
+        status.clock_state = lambda: clock.state
         services = Services(bench, worker, keeper, register, roster, config.policy, clock, worker.stamp)
         station = await self._make_station(store, services, keeper, bench, keys, parts)
         if station is not None:
@@ -263,6 +269,9 @@ class Agent:
         server, listener = make_web_server(config, desk)
         log.info("pages", url=f"http://{config.screen.host}:{listener.getsockname()[1]}/", unit=config.unit.id)
         web = asyncio.create_task(server.serve(sockets=[listener]), name="pages")
+        self._spawn(self._clock.keep_on())
+        self._spawn(self._notice.keep_watch())
+        self._notice.ready(f"{config.unit.id} at {config.unit.site}")
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
         async with channel:
             sending = asyncio.create_task(uplink.run(), name="uplink")
@@ -273,6 +282,8 @@ class Agent:
                     task.result()
                     raise DeviceError(f"The unit's {task.get_name()} ended.", next_step="The service starts again.")
             finally:
+                if not self.begins_again:
+                    self._notice.stopping()
                 with contextlib.suppress(RekamError, TimeoutError):
                     await asyncio.wait_for(presence.leave(), GOODBYE_TIMEOUT_S)
                 for task in (sending, line, stopping, *self._background):
@@ -310,21 +321,21 @@ class Agent:
             log.error("background work ended", error=type(error).__name__)
 
 
-def run_agent(path: Path) -> None:
+def run_agent(path: Path, notice: ServiceNotice) -> None:
     """Run the unit of this unit.toml until SIGTERM or SIGINT. Raises RekamError.
 
     A configuration on trial is run instead, for as long as that takes; where one begins or is given up, the process
     replaces itself.
     """
-    clock = SystemClock()
-    configurations = Configurations(path, clock)
-    data_dir = configurations.config.unit.data_dir
+    data_dir = load_config(path).unit.data_dir
     data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    clock = BoundedClock(SystemClock(), data_dir)
+    configurations = Configurations(path, clock)
     with only_agent(data_dir):
         config, trial = configurations.start()
 
         async def main() -> None:
-            agent = Agent(config, configurations, clock)
+            agent = Agent(config, configurations, clock, notice)
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, agent.end)
@@ -333,7 +344,9 @@ def run_agent(path: Path) -> None:
             elif not await prove(agent, trial, configurations, clock):
                 agent.begin_again()
             await asyncio.sleep(LAST_SIGNAL_S)
+            clock.keep()
             if agent.begins_again:
+                notice.begins_again()
                 replace_process()
 
         asyncio.run(main())

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from contract.errors import DeviceError
 from contract.packet import Name
+from edge.time_servers import SERVERS_PATTERN
 
 CONFIG_BYTES_MAX = 256 * 1024
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -142,6 +143,12 @@ class EnclosureTable(_Table):
         return bool(self.lamps) or any(pin is not None for pin in (self.help, self.cancel, self.door))
 
 
+class TimeTable(_Table):
+    """Where the machine's clock is set from. servers: up to four names or addresses; none: what DHCP says."""
+
+    servers: Annotated[str, Field(pattern=SERVERS_PATTERN.pattern)] = ""
+
+
 class UnitConfig(_Table):
     """The whole of unit.toml.
 
@@ -157,6 +164,7 @@ class UnitConfig(_Table):
     policy: PolicyTable = PolicyTable()
     queue: QueueTable = QueueTable()
     enclosure: EnclosureTable = EnclosureTable()
+    time: TimeTable = TimeTable()
     devices: dict[Name, dict[Name, Setting]] = Field(default_factory=dict)
     uplink: dict[Name, Setting] = Field(default_factory=dict)
 

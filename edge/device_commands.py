@@ -26,7 +26,9 @@ from edge.technician_capture import FILE_MODE, PROMPTS, Sample, SampleKind, take
 
 out = Console()
 err = Console(stderr=True)
-ConfigPath = Annotated[Path, typer.Option("--config", "-c", help="The unit's TOML file.", show_default=True)]
+ConfigPath = Annotated[
+    Path, typer.Option("--config", "-c", envvar="REKAM_CONFIG", help="The unit's TOML file.", show_default=True)
+]
 DEFAULT_CONFIG = Path("unit.toml")
 STYLES = {Outcome.OK: "green", Outcome.FAILED: "bold red", Outcome.MISSING: "dim"}
 EYES = {"right": 1, "left": 2}

@@ -14,6 +14,7 @@ import uvicorn
 
 from contract.clock import SystemClock
 from contract.errors import DeviceError
+from edge.bounded_clock import BoundedClock
 from edge.box import Box
 from edge.box_files import BoxFiles, Phase
 from edge.commissioning import Commissioner
@@ -22,6 +23,7 @@ from edge.durable_files import DurableFolder
 from edge.factory import load_factory
 from edge.screens.commissioning import make_commissioning_app
 from edge.screens.guard import drop_token, make_token
+from edge.service_notice import ServiceNotice
 from edge.unit_signer import open_chip_signer
 
 SOFTWARE = "rekam 0.1.0"
@@ -30,19 +32,20 @@ LAST_LOOK_S = 2.0
 log = structlog.get_logger("first_boot")
 
 
-def run_first_boot(folder: Path) -> bool:
+def run_first_boot(folder: Path, notice: ServiceNotice) -> bool:
     """Commission the box whose home this folder is; False where it was asked to stop before. Raises RekamError."""
     files = DurableFolder(folder)
     factory = load_factory(folder)
+    clock = BoundedClock(SystemClock(), folder)
     with only_agent(folder):
         chip = open_chip_signer(factory.identity) if factory.identity else None
-        box = Box(BoxFiles(files, chip, factory.identity), factory, SystemClock(), SOFTWARE)
-        commissioner = Commissioner(box, factory, SystemClock())
-        asyncio.run(_run(commissioner, folder, factory.screen_port))
+        box = Box(BoxFiles(files, chip, factory.identity), factory, clock, SOFTWARE)
+        commissioner = Commissioner(box, factory, clock)
+        asyncio.run(_run(commissioner, folder, factory.screen_port, notice))
         return box.phase is Phase.COMMISSIONED
 
 
-async def _run(commissioner: Commissioner, folder: Path, port: int) -> None:
+async def _run(commissioner: Commissioner, folder: Path, port: int, notice: ServiceNotice) -> None:
     """Page and commissioning beside each other, until the box is commissioned or the process is asked to stop."""
     server, listener = _page(commissioner, folder, port)
     log.info("page", url=f"http://{HOST}:{listener.getsockname()[1]}/")
@@ -52,6 +55,8 @@ async def _run(commissioner: Commissioner, folder: Path, port: int) -> None:
     web = asyncio.create_task(server.serve(sockets=[listener]), name="page")
     work = asyncio.create_task(commissioner.run(), name="commissioning")
     stop = asyncio.create_task(stopping.wait(), name="stop")
+    watch = asyncio.create_task(notice.keep_watch(), name="watch")
+    notice.ready("waits to be commissioned")
     try:
         await asyncio.wait({web, work, stop}, return_when=asyncio.FIRST_COMPLETED)
         if work.done():
@@ -59,9 +64,10 @@ async def _run(commissioner: Commissioner, folder: Path, port: int) -> None:
             await asyncio.wait({stop}, timeout=LAST_LOOK_S)  # the person in front sees that it is done
     finally:
         server.should_exit = True
-        for task in (work, stop):
+        for task in (work, stop, watch):
             task.cancel()
-        await asyncio.gather(web, work, stop, return_exceptions=True)
+        await asyncio.gather(web, work, stop, watch, return_exceptions=True)
+        notice.begins_again()
         drop_token(folder)
 
 

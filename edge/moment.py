@@ -25,9 +25,15 @@ class MomentSource:
     """Makes moments. Thread-safe, and writes to disk: call it off the event loop."""
 
     def __init__(
-        self, store: SealedStore, clock: Clock, random_bytes: Callable[[int], bytes] = secrets.token_bytes
+        self,
+        store: SealedStore,
+        clock: Clock,
+        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+        heard: Callable[[int], None] = lambda _time_ms: None,
     ) -> None:
+        """heard: told the time of each checkpoint that is taken, and of the one that was known."""
         self._store = store
+        self._heard = heard
         self._clock = clock
         self._boot_id = random_bytes(BOOT_ID_BYTES)
         self._lock = threading.Lock()
@@ -36,6 +42,8 @@ class MomentSource:
         store.put(KIND, "boot", self._boot.to_bytes(8, "big"))
         known = store.get(KIND, "checkpoint")
         self._checkpoint = None if known is None else decode(Checkpoint, known)
+        if self._checkpoint is not None:
+            heard(self._checkpoint.time_ms)
 
     @property
     def boot(self) -> int:
@@ -69,4 +77,5 @@ class MomentSource:
                 return False
             self._store.put(KIND, "checkpoint", encode(found))
             self._checkpoint = found
-            return True
+        self._heard(found.time_ms)
+        return True

@@ -38,7 +38,8 @@ COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 def configure(
     unit: Annotated[str, typer.Argument(help="The unit's name.")],
     settings: Annotated[
-        Path, typer.Option(help="TOML with the tables devices.*, policy, spool, uplink, screen, queue, enclosure.")
+        Path,
+        typer.Option(help="TOML with the tables devices.*, policy, spool, uplink, screen, queue, enclosure, time."),
     ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Send it without asking.")] = False,
     identity: IdentityOption = HERE,

@@ -24,7 +24,9 @@ def load_settings_file(path: Path) -> Tables:
 
     Raises DeviceError that names what is wrong, or Refusal for what looks like a secret.
     """
-    advice = "Give only devices.*, policy, spool, uplink, screen, queue, enclosure of a unit.toml; see edge/README.md."
+    advice = (
+        "Give only devices.*, policy, spool, uplink, screen, queue, enclosure, time of a unit.toml; see edge/README.md."
+    )
     try:
         if path.stat().st_size > FILE_BYTES_MAX:
             raise DeviceError(f"{path} is too large.", next_step=advice)

@@ -18,11 +18,13 @@ from contract.dispatch import decode
 from contract.errors import DeviceError
 from contract.topics import UP_REPORTED, Topic
 from edge.agent import Agent
+from edge.bounded_clock import BoundedClock
 from edge.config import load_config
 from edge.configuration import TRIAL, Configurations, Trial
 from edge.configuration_trial import HEALTHY_WITHIN_S, ConfigurationIntake, prove
 from edge.downlink import Downlink
 from edge.durable_files import unobserved
+from edge.service_notice import ServiceNotice
 from tests.commissioning.desk_world import SetClock
 from tests.commissioning.test_power_cuts import Cutter, PowerCut
 
@@ -376,7 +378,7 @@ async def test_a_refusal_is_told_the_hub_at_once_and_begins_nothing(home: Path) 
 
 async def test_who_is_asked_to_end_does_not_begin_again(home: Path) -> None:
     found = configurations(home)
-    agent = Agent(found.config, found, SetClock())
+    agent = Agent(found.config, found, BoundedClock(SetClock(), home), ServiceNotice({}))
     agent.begin_again()
     assert agent.begins_again
     agent.end()
