@@ -28,7 +28,6 @@ class UpdateProblem(StrEnum):
     RELEASE_UNKNOWN = "release-unknown"
     RELEASE_INVALID = "release-invalid"
     RELEASE_FOR_OTHER_MACHINE = "release-for-other-machine"
-    RELEASE_TRIED = "release-tried"
     NO_ROOM = "update-no-room"
     INSTALL_FAILED = "install-failed"
     UNHEALTHY = "release-unhealthy"
@@ -126,12 +125,6 @@ UPDATE_WORDING: dict[UpdateProblem, Wording] = {
         "Tambahkan paket (wheel) untuk arsitektur dan versi Python unit ini.",
         "The release has no package for this machine.",
         "Add wheels for this unit's architecture and Python.",
-    ),
-    UpdateProblem.RELEASE_TRIED: Wording(
-        "Rilis ini sudah dicoba oleh pekerjaan yang sama dan dikembalikan.",
-        _AGAIN_ID,
-        "This job has tried the release already, and the unit went back.",
-        _AGAIN_EN,
     ),
     UpdateProblem.NO_ROOM: Wording(
         "Penyimpanan unit tidak cukup untuk pembaruan ini.",

@@ -67,7 +67,7 @@ def run(
     Serves the unit's pages on loopback, keeps the line to the broker, and sends what the spool holds. Exit code 0 after
     an orderly stop, 2 where something has to be put right first (the message says what).
     """
-    from edge.agent import run_agent
+    from edge.agent_run import run_agent
     from edge.service_notice import ServiceNotice
 
     configure_logs(log_level)
@@ -90,7 +90,8 @@ def status(
     """Ask the running agent how it is.
 
     Prints the five lines of the uplink (mode, database, correlation id, queue, scheduler) with the records sent since
-    its start, and every packet that has not reached the centre with its age. `--links` checks each hop.
+    its start, the software that runs with its slot and update, and every packet that has not reached the centre with
+    its age. `--links` checks each hop.
     """
     loaded = _loaded(config)
     found = _ask(loaded, "GET", "/api/status")
@@ -112,6 +113,7 @@ def status(
             "Set aside": uplink["held"],
             "Hub": "on-line" if uplink["hub_online"] else "off-line",
             "Clock": CLOCK_WORDS.get(found["clock"], found["clock"]),
+            **_software_rows(found["software"]),
         },
     )
     for packet in found["waiting"]:
@@ -209,6 +211,19 @@ def _ask(config: UnitConfig, method: str, path: str) -> Any:
             f"The agent of {config.unit.id} does not answer ({type(error).__name__}).",
             next_step="Start it with 'rekam-edge run', or look at its service's log.",
         ) from None
+
+
+def _software_rows(software: dict[str, Any]) -> dict[str, Any]:
+    """What runs, from which slot, and how far the newest update is."""
+    rows = {"Software": software["version"] + (" (on trial)" if software["on_trial"] else "")}
+    if software["slot"]:
+        rows |= {"Slot": software["slot"], "Nothing older than number": software["floor"]}
+    if software["state"]:
+        done = f" {software['done']} of {software['all']} bytes" if software["state"] == "downloading" else ""
+        rows["Update"] = f"{software['artefact']} {software['to']}: {software['state']}{done}"
+    if "problem_en" in software:
+        rows["Update's problem"] = escape(software["problem_en"])
+    return rows
 
 
 def _print_pairs(title: str, pairs: dict[str, Any]) -> None:

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import structlog
 
 from contract.channel_mqtt import MqttChannel
-from contract.clock import Clock, SystemClock
+from contract.clock import Clock
 from contract.dispatch import GalleryEntry
 from contract.errors import DeviceError, RekamError
 from contract.transfer import Receipt
@@ -27,10 +25,10 @@ from edge.alarms import AlarmBook
 from edge.bounded_clock import BoundedClock
 from edge.capture_state import Services
 from edge.comparison_worker import ComparisonWorker
-from edge.config import UnitConfig, load_config
+from edge.config import UnitConfig
 from edge.configuration import Configurations
-from edge.configuration_trial import ConfigurationIntake, prove, replace_process
-from edge.data_lock import only_agent
+from edge.configuration_trial import ConfigurationIntake
+from edge.controller_release import ControllerRelease
 from edge.desk import Desk, Reports
 from edge.device_bench import DeviceBench
 from edge.diary import Diary
@@ -50,18 +48,20 @@ from edge.screens.guard import drop_token
 from edge.sealed_store import SealedStore
 from edge.service_notice import ServiceNotice
 from edge.site_gallery import SiteGallery
+from edge.software import software
 from edge.spool import Spool
 from edge.standing import Credential, Standing, make_standing
 from edge.station import JobIntake, make_station
 from edge.status import UnitStatus
 from edge.trusted_time import TrustedTime
+from edge.update_intake import Surroundings, UpdateIntake
+from edge.update_record import Updates
+from edge.update_trial import CONTROLLER
 from edge.uplink import Uplink
 from edge.uplink_settings import uplink_settings
 
-SOFTWARE = "rekam 0.1.0"
 GOODBYE_TIMEOUT_S = 2.0
 DEVICE_TIMEOUT_S = 10.0
-LAST_SIGNAL_S = 0.05  # for the loop to hear one that came while the parts ended
 
 log = structlog.get_logger("edge.agent")
 
@@ -81,10 +81,16 @@ class Agent:
     """One running unit. Whoever runs it holds its data lock."""
 
     def __init__(
-        self, config: UnitConfig, configurations: Configurations, clock: BoundedClock, notice: ServiceNotice
-    ) -> None:
-        """configurations: of which `config` is one, in force or on trial. notice: to who keeps the process alive."""
+        self, config: UnitConfig, configurations: Configurations, updates: Updates, clock: BoundedClock,
+        notice: ServiceNotice,
+    ) -> None:  # fmt: skip
+        """configurations: of which `config` is one, in force or on trial; updates: of the release that runs.
+
+        notice: to who keeps the process alive.
+        """
         self._config = config
+        self._updates = updates
+        self._turn = asyncio.Lock()  # of whoever begins a trial
         self._configurations = configurations
         self._clock = clock
         self._notice = notice
@@ -92,6 +98,8 @@ class Agent:
         self._standing: Standing | None = None
         self._bench: DeviceBench | None = None
         self._intake: ConfigurationIntake | None = None
+        self._update_intake: UpdateIntake | None = None
+        self.controller = ControllerRelease(None, config.broker.certificate.parent)
         self._again = self._for_good = False
         self._background: set[asyncio.Task[None]] = set()
 
@@ -118,13 +126,18 @@ class Agent:
         """What is not well: its devices by kind, the hub that has not confirmed its birth, itself while it starts."""
         if self._bench is None or self._standing is None:
             return {"unit": "It has not started yet."}
-        found = await self._bench.problems(DEVICE_TIMEOUT_S)
+        found = await self._problems(self._bench)
         return found if self._standing.is_confirmed else {**found, "hub": "It was not reached."}
 
     async def report_configuration(self) -> None:
         """Tell the hub what became of a configuration, where there is a line."""
         if self._intake is not None:
             await self._intake.report()
+
+    async def report_update(self) -> None:
+        """Tell the hub what became of a release, where there is a line."""
+        if self._update_intake is not None:
+            await self._update_intake.report()
 
     async def run(self) -> None:
         """Serve until asked to stop. Raises RekamError where a part cannot start, or fails for good."""
@@ -152,10 +165,10 @@ class Agent:
         worker = ComparisonWorker()
         parts.push_async_callback(worker.stop)
         gallery = SiteGallery(store, worker, register)
-        presence = Presence(config.unit.id, SOFTWARE, clock)
+        presence = Presence(config.unit.id, software(), clock)
         credential = Credential(line_settings(config), clock)
         channel = MqttChannel(credential.settings, presence.will)
-        standing = make_standing(config, channel, credential, keys.hub_statement, clock, SOFTWARE)
+        standing = make_standing(config, channel, credential, keys.hub_statement, clock, software())
 
         async def on_receipt(receipt: Receipt) -> None:
             await keeper.note_receipt(receipt)
@@ -174,16 +187,15 @@ class Agent:
             spool, store, register, gallery, moments, clock,
             wake=uplink.wake, share=lambda entry: self._spawn(self._share(downlink, entry)),
         )  # fmt: skip
-        if dropped := await asyncio.to_thread(keeper.settle_after_start):
-            log.warning("captures without a packet were dropped", count=len(dropped))
+        await _settle(keeper, worker, gallery)
         presence.attach(channel)
-        await worker.start()
-        log.info("site gallery loaded", captures=await gallery.load())
         alarms = AlarmBook(config.unit.id, store, clock, channel.publish)
         panel = make_panel(config.devices, store, alarms)
         bench = DeviceBench(config.devices, config.policy, panel.panel if panel else None)
         parts.push_async_callback(bench.close)
-        status = UnitStatus(config.unit, spool, uplink, bench, worker, gallery, moments, clock, self._configurations)
+        status = UnitStatus(
+            config.unit, spool, uplink, bench, worker, gallery, moments, clock, self._configurations, self._updates
+        )
         status.clock_state = lambda: clock.state
         services = Services(bench, worker, keeper, register, roster, config.policy, clock, worker.stamp)
         station = await self._make_station(store, services, keeper, bench, keys, parts)
@@ -200,24 +212,46 @@ class Agent:
         self._make_box(alarms, panel, bench, desk, status, parts)
         parts.push_async_callback(desk.leave)
         self._spawn(roster.time.run())
-        self._stand(standing, bench, self._intake_of(channel, downlink, desk, bench))
+        self._stand(standing, bench)
+        self._take_in(channel, downlink, desk, bench, parts)
         await self._serve(desk, channel, uplink, presence)
 
-    def _intake_of(
-        self, channel: MqttChannel, downlink: Downlink, desk: Desk, bench: DeviceBench
-    ) -> ConfigurationIntake:
-        """What the hub desires of this unit is tried between two people, and never while another is on trial."""
-        return ConfigurationIntake(
-            channel, downlink, self._configurations, self._config.unit.id,
-            is_free=lambda: desk.is_free and not self._configurations.on_trial,
-            problems=lambda: bench.problems(DEVICE_TIMEOUT_S), restart=self.begin_again,
-        )  # fmt: skip
+    def _take_in(
+        self, channel: MqttChannel, downlink: Downlink, desk: Desk, bench: DeviceBench,
+        parts: contextlib.AsyncExitStack,
+    ) -> None:  # fmt: skip
+        """New settings and new software from the hub: tried between two people, one of them at a time."""
+        config, configurations, updates = self._config, self._configurations, self._updates
 
-    def _stand(self, standing: Standing, bench: DeviceBench, intake: ConfigurationIntake) -> None:
+        def is_free() -> bool:
+            return desk.is_free and not (configurations.on_trial or updates.on_trial or self._again)
+
+        async def problems() -> Mapping[str, str]:
+            return await self._problems(bench)
+
+        self._intake = ConfigurationIntake(
+            channel, downlink, configurations, config.unit.id, is_free=is_free, problems=problems,
+            restart=self.begin_again, turn=self._turn,
+        )  # fmt: skip
+        around = Surroundings(
+            config.unit.id, config.broker.certificate.parent, configurations.path, is_free, problems,
+            self.begin_again, self._turn,
+        )  # fmt: skip
+        self._update_intake = UpdateIntake(channel, downlink, updates, around, self.controller)
+        parts.callback(self._update_intake.stop)
+        self._spawn(self._intake.run())
+        self._spawn(self._update_intake.run())
+
+    async def _problems(self, bench: DeviceBench) -> Mapping[str, str]:
+        """What is not well of what is connected to the unit."""
+        found = await bench.problems(DEVICE_TIMEOUT_S)
+        complaint = self.controller.complaint()
+        return {**found, CONTROLLER: complaint} if complaint else found
+
+    def _stand(self, standing: Standing, bench: DeviceBench) -> None:
         """The parts that say how the unit is."""
-        self._standing, self._bench, self._intake = standing, bench, intake
+        self._standing, self._bench = standing, bench
         self._spawn(standing.run())
-        self._spawn(intake.run())
 
     async def _make_station(
         self, store: SealedStore, services: Services, keeper: PacketKeeper, bench: DeviceBench, keys: UnitKeys,
@@ -254,6 +288,7 @@ class Agent:
             parts.push_async_callback(panel.close)
             shows.append(panel.show)
             bench.illumination = panel.panel
+            self.controller.panel = panel.panel
             status.controller = panel.status
             self._spawn(panel.run())
 
@@ -321,32 +356,9 @@ class Agent:
             log.error("background work ended", error=type(error).__name__)
 
 
-def run_agent(path: Path, notice: ServiceNotice) -> None:
-    """Run the unit of this unit.toml until SIGTERM or SIGINT. Raises RekamError.
-
-    A configuration on trial is run instead, for as long as that takes; where one begins or is given up, the process
-    replaces itself.
-    """
-    data_dir = load_config(path).unit.data_dir
-    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    clock = BoundedClock(SystemClock(), data_dir)
-    configurations = Configurations(path, clock)
-    with only_agent(data_dir):
-        config, trial = configurations.start()
-
-        async def main() -> None:
-            agent = Agent(config, configurations, clock, notice)
-            loop = asyncio.get_running_loop()
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, agent.end)
-            if trial is None:
-                await agent.run()
-            elif not await prove(agent, trial, configurations, clock):
-                agent.begin_again()
-            await asyncio.sleep(LAST_SIGNAL_S)
-            clock.keep()
-            if agent.begins_again:
-                notice.begins_again()
-                replace_process()
-
-        asyncio.run(main())
+async def _settle(keeper: PacketKeeper, worker: ComparisonWorker, gallery: SiteGallery) -> None:
+    """What a power cut left open is settled; then the worker starts, with the site's gallery."""
+    if dropped := await asyncio.to_thread(keeper.settle_after_start):
+        log.warning("captures without a packet were dropped", count=len(dropped))
+    await worker.start()
+    log.info("site gallery loaded", captures=await gallery.load())

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
-from collections.abc import Iterator
 
 import structlog
-import uvicorn
 
 from contract.channel_mqtt import MqttSettings
 from contract.clock import Clock
-from contract.errors import DeviceError
 from edge.chip_desk import ReaderDesk
 from edge.config import UnitConfig
 from edge.desk import CAPTURE_ROLES, HANDOVER_ROLES, Desk
@@ -20,23 +16,13 @@ from edge.keys import UnitKeys
 from edge.queue_numbers import QueueNumbers
 from edge.screens.app import make_app
 from edge.screens.guard import make_token
+from edge.screens.server import PageServer, bind, page_server
 from edge.sealed_store import SealedStore
 from edge.spool import Spool
 from edge.ticket_desk import TicketDesk
 from edge.tickets import Place
 
-GRACE_S = 2
-
 log = structlog.get_logger("edge.agent")
-
-
-class Pages(uvicorn.Server):
-    """The web server, without hands of its own on the process's signals: the agent ends its parts in order."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave the signals to the agent."""
-        yield
 
 
 def line_settings(config: UnitConfig) -> MqttSettings:
@@ -84,18 +70,7 @@ def make_ticket_desk(config: UnitConfig, bench: DeviceBench, store: SealedStore,
     return TicketDesk(bench.ticket, place, QueueNumbers(store, clock, prefixes, place.day))
 
 
-def make_web_server(config: UnitConfig, desk: Desk) -> tuple[Pages, socket.socket]:
+def make_web_server(config: UnitConfig, desk: Desk) -> tuple[PageServer, socket.socket]:
     """The pages' server and its bound socket. Raises DeviceError where the port is taken."""
-    family = socket.AF_INET6 if ":" in config.screen.host else socket.AF_INET
-    try:
-        listener = socket.create_server((config.screen.host, config.screen.port), family=family)
-    except OSError as error:
-        raise DeviceError(
-            f"The pages cannot listen on {config.screen.host}:{config.screen.port} ({error.strerror}).",
-            next_step="Choose another screen.port in unit.toml, or end the program that holds it.",
-        ) from None
-    app = make_app(desk, make_token(config.unit.data_dir))
-    settings = uvicorn.Config(
-        app, http="h11", lifespan="off", access_log=False, log_config=None, timeout_graceful_shutdown=GRACE_S
-    )
-    return Pages(settings), listener
+    listener = bind(config.screen.host, config.screen.port, "screen.port in unit.toml")
+    return page_server(make_app(desk, make_token(config.unit.data_dir))), listener

@@ -30,6 +30,7 @@ TLS_KEY, SIGN_KEY, OPEN_KEY, STORE_KEY = "tls.key", "sign.key", "open.key", "sto
 TLS_CHAIN, CA = "tls.crt", "ca.crt"
 HUB_PACKET, HUB_DISPATCH, HUB_STATEMENT = "hub-packet.pub", "hub-dispatch.pub", "hub-statement.pub"
 ISSUER, RECOVERY, SAM = "issuer.pub", "recovery.pub", "sam.key"
+UPDATE_ROOT = "update-root.json"
 REPORTED, SELFTEST, DRAFT = "reported.bin", "selftest.bin", "unit.draft.toml"
 _BY_GRANT = frozenset({"unit", "broker", "keys"})
 
@@ -131,6 +132,8 @@ class BoxFiles:
         }
         if grant.sam:
             kept[SAM] = grant.sam
+        if claim.update_root:
+            kept[UPDATE_ROOT] = claim.update_root
         for name, content in kept.items():
             self.folder.write(name, content)
         identity = Identity(

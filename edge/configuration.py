@@ -24,6 +24,7 @@ from contract.packet import Digest, Model, Name
 from edge.box_files import REPORTED
 from edge.config import CONFIG_BYTES_MAX, UnitConfig, load_config
 from edge.durable_files import DurableFolder, Observer, unobserved
+from edge.settings_schema import SCHEMA_FILE, SettingsSchema
 
 TRIAL, TRIAL_CONFIG = "trial.bin", "unit.trial.toml"
 STARTS_MAX = 2  # a power cut during a trial says nothing against it, a second one may be its doing
@@ -48,9 +49,9 @@ class Configurations:
         """path: of unit.toml. Raises DeviceError where it cannot be used."""
         self.config = load_config(path)
         self.on_trial = False
-        self._path = path.resolve()
+        self.path = path.resolve()
         self._clock = clock
-        self._files = DurableFolder(self._path.parent, observe)
+        self._files = DurableFolder(self.path.parent, observe)
         self._kept = DurableFolder(self.config.broker.certificate.parent, observe)
 
     def start(self) -> tuple[UnitConfig, Trial | None]:
@@ -60,7 +61,7 @@ class Configurations:
             return self.config, None
         if _gave_up(known, trial.version):
             self._forget()
-        elif self._files.read(self._path.name) == trial.content:
+        elif self._files.read(self.path.name) == trial.content:
             self.adopt(trial)
         elif trial.starts >= STARTS_MAX:
             self.roll_back(trial, f"It ended {STARTS_MAX} times before it was healthy.")
@@ -90,7 +91,7 @@ class Configurations:
             log.warning("configuration refused", version=desired.version, **refusal.diagnostics())
             self._refuse(desired.version, refusal)
             return None
-        if self._files.read(self._path.name) == trial.content:
+        if self._files.read(self.path.name) == trial.content:
             self.adopt(trial)
             return None
         return trial
@@ -102,8 +103,8 @@ class Configurations:
 
     def adopt(self, trial: Trial) -> None:
         """It is the unit's configuration now."""
-        self._files.write(self._path.name, trial.content)
-        self.config = load_config(self._path)
+        self._files.write(self.path.name, trial.content)
+        self.config = load_config(self.path)
         report = Reported(version=trial.version, digest=trial.digest, at_ms=self._clock.wall_ms())
         self._kept.write(REPORTED, encode(report))
         self._forget()
@@ -143,6 +144,8 @@ class Configurations:
             raise Refusal(Problem.CONFIGURATION_OLD, f"It is version {desired.version}; {known.version} is in force.")
         if refusal := objection(desired.tables):
             raise refusal
+        if why := self._forbidden(desired):
+            raise Refusal(Problem.CONFIGURATION_INVALID, why)
         content = as_toml(self._tables(desired)).encode()
         self._files.write(TRIAL_CONFIG, content[: CONFIG_BYTES_MAX + 1])
         path = self._files.path(TRIAL_CONFIG)
@@ -152,9 +155,17 @@ class Configurations:
             raise Refusal(Problem.CONFIGURATION_INVALID, error.message.replace(str(path), "unit.toml")) from None
         return Trial(version=desired.version, digest=desired.digest(), content=content)
 
+    def _forbidden(self, desired: Desired) -> str:
+        """What the centre's schema does not allow of these settings, where one is in force."""
+        content = self._kept.read(SCHEMA_FILE)
+        try:
+            return SettingsSchema(content).objection(desired.tables) if content is not None else ""
+        except RemoteError:
+            return ""  # it was read before it was kept: another software's schema forbids nothing here
+
     def _tables(self, desired: Desired) -> dict[str, Mapping[str, Any]]:
         """The tables of the unit.toml that this would be: who the unit is and where its keys lie stays."""
-        present = tomllib.loads(self._path.read_text(encoding="utf-8"))
+        present = tomllib.loads(self.path.read_text(encoding="utf-8"))
         tables: dict[str, Mapping[str, Any]] = {name: present[name] for name in ("unit", "broker", "keys")}
         tables["unit"] = {**present["unit"], "site": desired.site}
         tables |= desired.tables

@@ -16,92 +16,41 @@ import structlog
 
 from contract import topics
 from contract.channel_mqtt import Disconnected, MqttChannel
-from contract.clock import Clock
 from contract.configuration import Desired
-from contract.errors import RekamError
 from edge.configuration import Configurations, Trial
 from edge.downlink import Downlink
+from edge.trial import LOOK_AGAIN_S, OnTrial, Pause
 
 HEALTHY_WITHIN_S = 120.0
-LOOK_AGAIN_S = 1.0
-STOP_TIMEOUT_S = 15.0
-Pause = Callable[[float], Awaitable[object]]
 log = structlog.get_logger("configuration")
 
 
-class OnTrial(Protocol):
-    """The agent as its trial sees it."""
-
-    async def run(self) -> None:
-        """Serve until asked to stop. Raises RekamError."""
-        ...
-
-    def stop(self) -> None:
-        """Ask it to end in good order."""
-        ...
-
-    async def complaints(self) -> Mapping[str, str]:
-        """What is not well, by device kind or part; nothing where all is."""
-        ...
+class ConfiguredAgent(OnTrial, Protocol):
+    """The agent as a configuration's trial sees it."""
 
     async def report_configuration(self) -> None:
         """Tell the hub what became of the configuration, where there is a line."""
         ...
 
 
-async def prove(
-    agent: OnTrial, trial: Trial, configurations: Configurations, clock: Clock, pause: Pause = asyncio.sleep
-) -> bool:
-    """Run the agent on a configuration on trial; False where it did not prove itself and was given up.
+class ConfigurationOnTrial:
+    """A configuration as something that is tried."""
 
-    An agent that is healthy in time has its configuration adopted and goes on until it is stopped. One that is stopped
-    from outside before stays on trial.
-    """
-    running = asyncio.create_task(agent.run(), name="agent")
-    complaint = await _complaint(agent, running, trial, clock, pause)
-    if complaint:
-        await asyncio.to_thread(configurations.roll_back, trial, complaint)
-        agent.stop()
-        await asyncio.wait({running}, timeout=STOP_TIMEOUT_S)
-        return False
-    if not running.done():
-        await asyncio.to_thread(configurations.adopt, trial)
-        await agent.report_configuration()
-    await running
-    return True
+    healthy_within_s = HEALTHY_WITHIN_S
 
+    def __init__(self, agent: ConfiguredAgent, trial: Trial, configurations: Configurations) -> None:
+        self._agent, self._trial, self._configurations = agent, trial, configurations
+        self.failing = trial.failing
 
-async def _complaint(
-    agent: OnTrial, running: asyncio.Task[None], trial: Trial, clock: Clock, pause: Pause
-) -> str:  # fmt: skip
-    """Why it is given up; empty where it is healthy, or was stopped from outside."""
-    deadline_ms = clock.monotonic_ms() + int(HEALTHY_WITHIN_S * 1000)
-    worse: Mapping[str, str] = {"unit": "It did not start."}
-    while not running.done():
-        left_s = (deadline_ms - clock.monotonic_ms()) / 1000
-        if left_s <= 0:
-            found = "; ".join(f"{name}: {text}" for name, text in sorted(worse.items()))
-            return f"After {HEALTHY_WITHIN_S:.0f} s: {found}"
-        worse = await _worse(agent, trial, left_s, worse)
-        if not worse:
-            return ""
-        pausing = asyncio.ensure_future(pause(LOOK_AGAIN_S))
-        await asyncio.wait({running, pausing}, return_when=asyncio.FIRST_COMPLETED)
-        pausing.cancel()
-    error = running.exception()
-    if error is None:
+    async def take_up(self) -> str:
+        """See edge.trial."""
+        await asyncio.to_thread(self._configurations.adopt, self._trial)
+        await self._agent.report_configuration()
         return ""
-    return error.message if isinstance(error, RekamError) else f"It ended with {type(error).__name__}."
 
-
-async def _worse(agent: OnTrial, trial: Trial, left_s: float, before: Mapping[str, str]) -> Mapping[str, str]:
-    """What is not well and was before; what was seen last where the answer takes too long."""
-    try:
-        async with asyncio.timeout(left_s):
-            found = await agent.complaints()
-    except TimeoutError:
-        return before
-    return {name: text for name, text in found.items() if name not in trial.failing}
+    async def give_up(self, why: str) -> None:
+        """See edge.trial."""
+        await asyncio.to_thread(self._configurations.roll_back, self._trial, why)
 
 
 def replace_process() -> None:
@@ -123,14 +72,19 @@ class ConfigurationIntake:
         is_free: Callable[[], bool],
         problems: Callable[[], Awaitable[Mapping[str, str]]],
         restart: Callable[[], None],
+        turn: asyncio.Lock | None = None,
         pause: Pause = asyncio.sleep,
     ) -> None:
-        """is_free: nobody is served and nothing is on trial; problems: of the devices as they are; restart: begins."""
+        """is_free: nobody is served and nothing is on trial; problems: of the devices as they are; restart: begins.
+
+        turn: held by whoever begins something on trial.
+        """
         self._channel = channel
         self._downlink = downlink
         self._configurations = configurations
         self._unit = unit
         self._is_free, self._problems, self._restart, self._pause = is_free, problems, restart, pause
+        self._turn = turn or asyncio.Lock()
         self._next: Trial | None = None
         self._arrived = asyncio.Event()
         channel.on(topics.DN_DESIRED, self._desired, unit=unit)
@@ -143,10 +97,11 @@ class ConfigurationIntake:
                 await self._pause(LOOK_AGAIN_S)
             failing = tuple(await self._problems())
             trial = self._next
-            if trial is not None and self._is_free():
-                await asyncio.to_thread(self._configurations.begin, trial.model_copy(update={"failing": failing}))
-                self._restart()
-                return
+            async with self._turn:
+                if trial is not None and self._is_free():
+                    await asyncio.to_thread(self._configurations.begin, trial.model_copy(update={"failing": failing}))
+                    self._restart()
+                    return
 
     async def report(self) -> None:
         """Publish what is reported; without a line it is said at the next connect."""

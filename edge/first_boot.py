@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
-import uvicorn
 
 from contract.clock import SystemClock
-from contract.errors import DeviceError
 from edge.bounded_clock import BoundedClock
 from edge.box import Box
 from edge.box_files import BoxFiles, Phase
@@ -23,10 +18,11 @@ from edge.durable_files import DurableFolder
 from edge.factory import load_factory
 from edge.screens.commissioning import make_commissioning_app
 from edge.screens.guard import drop_token, make_token
+from edge.screens.server import bind, page_server
 from edge.service_notice import ServiceNotice
+from edge.software import software
 from edge.unit_signer import open_chip_signer
 
-SOFTWARE = "rekam 0.1.0"
 HOST = "127.0.0.1"
 LAST_LOOK_S = 2.0
 log = structlog.get_logger("first_boot")
@@ -39,7 +35,7 @@ def run_first_boot(folder: Path, notice: ServiceNotice) -> bool:
     clock = BoundedClock(SystemClock(), folder)
     with only_agent(folder):
         chip = open_chip_signer(factory.identity) if factory.identity else None
-        box = Box(BoxFiles(files, chip, factory.identity), factory, clock, SOFTWARE)
+        box = Box(BoxFiles(files, chip, factory.identity), factory, clock, software())
         commissioner = Commissioner(box, factory, clock)
         asyncio.run(_run(commissioner, folder, factory.screen_port, notice))
         return box.phase is Phase.COMMISSIONED
@@ -47,7 +43,8 @@ def run_first_boot(folder: Path, notice: ServiceNotice) -> bool:
 
 async def _run(commissioner: Commissioner, folder: Path, port: int, notice: ServiceNotice) -> None:
     """Page and commissioning beside each other, until the box is commissioned or the process is asked to stop."""
-    server, listener = _page(commissioner, folder, port)
+    listener = bind(HOST, port, "screen_port in factory.toml")
+    server = page_server(make_commissioning_app(commissioner, make_token(folder)))
     log.info("page", url=f"http://{HOST}:{listener.getsockname()[1]}/")
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -69,25 +66,3 @@ async def _run(commissioner: Commissioner, folder: Path, port: int, notice: Serv
         await asyncio.gather(web, work, stop, watch, return_exceptions=True)
         notice.begins_again()
         drop_token(folder)
-
-
-class _Server(uvicorn.Server):
-    """A server that leaves the process's signals alone."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Nothing is captured."""
-        yield
-
-
-def _page(commissioner: Commissioner, folder: Path, port: int) -> tuple[uvicorn.Server, socket.socket]:
-    try:
-        listener = socket.create_server((HOST, port))
-    except OSError as error:
-        raise DeviceError(
-            f"The page cannot listen on {HOST}:{port} ({error.strerror}).",
-            next_step="Choose another screen_port in factory.toml, or end the program that holds it.",
-        ) from None
-    app = make_commissioning_app(commissioner, make_token(folder))
-    settings = uvicorn.Config(app, http="h11", lifespan="off", access_log=False, log_config=None)
-    return _Server(settings), listener

@@ -23,7 +23,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from enum import Enum
 from pathlib import Path
 
@@ -49,13 +49,17 @@ class BootEvent(Enum):
 
 @dataclass(frozen=True)
 class Boot:
-    """Which slot is good, which is on trial and how often it was started, which was left last and why."""
+    """Which slot is good, which is on trial and how often it was started, which was left last and why.
+
+    job: of the last trial, whatever became of it.
+    """
 
     good: str = "a"
     trial: str = ""
     starts: int = 0
     left: str = ""
     why: str = ""
+    job: str = ""
 
     @property
     def slot(self) -> str:
@@ -68,18 +72,21 @@ class Boot:
         return SLOTS[1 - SLOTS.index(self.good)]
 
 
-def advance(boot: Boot, event: BootEvent, why: str = "", starts_max: int = STARTS_MAX) -> Boot:
-    """What follows. Raises ValueError for what cannot happen then: good and trial are never one slot."""
+def advance(boot: Boot, event: BootEvent, word: str = "", starts_max: int = STARTS_MAX) -> Boot:
+    """What follows. word: the job that begins, or why a trial is left.
+
+    Raises ValueError for what cannot happen then: good and trial are never one slot.
+    """
     if event is BootEvent.BEGIN and not boot.trial:
-        return Boot(good=boot.good, trial=boot.other)
+        return Boot(good=boot.good, trial=boot.other, job=word)
     if event is BootEvent.START:
         if boot.trial and boot.starts >= starts_max:
             return advance(boot, BootEvent.LEAVE, f"It ended {boot.starts} times before it was found good.")
         return replace(boot, starts=boot.starts + 1) if boot.trial else boot
     if event is BootEvent.GOOD and boot.trial:
-        return Boot(good=boot.trial)
+        return Boot(good=boot.trial, job=boot.job)
     if event is BootEvent.LEAVE and boot.trial:
-        return Boot(good=boot.good, left=boot.trial, why=why[:WHY_CHARACTERS_MAX])
+        return Boot(good=boot.good, left=boot.trial, why=word[:WHY_CHARACTERS_MAX], job=boot.job)
     raise ValueError(f"'{event.value}' cannot happen while '{boot.trial or 'no slot'}' is on trial")
 
 
@@ -99,13 +106,15 @@ class BootFile:
         try:
             with (self.folder / BOOT_FILE).open("rb") as file:
                 found = json.loads(file.read(BOOT_BYTES_MAX + 1))
-            boot = Boot(**{name: found[name] for name in ("good", "trial", "starts", "left", "why")})
+            boot = Boot(**{field.name: found[field.name] for field in fields(Boot)})
         except (OSError, ValueError, KeyError, TypeError):
-            return Boot(good=next((slot for slot in SLOTS if self.is_whole(slot)), SLOTS[0]))
+            return self._first_whole()
+        texts = all(isinstance(text, str) for text in (boot.left, boot.why, boot.job))
         known = boot.good in SLOTS and boot.trial in ("", *SLOTS) and boot.trial != boot.good
-        if not known or not isinstance(boot.starts, int) or not isinstance(boot.why, str):
-            return Boot(good=next((slot for slot in SLOTS if self.is_whole(slot)), SLOTS[0]))
-        return boot
+        return boot if known and texts and isinstance(boot.starts, int) else self._first_whole()
+
+    def _first_whole(self) -> Boot:
+        return Boot(good=next((slot for slot in SLOTS if self.is_whole(slot)), SLOTS[0]))
 
     @contextmanager
     def changing(self) -> Iterator[Boot]:

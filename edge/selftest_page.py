@@ -21,7 +21,7 @@ KINDS_ID = {
     "signature": "Papan tanda tangan", "code": "Pembaca kode", "card": "Pembaca kartu", "scanner": "Pemindai berkas",
     "ticket": "Pencetak struk", "illumination": "Lampu kamera", "presence": "Sensor kehadiran",
     "climate": "Suhu kotak", "identity": "Cip identitas", "printer": "Pencetak kartu", "enclosure": "Kotak perangkat",
-    "comparison": "Pembanding biometrik", "controller": "Papan kendali",
+    "comparison": "Pembanding biometrik", "controller": "Papan kendali", "software": "Perangkat lunak",
 }  # fmt: skip
 OUTCOMES = {
     Outcome.OK: ("good", "Baik", "ok"),

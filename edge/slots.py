@@ -77,9 +77,9 @@ class Slots:
         """What a slot holds; None where no release was written to it to the end."""
         return read_release(self.path(slot)) if self._file.is_whole(slot) else None
 
-    def begin(self) -> None:
-        """From the next start on the other slot is tried."""
-        self._change(BootEvent.BEGIN)
+    def begin(self, job: str) -> None:
+        """From the next start on the other slot is tried, for this job."""
+        self._change(BootEvent.BEGIN, job)
 
     def found_good(self) -> None:
         """The slot that runs is the good one now."""
@@ -94,15 +94,15 @@ class Slots:
         log.info("starts again", slot=self.boot.slot)
         os.execv(self.command[0], self.command)  # noqa: S606 - the command that started this very agent, no shell
 
-    def _change(self, event: BootEvent, why: str = "") -> None:
+    def _change(self, event: BootEvent, word: str = "") -> None:
         try:
             with self._file.changing() as boot:
-                self._file.write(advance(boot, event, why))
+                self._file.write(advance(boot, event, word))
         except (OSError, ValueError) as error:
             raise DeviceError(
                 f"The slots cannot be changed: {error}.", next_step="Check the storage card and the folder's owner."
             ) from None
-        log.info("slots", change=event.name.lower(), why=why)
+        log.info("slots", change=event.name.lower(), word=word)
 
 
 def slots_of(environ: Mapping[str, str], prefix: Path = Path(sys.prefix)) -> Slots | None:
@@ -116,6 +116,13 @@ def slots_of(environ: Mapping[str, str], prefix: Path = Path(sys.prefix)) -> Slo
     if own not in SLOTS or not is_command or (folder / own).resolve() != prefix.resolve():
         return None
     return Slots(folder, cast(Slot, own), tuple(command))
+
+
+def slots_here(prefix: Path = Path(sys.prefix)) -> Slots | None:
+    """The slots that this interpreter belongs to, for looking at them; a command that nobody launched cannot launch."""
+    if prefix.name not in SLOTS or not (prefix / RELEASE_FILE).is_file():
+        return None
+    return Slots(prefix.parent, cast(Slot, prefix.name), ())
 
 
 def read_release(slot: Path) -> Release:

@@ -15,6 +15,7 @@ from edge.moment import MomentSource
 from edge.packing import PacketKeeper
 from edge.site_gallery import SiteGallery
 from edge.spool import Spool, SpooledPacket
+from edge.update_record import Updates
 from edge.uplink import Uplink
 
 WAITING_SHOWN_MAX = 200
@@ -34,6 +35,7 @@ class UnitStatus:
         moments: MomentSource,
         clock: Clock,
         configurations: Configurations,
+        updates: Updates,
     ) -> None:
         self._unit = unit
         self._spool = spool
@@ -44,6 +46,7 @@ class UnitStatus:
         self._moments = moments
         self._clock = clock
         self._configurations = configurations
+        self._updates = updates
         self.enclosure: Callable[[], Mapping[str, Any]] = dict
         self.controller: Callable[[], Mapping[str, Any]] = dict
         self.clock_state: Callable[[], str] = lambda: "follows"
@@ -65,6 +68,7 @@ class UnitStatus:
             "waiting": [self._waiting(packet) for packet in self._spool.all()[:WAITING_SHOWN_MAX]],
             "devices": [asdict(device) for device in self._bench.states()],
             "configuration": self._configurations.status(),
+            "software": self._updates.status(),
             "enclosure": self.enclosure(),
             "controller": self.controller(),
             "worker": {"state": self._worker.state, "restarts": self._worker.restarts},

@@ -12,6 +12,8 @@ from edge.comparison_worker import ComparisonWorker
 from edge.config import EnclosureTable, Setting, UnitConfig
 from edge.enclosure import Enclosure
 from edge.sensors.selftest import Outcome, SelftestRow, examine_devices
+from edge.slots import slots_here
+from edge.update_record import UPDATES_FOLDER, Updates
 
 PRINTER_TIMEOUT_S = 15.0
 PRINTER_KIND = "printer"
@@ -34,7 +36,19 @@ async def examine_unit(config: UnitConfig, *, clock: Clock | None = None) -> lis
         lambda row: _try_pins(row, config.enclosure),
         time,
     )
-    return [*rows, printer, box, worker]
+    return [*rows, printer, box, worker, software_row(config, time)]
+
+
+def software_row(config: UnitConfig, clock: Clock) -> SelftestRow:
+    """What runs, from which slot, and what became of the newest update; a release that was left again is no fault."""
+    updates = Updates(config.unit.data_dir / UPDATES_FOLDER, slots_here(), clock)
+    found = updates.status()
+    where = f"slot {found['slot']}" if found["slot"] else "no slot"
+    update = f"{found['artefact']} {found['to']}: {found['state']}" if found["state"] else "no update yet"
+    return SelftestRow(
+        "software", where, Outcome.OK, model=f"rekam {found['version']}", found=update,
+        next_step=found.get("problem_en", ""),
+    )  # fmt: skip
 
 
 async def _timed(row: SelftestRow, trial: Callable[[SelftestRow], Awaitable[SelftestRow]], clock: Clock) -> SelftestRow:

@@ -21,10 +21,12 @@ from edge.agent import Agent
 from edge.bounded_clock import BoundedClock
 from edge.config import load_config
 from edge.configuration import TRIAL, Configurations, Trial
-from edge.configuration_trial import HEALTHY_WITHIN_S, ConfigurationIntake, prove
+from edge.configuration_trial import HEALTHY_WITHIN_S, ConfigurationIntake, ConfigurationOnTrial
 from edge.downlink import Downlink
 from edge.durable_files import unobserved
 from edge.service_notice import ServiceNotice
+from edge.trial import prove
+from edge.update_record import Updates
 from tests.commissioning.desk_world import SetClock
 from tests.commissioning.test_power_cuts import Cutter, PowerCut
 
@@ -274,7 +276,7 @@ async def test_a_unit_that_is_healthy_in_time_keeps_its_configuration(home: Path
         FakeAgent(HUB_AWAY, {**HUB_AWAY, "iris": "unplugged for weeks"}, {"iris": "unplugged for weeks"}),
         Time(),
     )
-    proving = asyncio.create_task(prove(agent, trial, found, time, time.pause))
+    proving = asyncio.create_task(prove(agent, ConfigurationOnTrial(agent, trial, found), time, time.pause))
     async with asyncio.timeout(5):
         await agent.reported.wait()
     assert load_config(home / "unit.toml").policy.attempts_max == 7 and not proving.done()
@@ -287,7 +289,7 @@ async def test_after_two_minutes_it_goes_back_and_says_why(home: Path, complaint
     found, trial = begun(home, failing=("iris",))
     agent, time = FakeAgent(complaint), Time()
     start_ms = time.now_ms
-    assert await prove(agent, trial, found, time, time.pause) is False
+    assert await prove(agent, ConfigurationOnTrial(agent, trial, found), time, time.pause) is False
     assert agent.stopped.is_set() and time.now_ms - start_ms == HEALTHY_WITHIN_S * 1000 == 120_000
     assert (home / "unit.toml").read_text(encoding="utf-8") == OLD
     report = reported(found)
@@ -301,7 +303,8 @@ async def test_one_that_cannot_even_start_goes_back_at_once(home: Path, error: E
     found, trial = begun(home)
     time = Time()
     start_ms = time.now_ms
-    assert await prove(FakeAgent(HUB_AWAY, error=error), trial, found, time, time.pause) is False
+    agent = FakeAgent(HUB_AWAY, error=error)
+    assert await prove(agent, ConfigurationOnTrial(agent, trial, found), time, time.pause) is False
     assert time.now_ms - start_ms <= 2000
     detail = reported(found).detail
     assert ("pages cannot listen" in detail or "RuntimeError" in detail) and "geheim7" not in detail
@@ -311,7 +314,7 @@ async def test_one_that_is_stopped_by_a_person_stays_on_trial(home: Path) -> Non
     found, trial = begun(home)
     agent, time = FakeAgent(HUB_AWAY), Time()
     agent.stop()
-    assert await prove(agent, trial, found, time, time.pause) is True
+    assert await prove(agent, ConfigurationOnTrial(agent, trial, found), time, time.pause) is True
     assert found.reported() is None and configurations(home).start()[1] is not None
 
 
@@ -378,7 +381,8 @@ async def test_a_refusal_is_told_the_hub_at_once_and_begins_nothing(home: Path) 
 
 async def test_who_is_asked_to_end_does_not_begin_again(home: Path) -> None:
     found = configurations(home)
-    agent = Agent(found.config, found, BoundedClock(SetClock(), home), ServiceNotice({}))
+    updates = Updates(home / "update", None, SetClock())
+    agent = Agent(found.config, found, updates, BoundedClock(SetClock(), home), ServiceNotice({}))
     agent.begin_again()
     assert agent.begins_again
     agent.end()

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
 
@@ -85,8 +85,8 @@ def test_a_trial_is_left_after_as_many_starts() -> None:
 
 
 def test_a_slot_found_good_stays_and_the_other_may_be_written() -> None:
-    boot = advance(advance(advance(Boot(), BootEvent.BEGIN), BootEvent.START), BootEvent.GOOD)
-    assert boot == Boot(good="b") and boot.other == "a"
+    boot = advance(advance(advance(Boot(), BootEvent.BEGIN, "j-1"), BootEvent.START), BootEvent.GOOD)
+    assert boot == Boot(good="b", job="j-1") and boot.other == "a"
     assert advance(boot, BootEvent.START) == boot  # no count, and no write
 
 
@@ -126,7 +126,7 @@ def life(folder: Path, cutter: Cutter, *, well: bool) -> str:
     if agent.is_on_trial:
         agent.found_good() if well else agent.leave("finger: silent")
     elif not boot.left and boot.good == "a":
-        agent.begin()
+        agent.begin("j-1")
     return boot.slot
 
 
@@ -169,7 +169,7 @@ def test_it_becomes_the_agent_of_the_good_slot_and_tells_it_how_to_be_launched_a
 def test_one_that_crashes_each_time_is_left(folder: Path) -> None:
     fill(folder, "a", "echo good")
     fill(folder, "b", "echo new; exit 1")
-    slots(folder).begin()
+    slots(folder).begin("j-1")
     said = [launch(folder).stdout.strip() for _ in range(STARTS_MAX + 2)]
     assert said == ["new"] * STARTS_MAX + ["good"] * 2
     assert "3 times" in slots(folder).boot.why
@@ -177,7 +177,7 @@ def test_one_that_crashes_each_time_is_left(folder: Path) -> None:
 
 def test_one_that_hangs_is_ended_and_left(folder: Path) -> None:
     fill(folder, "b", "exec sleep 60")
-    slots(folder).begin()
+    slots(folder).begin("j-1")
     started = time.monotonic()
     assert launch(folder, "--good-within-s", "0.3").returncode == -signal.SIGKILL
     assert time.monotonic() - started < 20
@@ -186,16 +186,16 @@ def test_one_that_hangs_is_ended_and_left(folder: Path) -> None:
 
 
 def test_the_watcher_leaves_one_that_was_found_good_alone(folder: Path) -> None:
-    write = json.dumps(json.dumps({"good": "b", "trial": "", "starts": 0, "left": "", "why": ""}))
+    write = json.dumps(json.dumps(asdict(Boot(good="b"))))
     fill(folder, "b", f"printf '%s' {write} > {folder}/boot.json; sleep 0.8; echo done")
-    slots(folder).begin()
+    slots(folder).begin("j-1")
     assert launch(folder, "--good-within-s", "0.3").stdout == "done\n"
     assert slots(folder).boot == Boot(good="b")
 
 
 def test_an_agent_that_ends_takes_its_watcher_with_it(folder: Path) -> None:
     fill(folder, "b", "exit 3")
-    slots(folder).begin()
+    slots(folder).begin("j-1")
     assert launch(folder, "--good-within-s", "3600").returncode == 3
     assert not list(watchers(folder))
 
@@ -232,9 +232,9 @@ def test_the_slots_say_what_they_hold(folder: Path) -> None:
     assert found.release("b") is None and read_release(folder / "b") == Release()
     with pytest.raises(DeviceError):
         found.found_good()
-    found.begin()
+    found.begin("j-1")
     with pytest.raises(DeviceError):
-        found.begin()
+        found.begin("j-1")
 
 
 def test_the_launcher_needs_nothing_but_the_interpreter() -> None:

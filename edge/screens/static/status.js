@@ -33,6 +33,19 @@ function configuration(found) {
     found.refused ? unit.note("problem", "alert", `Versi ${found.refused} tidak dipakai. ${found.problem_id}`, found.problem_en) : null);
 }
 
+const ENDS = { good: "good", returned: "bad", refused: "bad", cancelled: "warn" };
+const PARTS_ID = { edge: "Perangkat lunak", firmware: "Papan pengendali", "configuration-schema": "Aturan konfigurasi" };
+
+function software(found) {
+  const where = found.slot ? ` · slot ${found.slot.toUpperCase()}` : "";
+  const done = found.state === "downloading" && found.all ? ` ${Math.floor((100 * found.done) / found.all)} %` : "";
+  unit.fill("#software-state", unit.make("span", { class: "tag good" }, `Versi ${found.version}${where}`), " ",
+    found.on_trial ? unit.make("span", { class: "tag warn" }, "Sedang dicoba (on trial)") : null);
+  unit.fill("#software-update", found.state ? unit.make("p", {}, `${PARTS_ID[found.artefact]} ${found.to}: `, unit.make("span", { class: `tag ${ENDS[found.state] || "warn"}` }, `${found.state_id}${done}`), " ",
+    unit.make("small", { class: "en", lang: "en" }, `${found.artefact} ${found.to}: ${found.state}${done}`)) : null,
+    found.problem_id ? unit.note("problem", "alert", found.problem_id, found.problem_en) : null);
+}
+
 async function draw() {
   const status = await unit.ask("/api/status").catch(() => null);
   if (!status) return;
@@ -53,6 +66,7 @@ async function draw() {
     box.alarms_waiting ? unit.make("span", { class: "tag warn" }, `${box.alarms_waiting} kejadian menunggu jaringan (events wait for the line)`) : null, box.problem ? unit.note("problem", "alert", "Kotak perangkat bermasalah.", box.problem) : null);
   controller(status.controller || {});
   configuration(status.configuration || {});
+  software(status.software);
   unit.fill("#devices", ...status.devices.map((device) => unit.make("tr", {}, unit.make("td", {}, device.kind), unit.make("td", {}, device.model || device.driver), unit.make("td", {}, tag(device.state), device.problem ? unit.make("small", { class: "en" }, ` ${device.problem}`) : ""))));
 }
 

@@ -1,0 +1,127 @@
+"""A release into the slot that does not run: a virtual environment of its own from verified wheels, checked, durable.
+
+The slot's mark is taken away first and written last, when everything else is on the disk, so that the launcher never
+starts half of one; whatever was cut is begun anew. Each step is a process of its own at low priority: the unit serves
+people meanwhile. Nothing is fetched here: pip gets files, and the hash of each.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import structlog
+
+from contract.errors import DeviceError
+from contract.update_problems import UpdateProblem, UpdateRefusal
+from edge.durable_files import DurableFolder, Observer, unobserved
+from edge.launcher import RELEASE_FILE
+from edge.slots import Release, Slots, release_mark
+from edge.update_client import Fetched
+
+STEP_TIMEOUT_S = 1800.0  # of a Raspberry Pi with a slow card, compiling
+POLL_S = 0.1
+SAID_CHARACTERS_MAX = 300
+NICE = ("nice", "-n", "15")
+Run = Callable[[Sequence[str], str], None]
+log = structlog.get_logger("updates")
+
+
+class Installer:
+    """Fills the slot that does not run. Blocks; `stop` ends it. observe: told before and after each step."""
+
+    def __init__(self, slots: Slots, config: Path, observe: Observer = unobserved) -> None:
+        """config: the unit.toml that the new release must be able to read."""
+        self._slots = slots
+        self._config = config
+        self._observe = observe
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """End what runs; the slot stays without its mark."""
+        self._stopping.set()
+
+    def install(self, fetched: Fetched) -> None:
+        """Raises UpdateRefusal (INSTALL_FAILED) that says which step failed and why."""
+        slot = self._slots.path(self._slots.other)
+        python = str(slot / "bin" / "python")
+        try:
+            self._step("clear", lambda: self._clear(slot))
+            self._step("environment", lambda: self._run([sys.executable, "-m", "venv", *_options(), str(slot)]))
+            self._step("packages", lambda: self._install_wheels(python, slot, fetched))
+            check = [python, "-m", "edge.slot_check", fetched.custom.version, "--config", str(self._config)]
+            self._step("check", lambda: self._run(check))
+            self._step("sync", os.sync)
+            release = Release(fetched.custom.number, fetched.custom.version)
+            self._step("mark", lambda: DurableFolder(slot).write(RELEASE_FILE, release_mark(release)))
+        except OSError as error:
+            raise UpdateRefusal(UpdateProblem.INSTALL_FAILED, f"({error.strerror})") from None
+
+    def _step(self, name: str, work: Callable[[], None]) -> None:
+        if self._stopping.is_set():
+            raise DeviceError("The installation was stopped.", next_step="It is begun anew at the next start.")
+        self._observe(name, False)
+        started_s = time.monotonic()
+        work()
+        log.info("slot", step=name, slot=self._slots.other, seconds=round(time.monotonic() - started_s, 1))
+        self._observe(name, True)
+
+    def _clear(self, slot: Path) -> None:
+        if slot.exists():
+            DurableFolder(slot).remove(RELEASE_FILE)
+            shutil.rmtree(slot)
+
+    def _install_wheels(self, python: str, slot: Path, fetched: Fetched) -> None:
+        """Exactly these wheels, each by its hash; then whether they fit each other."""
+        listed = slot / "wheels.txt"
+        lines = (
+            f"{path} --hash=sha256:{sha256}\n" for path, sha256 in zip(fetched.wheels, fetched.hashes, strict=True)
+        )
+        listed.write_text("".join(lines), encoding="utf-8")
+        pip = [python, "-m", "pip", "--disable-pip-version-check", "--no-input", "--isolated"]
+        quiet = ["--quiet", "--no-cache-dir"]
+        self._run([*pip, "install", *quiet, "--no-index", "--no-deps", "--require-hashes", "-r", str(listed)])
+        self._run([*pip, "check"])
+
+    def _run(self, command: Sequence[str]) -> None:
+        """A step's process. Raises UpdateRefusal with the last it said."""
+        process = subprocess.Popen(
+            [*NICE, *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            errors="replace", start_new_session=True, cwd="/", env=_environment(),
+        )  # fmt: skip
+        said: list[str] = []
+        reader = threading.Thread(target=lambda: said.extend(process.stdout or ()), daemon=True)
+        reader.start()
+        deadline_s = time.monotonic() + STEP_TIMEOUT_S
+        while process.poll() is None:
+            if self._stopping.wait(POLL_S) or time.monotonic() > deadline_s:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                said.append("It was stopped.")
+        reader.join(1)
+        if process.returncode != 0:
+            last = "".join(said).strip()[-SAID_CHARACTERS_MAX:]
+            raise UpdateRefusal(UpdateProblem.INSTALL_FAILED, f"({Path(command[0]).name} {command[2]}: {last})")
+
+
+def _options() -> list[str]:
+    """How this very slot was made: with what the system's packages bring, or without."""
+    try:
+        made = (Path(sys.prefix) / "pyvenv.cfg").read_text(encoding="utf-8").lower()
+    except OSError:
+        return []
+    shares = "include-system-site-packages = true" in made
+    return ["--system-site-packages"] if shares else []
+
+
+def _environment() -> dict[str, str]:
+    """Ours without what would put other code or other caches in the slot's place."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PIP_", "VIRTUAL_ENV"))}
+    return {**kept, "PYTHONSAFEPATH": "1"}

@@ -1,0 +1,332 @@
+"""How a running unit takes up a release: fetched while people are served, installed and begun between two of them.
+
+A job is worked on from its beginning after every start, and each step finds what the one before left: verified wheels
+are kept, a part goes on where it stopped. A line that drops costs time only. What is refused stays refused until the
+hub gives another job; a job may be taken back until the unit begins to write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from contract import topics
+from contract.channel_mqtt import Backoff, Connection, Disconnected, MqttChannel
+from contract.dispatch import encode
+from contract.errors import DeviceError, RekamError, TransientError
+from contract.update_problems import UpdateProblem, UpdateRefusal
+from contract.updates import Artefact, UpdateJob, UpdateState
+from edge.box_files import UPDATE_ROOT
+from edge.controller_release import ControllerRelease
+from edge.downlink import Downlink
+from edge.durable_files import DurableFolder
+from edge.settings_schema import SCHEMA_FILE, read_schema
+from edge.slot_install import Installer
+from edge.slots import Slots
+from edge.trial import LOOK_AGAIN_S, Pause
+from edge.update_channel import FileChannel
+from edge.update_client import Fetched, UpdateClient
+from edge.update_fetcher import LineReader, Stopped
+from edge.update_record import Updates
+
+TRIES_MAX = 8
+REPORT_EVERY_S = 5.0
+AGAIN = Backoff(first_s=5.0, max_s=600.0)
+log = structlog.get_logger("updates")
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What an intake asks of the rest of the unit. turn: held by whoever begins something that ends this run.
+
+    is_free: nobody is served and nothing is on trial; complaints: what is not well now; restart: ends this run.
+    """
+
+    unit: str
+    keys: Path
+    config: Path
+    is_free: Callable[[], bool]
+    complaints: Callable[[], Awaitable[Mapping[str, str]]]
+    restart: Callable[[], None]
+    turn: asyncio.Lock
+
+
+class SlotInstaller(Protocol):
+    """What fills the other slot, as an intake uses it."""
+
+    def install(self, fetched: Fetched) -> None:
+        """Blocks. Raises UpdateRefusal."""
+        ...
+
+    def stop(self) -> None:
+        """Let the thread go."""
+        ...
+
+
+class UpdateIntake:
+    """Takes the hub's jobs of a running unit. Made before the channel starts."""
+
+    def __init__(
+        self,
+        channel: MqttChannel,
+        downlink: Downlink,
+        updates: Updates,
+        around: Surroundings,
+        controller: ControllerRelease,
+        *,
+        pause: Pause = asyncio.sleep,
+        installer: Callable[[Slots, Path], SlotInstaller] = Installer,
+    ) -> None:
+        self._channel, self._downlink = channel, downlink
+        self._make_installer = installer
+        self._updates, self._around, self._controller = updates, around, controller
+        self._files = FileChannel(channel, around.unit)
+        self._pause = pause
+        self._arrived = asyncio.Event()
+        self._reader: LineReader | None = None
+        self._installer: SlotInstaller | None = None
+        self._working: asyncio.Task[None] | None = None
+        self._writes = False  # from here on the job is not taken back
+        self._later: UpdateJob | None = None
+        channel.on(topics.DN_UPDATE, self._heard, unit=around.unit)
+        channel.on_connected(self._connected)
+
+    async def run(self) -> None:
+        """Work on what the record holds and on what comes, until cancelled or this run ends for a trial."""
+        job = self._updates.record.job
+        if job is not None and self._updates.record.state is not None and not self._updates.record.state.is_end:
+            self._arrived.set()
+        while True:
+            await self._arrived.wait()
+            while self._updates.on_trial:
+                await self._pause(LOOK_AGAIN_S)
+            self._arrived.clear()
+            later, self._later = self._later, None
+            if later is not None:
+                await self._take(later)
+            job, state = self._updates.record.job, self._updates.record.state
+            if job is None or state is None or state.is_end:
+                continue
+            self._working = asyncio.create_task(self._work_on(job), name="update")
+            await asyncio.wait({self._working})
+            if not self._working.cancelled() and (error := self._working.exception()):
+                log.error("update ended", error=type(error).__name__)
+            self._writes, self._working = False, None
+
+    def stop(self) -> None:
+        """Let go of everything that blocks a thread; what was begun goes on after the next start."""
+        if self._reader is not None:
+            self._reader.stop()
+        if self._installer is not None:
+            self._installer.stop()
+        if self._working is not None:
+            self._working.cancel()
+
+    async def report(self) -> None:
+        """Publish how it stands; without a line it is said at the next connect."""
+        topic, content = topics.UP_UPDATE, encode(self._updates.report())
+        try:
+            await self._channel.publish(topic.at(unit=self._around.unit), content, retain=topic.retain)
+        except Disconnected as error:
+            log.info("report waits for the line", reason=error.message)
+
+    async def _connected(self, _connection: Connection) -> None:
+        try:
+            found = await self._controller.identity() if self._controller.panel is not None else None
+        except UpdateRefusal:
+            found = None
+        if found is not None:
+            self._updates.know_firmware(found.version)
+        await self.report()
+
+    async def _heard(self, _names: dict[str, str], payload: bytes) -> None:
+        if not payload:
+            await self._take_back()
+            return
+        job = self._downlink.opened(UpdateJob, payload)
+        if self._writes or self._updates.on_trial:
+            self._later = job
+            self._arrived.set()
+        elif await self._take(job):
+            self._let_go()
+            self._arrived.set()
+
+    async def _take(self, job: UpdateJob) -> bool:
+        taken = await asyncio.to_thread(self._updates.take, job)
+        if taken:
+            await self.report()
+        return taken
+
+    async def _take_back(self) -> None:
+        state = self._updates.record.state
+        if state is None or state.is_end or self._writes or self._updates.on_trial:
+            return
+        await asyncio.to_thread(self._updates.note, UpdateState.CANCELLED)
+        self._let_go()
+        await self.report()
+
+    def _let_go(self) -> None:
+        """End the work on a job that is not wanted any more."""
+        if self._reader is not None:
+            self._reader.stop()
+        if self._working is not None:
+            self._working.cancel()
+
+    async def _work_on(self, job: UpdateJob) -> None:
+        """One job to its end, or to the trial that follows. Never raises, but when it is cancelled."""
+        failures = 0
+        while True:
+            try:
+                await self._work(job)
+                return
+            except UpdateRefusal as refusal:
+                await self._end(job, refusal)
+                return
+            except (TransientError, DeviceError) as error:
+                failures += 1
+                log.warning("update not done yet", **error.diagnostics())
+                if failures >= TRIES_MAX:
+                    await self._end(job, UpdateRefusal(UpdateProblem.INSTALL_FAILED, str(error)))
+                    return
+            except RekamError as error:
+                await self._end(job, UpdateRefusal(UpdateProblem.INSTALL_FAILED, str(error)))
+                return
+            except Stopped:
+                return
+            self._writes = False
+            await self._pause(AGAIN.wait_s(failures, lambda _low, high: high))
+
+    async def _end(self, job: UpdateJob, refusal: UpdateRefusal) -> None:
+        if self._updates.record.job == job:
+            await asyncio.to_thread(self._updates.end, refusal)
+            await self.report()
+
+    async def _work(self, job: UpdateJob) -> None:
+        present = await self._present(job)
+        if not self._updates.check(job, self._around.unit, present):
+            await self._note(UpdateState.GOOD)
+            return
+        client = self._client()
+        await self._note(UpdateState.DOWNLOADING)
+        fetched = await self._fetch(client, job)
+        if job.artefact is Artefact.EDGE:
+            await asyncio.to_thread(self._updates.raise_floor, fetched.custom.floor)
+            self._updates.check(job, self._around.unit, present)
+        if job.artefact is not Artefact.CONFIGURATION_SCHEMA:
+            await self._note(UpdateState.READY)
+            await self._free()
+        self._writes = True
+        await self._note(UpdateState.INSTALLING)
+        if job.artefact is Artefact.CONFIGURATION_SCHEMA:
+            await self._keep_schema(fetched.target, job.number)
+            await self._note(UpdateState.GOOD)
+        elif job.artefact is Artefact.FIRMWARE:
+            await self._controller.bring(fetched.target, job.number, lambda _done, _all: None)
+            self._updates.know_firmware(job.number)
+            await self._note(UpdateState.GOOD)
+        else:
+            await self._install(client, job, fetched)
+
+    async def _present(self, job: UpdateJob) -> int:
+        """The number of what is here of a job's artefact. Raises UpdateRefusal."""
+        if job.artefact is Artefact.FIRMWARE:
+            return (await self._controller.identity()).version
+        if job.artefact is Artefact.CONFIGURATION_SCHEMA:
+            return self._updates.record.schema_number
+        return self._updates.release.number
+
+    def _client(self) -> UpdateClient:
+        """TUF's client with the root that came with the claim. Raises UpdateRefusal where there is none."""
+        root = DurableFolder(self._around.keys).read(UPDATE_ROOT)
+        if not root:
+            raise UpdateRefusal(UpdateProblem.NO_ROOT)
+        self._reader = LineReader(self._files, asyncio.get_running_loop())
+        return UpdateClient(self._updates.folder, root, self._reader)
+
+    async def _fetch(self, client: UpdateClient, job: UpdateJob) -> Fetched:
+        """Fetch and verify, telling the hub now and then how far it is."""
+
+        def fetch() -> Fetched:
+            client.refresh()
+            return client.fetch(job, self._updates.note_progress)
+
+        fetching = asyncio.create_task(asyncio.to_thread(fetch))
+        try:
+            while not fetching.done():
+                await asyncio.wait({fetching}, timeout=REPORT_EVERY_S)
+                if not fetching.done():
+                    await self.report()
+        finally:
+            if not fetching.done() and self._reader is not None:
+                self._reader.stop()
+                await asyncio.wait({fetching})
+                fetching.cancelled() or fetching.exception()  # nobody asks for it any more
+        return fetching.result()
+
+    async def _install(self, client: UpdateClient, job: UpdateJob, fetched: Fetched) -> None:
+        """Into the other slot, then on trial between two people."""
+        slots = self._updates.slots
+        assert slots is not None  # `check` has refused it otherwise
+        if fetched.schema is not None:
+            read_schema(fetched.schema.read_bytes())
+        firmware = await self._firmware_to_bring(fetched)
+        self._installer = self._make_installer(slots, self._around.config)
+        await asyncio.to_thread(self._installer.install, fetched)
+        await asyncio.to_thread(_still_signed, client, job)
+        await asyncio.to_thread(client.forget, fetched)
+        if fetched.schema is not None:
+            await self._keep_schema(fetched.schema, fetched.schema_number)
+        while True:
+            await self._free()
+            failing = tuple(await self._around.complaints())
+            async with self._around.turn:
+                if self._around.is_free():
+                    number = fetched.firmware_number if firmware else 0
+                    await self._note(UpdateState.TRIAL, failing=failing, firmware=firmware, firmware_number=number)
+                    await asyncio.to_thread(slots.begin, job.job)
+                    self._around.restart()
+                    return
+
+    async def _firmware_to_bring(self, fetched: Fetched) -> str:
+        """The image that the controller needs from this release, in the updates' folder; empty where it needs none.
+
+        A controller that does not answer now keeps no unit from new software. Raises UpdateRefusal without its key.
+        """
+        if fetched.firmware is None or self._controller.panel is None:
+            return ""
+        try:
+            needed = await self._controller.needs(fetched.firmware_number)
+        except UpdateRefusal as refusal:
+            if refusal.problem is not UpdateProblem.CONTROLLER_MISSING:
+                raise
+            needed = False
+        return str(fetched.firmware.relative_to(self._updates.folder)) if needed else ""
+
+    async def _keep_schema(self, path: Path, number: int) -> None:
+        """This schema is in force from now on, where it is newer than the one that is."""
+        content = await asyncio.to_thread(path.read_bytes)
+        read_schema(content)
+        if number > self._updates.record.schema_number:
+            await asyncio.to_thread(DurableFolder(self._around.keys).write, SCHEMA_FILE, content)
+            await asyncio.to_thread(self._updates.keep_schema, number)
+
+    async def _free(self) -> None:
+        while not self._around.is_free():
+            await self._pause(LOOK_AGAIN_S)
+
+    async def _note(self, state: UpdateState, **changes: object) -> None:
+        await asyncio.to_thread(lambda: self._updates.note(state, **changes))
+        await self.report()
+
+
+def _still_signed(client: UpdateClient, job: UpdateJob) -> None:
+    """The last word before the switch: the release is still signed, by metadata that have not expired meanwhile."""
+    client.refresh()
+    _, custom = client.signed(job.target)
+    if custom.number != job.number:
+        raise UpdateRefusal(UpdateProblem.RELEASE_UNKNOWN, f"{job.target} is another one by now.")

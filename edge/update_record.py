@@ -1,0 +1,212 @@
+"""What a unit remembers of updates: its version floor, the newest job, how far it came, and what it reports.
+
+One durable file in the data folder, which outlives slots; which slot runs and why one was left is the launcher's file.
+Where the two disagree after a power cut, the launcher's is what happened, and `settle` lets this one follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import structlog
+from pydantic import Field
+
+from contract.clock import Clock
+from contract.dispatch import decode, encode
+from contract.errors import RemoteError
+from contract.packet import Millis, Model, Name
+from contract.update_problems import UPDATE_WORDING, UpdateProblem, UpdateRefusal
+from contract.updates import Artefact, FloorNumber, Running, UpdateJob, UpdateReport, UpdateState
+from edge.durable_files import DurableFolder, Observer, unobserved
+from edge.panel_words import version_text
+from edge.slots import Release, Slots
+from edge.software import version
+
+RECORD, UPDATES_FOLDER = "record.bin", "update"
+STATES_ID = {
+    UpdateState.RECEIVED: "Diterima", UpdateState.DOWNLOADING: "Mengunduh", UpdateState.READY: "Menunggu giliran",
+    UpdateState.INSTALLING: "Memasang", UpdateState.TRIAL: "Masa percobaan", UpdateState.GOOD: "Berhasil",
+    UpdateState.RETURNED: "Dikembalikan", UpdateState.REFUSED: "Ditolak", UpdateState.CANCELLED: "Dibatalkan",
+}  # fmt: skip
+log = structlog.get_logger("updates")
+
+
+class Record(Model):
+    """The file. failing: what was not well before a trial; firmware: image that its release brings, in the folder."""
+
+    floor: FloorNumber = 0
+    schema_number: FloorNumber = 0
+    seen_ms: Millis = 0
+    job: UpdateJob | None = None
+    state: UpdateState | None = None
+    problem: UpdateProblem | None = None
+    detail: Annotated[str, Field(max_length=1000)] = ""
+    failing: Annotated[tuple[Name, ...], Field(max_length=40)] = ()
+    firmware: Annotated[str, Field(max_length=400)] = ""
+    firmware_number: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
+
+
+class Updates:
+    """The record of one unit. Methods block on the disk; Refusal (STORE_UNUSABLE) where that fails."""
+
+    def __init__(self, folder: Path, slots: Slots | None, clock: Clock, observe: Observer = unobserved) -> None:
+        """folder: of the unit's updates, in its data folder; slots: None where it does not run from one."""
+        self.folder = folder
+        self.slots = slots
+        self._clock = clock
+        self._files = DurableFolder(folder, observe)
+        self.record = self._read()
+        self.progress = (0, 0)
+        # The board's own version, once the controller is known.
+        self.firmware: tuple[str, int] = ("", 0)
+
+    @property
+    def release(self) -> Release:
+        """What runs."""
+        found = self.slots.release(self.slots.own) if self.slots else None
+        return found if found is not None and found.version else Release(0, version())
+
+    @property
+    def floor(self) -> int:
+        """Nothing with a smaller number is installed."""
+        return max(self.record.floor, 0 if self.on_trial else self.release.number)
+
+    @property
+    def on_trial(self) -> bool:
+        """Whether what runs has yet to be found good."""
+        return self.slots is not None and self.slots.is_on_trial
+
+    def note(self, state: UpdateState, **changes: object) -> None:
+        """The job has come so far, durably."""
+        self._write(state=state, **changes)
+        log.info("update", state=state.value, job=self.record.job.job if self.record.job else "")
+
+    def end(self, refusal: UpdateRefusal, state: UpdateState = UpdateState.REFUSED) -> None:
+        """The job has ended without a new release."""
+        self._write(state=state, problem=refusal.problem, detail=refusal.detail[:1000])
+        log.warning("update", state=state.value, **refusal.diagnostics())
+
+    def note_progress(self, done: int, whole: int) -> None:
+        """Bytes here, bytes in all; kept in memory only, called from any thread."""
+        self.progress = (done, whole)
+
+    def know_firmware(self, number: int) -> None:
+        """What the controller runs."""
+        self.firmware = (version_text(number), number)
+
+    def take(self, job: UpdateJob) -> bool:
+        """A job from the hub: whether there is something to do. An older one, or the same again, is none."""
+        if job.issued_ms < self.record.seen_ms or self._is_known(job):
+            return False
+        self.progress = (0, 0)
+        self._write(
+            job=job, seen_ms=job.issued_ms, state=UpdateState.RECEIVED, problem=None, detail="", firmware="",
+            firmware_number=0,
+        )  # fmt: skip
+        return True
+
+    def raise_floor(self, number: int) -> None:
+        """A signer says that nothing below may be installed any more; it never sinks."""
+        if number > self.record.floor:
+            self._write(floor=number)
+
+    def keep_schema(self, number: int) -> None:
+        """This schema of settings is in force."""
+        self._write(schema_number=max(number, self.record.schema_number))
+
+    def found_good(self) -> None:
+        """What runs is found good, and the floor with it."""
+        self._write(
+            floor=max(self.record.floor, self.release.number), state=UpdateState.GOOD, problem=None, detail=""
+        )  # fmt: skip
+
+    def settle(self) -> bool:
+        """After a start: let the record follow what the launcher did. Whether this start is a trial to be proved."""
+        job, slots = self.record.job, self.slots
+        if slots is None:
+            return False
+        boot = slots.boot
+        if boot.trial == slots.own:
+            if job is not None and boot.job == job.job and self.record.state is UpdateState.RETURNED:
+                slots.leave(self.record.detail)  # it was given up, and then the power was cut
+                return False
+            return True
+        if job is None or boot.job != job.job or (self.record.state is not None and self.record.state.is_end):
+            return False
+        if boot.left:
+            self.end(UpdateRefusal(UpdateProblem.NEVER_READY, boot.why), UpdateState.RETURNED)
+        elif boot.good == slots.own:
+            self.found_good()
+        return False
+
+    def running(self) -> Running:
+        """What the unit runs."""
+        release = self.release
+        slot: Literal["", "a", "b"] = self.slots.own if self.slots else ""
+        firmware, number = self.firmware
+        return Running(
+            version=release.version, number=release.number, slot=slot, floor=self.floor, firmware=firmware,
+            firmware_number=number, schema_number=self.record.schema_number,
+        )  # fmt: skip
+
+    def report(self) -> UpdateReport:
+        """What the hub is told."""
+        record, (done, whole) = self.record, self.progress
+        return UpdateReport(
+            job=record.job.job if record.job else "", wave=record.job.wave if record.job else "", state=record.state,
+            bytes_done=done, bytes_all=whole, problem=record.problem, detail=record.detail, running=self.running(),
+            at_ms=self._clock.wall_ms(),
+        )  # fmt: skip
+
+    def status(self) -> Mapping[str, Any]:
+        """For the unit's page and `rekam-edge status`: what runs, and how far the newest job is, in both languages."""
+        record, running = self.record, self.running()
+        found: dict[str, Any] = {
+            "version": running.version, "number": running.number, "slot": running.slot, "floor": running.floor,
+            "on_trial": self.on_trial, "schema": running.schema_number, "state": "",
+        }  # fmt: skip
+        if record.job is not None and record.state is not None:
+            found |= {
+                "state": record.state.value, "state_id": STATES_ID[record.state], "to": record.job.version,
+                "artefact": record.job.artefact.value, "done": self.progress[0], "all": self.progress[1],
+            }  # fmt: skip
+        if record.problem is not None:
+            said = UPDATE_WORDING[record.problem]
+            found |= {
+                "problem_id": f"{said.what_id} {said.do_id}",
+                "problem_en": f"{said.what_en} {record.detail} {said.do_en}",
+            }
+        return found
+
+    def check(self, job: UpdateJob, unit: str, present: int) -> bool:
+        """Whether a job is to be done; False where it already is. present: the number of the artefact that is here.
+
+        Raises UpdateRefusal for one that is not for this unit, or goes back.
+        """
+        if job.unit != unit:
+            raise UpdateRefusal(UpdateProblem.FOR_OTHER_UNIT, f"It is for {job.unit}, this is {unit}.")
+        if job.artefact is Artefact.EDGE and self.slots is None:
+            raise UpdateRefusal(UpdateProblem.NO_SLOTS)
+        lowest = max(present, self.floor) if job.artefact is Artefact.EDGE else present
+        if job.number < lowest:
+            raise UpdateRefusal(
+                UpdateProblem.RELEASE_OLD, f"It is number {job.number}; {present} runs, and the floor is {lowest}."
+            )
+        return job.number != present
+
+    def _is_known(self, job: UpdateJob) -> bool:
+        return self.record.job is not None and self.record.job.job == job.job
+
+    def _read(self) -> Record:
+        content = self._files.read(RECORD)
+        try:
+            return decode(Record, content) if content is not None else Record()
+        except RemoteError:
+            return Record()  # the floor is found again: what runs is one
+
+    def _write(self, **changes: object) -> None:
+        record = self.record.model_copy(update=changes)
+        self._files.write(RECORD, encode(record))
+        self.record = record
