@@ -31,7 +31,6 @@ from contract.channel_mqtt_settings import REASONS_TOO_LARGE, Backoff, Disconnec
 from contract.errors import DeviceError, RekamError, RemoteError
 from contract.topics import Topic
 
-REASON_NO_SUBSCRIBERS = 0x10
 HEADROOM_BYTES = 512
 INFLIGHT_MAX = 16
 RECEIVE_MAXIMUM = 32
@@ -89,8 +88,7 @@ class MqttChannel:
 
     def on(self, topic: Topic, handler: Handler, **names: str) -> None:
         """Subscribe `handler` to `topic`; fields not given in `names` match everything. Before the channel starts."""
-        wanted = {field: names.get(field, "+") for field in _fields(topic)}
-        self._handlers.append((topic, topic.template.format(**wanted), handler))
+        self._handlers.append((topic, topic.filter_for(**names), handler))
 
     def on_connected(self, handler: ConnectedHandler) -> None:
         """Call `handler` after each connect, once every subscription stands."""
@@ -155,8 +153,7 @@ class MqttChannel:
         serving: list[asyncio.Task[None]] = []
         try:
             packet_bytes_max = await session.connect()
-            filters = sorted({topic_filter for _, topic_filter, _ in self._handlers})
-            if filters:
+            if filters := sorted({topic_filter for _, topic_filter, _ in self._handlers}):
                 await session.subscribe(filters)
             self._connections += 1
             self._connection, self._session = Connection(packet_bytes_max, self._connections), session
@@ -193,14 +190,17 @@ class MqttChannel:
                 if names is None or not mqtt.topic_matches_sub(topic_filter, message.topic):
                     continue
                 try:
+                    _check_fresh(topic, message)
                     await handler(names, bytes(message.payload))
                 except RekamError as error:
                     log.warning("message refused", topic=topic.template, **error.diagnostics())
             session.acknowledge(message)
 
 
-def _fields(topic: Topic) -> list[str]:
-    return [part[1:-1] for part in topic.template.split("/") if part.startswith("{")]
+def _check_fresh(topic: Topic, message: mqtt.MQTTMessage) -> None:
+    expires_s = getattr(message.properties, "MessageExpiryInterval", 0)
+    if topic.only_fresh and (message.retain or not 0 < expires_s <= topic.expiry_s):
+        raise RemoteError("It was kept by the broker, or does not say until when it counts.")
 
 
 class _Session:
@@ -284,7 +284,7 @@ class _Session:
                 f"The broker refuses the message (reason 0x{code:02x}).",
                 next_step="Check the broker's access list for this certificate's name.",
             )
-        return code != REASON_NO_SUBSCRIBERS
+        return code != 0x10  # no subscribers
 
     async def subscribe(self, filters: list[str]) -> None:
         """Subscribe at QoS 1. Raises Disconnected, or DeviceError where the broker refuses."""

@@ -43,6 +43,8 @@ class Problem(StrEnum):
     CERTIFICATE_TOO_OLD = "certificate-too-old"
     CERTIFICATE_REVOKED = "certificate-revoked"
     STORE_UNUSABLE = "store-unusable"
+    UNIT_BUSY = "unit-busy"
+    COMMAND_OVER = "command-over"
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +225,18 @@ WORDING: dict[Problem, Wording] = {
         "Periksa kartu penyimpanan: penuh, rusak atau hanya-baca.",
         "The unit cannot keep its keys.",
         "Check the storage card: full, broken or read-only.",
+    ),
+    Problem.UNIT_BUSY: Wording(
+        "Unit sedang melayani warga atau dipakai pekerjaan lain.",
+        "Tidak ada yang dijalankan. Telepon tempat pelayanan, atau ulangi perintah setelah selesai.",
+        "The unit serves a person, or is at other work.",
+        "Nothing was begun. Call the site, or give the command again when it is free.",
+    ),
+    Problem.COMMAND_OVER: Wording(
+        "Perintah ini sudah pernah dimulai di unit, dan jawabannya tidak tersimpan lagi.",
+        "Beri perintah baru; unit mungkin baru saja menyala ulang.",
+        "The unit has begun this command before, and its answer is gone.",
+        "Give the command anew; the unit may have started again meanwhile.",
     ),
 }
 

@@ -51,6 +51,11 @@ class Verb(StrEnum):
     UPDATE = "update"
     ROLLOUT = "rollout"
     ROLLOUTS = "rollouts"
+    TEST = "test"
+    LOGS = "logs"
+
+
+COMMANDS = frozenset({Verb.TEST, Verb.LOGS, Verb.RENEW})  # for a unit, now: contract.unit_command
 
 
 class Order(Model):
@@ -196,7 +201,7 @@ class SettingsResult(Model):
 
 
 class UnitOrder(Model):
-    """An order about one unit that needs a reason: renew, suspend, resume, revoke, retire."""
+    """An order about one unit that needs a reason: suspend, resume, revoke, retire."""
 
     unit: Name
     reason: Text

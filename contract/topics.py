@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from contract.errors import RemoteError
 
+COMMAND_LIFE_S = 30  # a command that did not arrive by then is not carried out: who gave it may have gone
 NAME_PATTERN = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
 
 
@@ -18,7 +19,8 @@ NAME_PATTERN = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
 class Topic:
     """A topic's template and how it is published.
 
-    template: with `{name}` fields; payload: what travels; qos: 0 or 1; expiry_s: 0 for none.
+    template: with `{name}` fields; payload: what travels; qos: 0 or 1; expiry_s: 0 for none; only_fresh: a message
+    that was retained, or came without such an expiry, is refused by whoever hears it.
     """
 
     template: str
@@ -26,6 +28,7 @@ class Topic:
     qos: int = 1
     retain: bool = False
     expiry_s: int = 0
+    only_fresh: bool = False
 
     def at(self, **names: str) -> str:
         """The topic for these names. Raises RemoteError for a name that could widen the topic."""
@@ -37,10 +40,9 @@ class Topic:
                 )
         return self.template.format(**names)
 
-    @property
-    def subscription(self) -> str:
-        """The filter that matches the topic for every name."""
-        return re.sub(r"\{[a-z]+\}", "+", self.template)
+    def filter_for(self, **names: str) -> str:
+        """The filter that matches the topic for these names, and for every name of the fields not given."""
+        return re.sub(r"\{([a-z]+)\}", lambda field: names.get(field[1], "+"), self.template)
 
     def parse(self, topic: str) -> dict[str, str] | None:
         """The names in `topic`, or None where it is not one of these."""
@@ -82,7 +84,10 @@ UP_BIRTH = Topic("k/{unit}/up/birth", "commissioning.SignedBirth", retain=True)
 DN_CONFIRMED = Topic("k/{unit}/dn/confirmed", "commissioning.Confirmation, signed by the hub")
 UP_RENEWAL = Topic("k/{unit}/up/renewal", "commissioning.Renewal")
 DN_RENEWAL = Topic("k/{unit}/dn/renewal", "commissioning.RenewalAnswer, signed by the hub")
-DN_RENEW_NOW = Topic("k/{unit}/dn/cmd/renew", "empty: ask for the next certificate now", expiry_s=30)
+DN_COMMAND = Topic(
+    "k/{unit}/dn/cmd/{command}", "unit_command.Command, sealed to the unit", expiry_s=COMMAND_LIFE_S, only_fresh=True
+)
+UP_PART = Topic("k/{unit}/up/rsp/{command}", "unit_command.Part, sealed to the tool", expiry_s=COMMAND_LIFE_S)
 DN_DESIRED = Topic("k/{unit}/dn/shadow/desired", "configuration.Desired, sealed to the unit", retain=True)
 UP_REPORTED = Topic("k/{unit}/up/shadow/reported", "configuration.Reported", retain=True)
 UP_SELFTEST = Topic("k/{unit}/up/selftest", "configuration.SelftestReport", retain=True)
@@ -100,5 +105,8 @@ LATE_RENEWAL = Topic("renew/{nonce}/up/request", "commissioning.Renewal")
 LATE_RENEWAL_ANSWER = Topic("renew/{nonce}/dn/answer", "commissioning.RenewalAnswer, signed by the hub")
 TECHNICIAN_ORDER = Topic("t/{technician}/up/order/{order}", "technician.Order, signed by the technician")
 TECHNICIAN_REPLY = Topic("t/{technician}/dn/reply/{order}", "technician.Reply, signed by the hub")
+TECHNICIAN_PART = Topic(
+    "t/{technician}/dn/rsp/{command}", "unit_command.Part, as the unit sealed it", expiry_s=COMMAND_LIFE_S
+)
 
 ALL_TOPICS = tuple(value for value in list(globals().values()) if isinstance(value, Topic))

@@ -22,6 +22,8 @@ from edge.config import UnitConfig, load_config
 from edge.data_lock import only_agent
 from edge.device_commands import capture, devices, selftest
 from edge.keys import load_store_key
+from edge.log_command import logs
+from edge.log_ring import LogRing
 from edge.logs import configure_logs
 from edge.media import export_packets, import_packets
 from edge.panel_commands import update_controller
@@ -70,7 +72,8 @@ def run(
     from edge.agent_run import run_agent
     from edge.service_notice import ServiceNotice
 
-    configure_logs(log_level)
+    ring = LogRing(SystemClock())
+    configure_logs(log_level, ring)
     faulthandler.enable()  # one that hangs is ended by the service: its log says where, never with what
     notice = ServiceNotice()
     if config.name == CONFIG and not config.exists():
@@ -78,7 +81,7 @@ def run(
 
         if not run_first_boot(config.absolute().parent, notice):
             return
-    run_agent(config, notice)
+    run_agent(config, notice, ring)
 
 
 @app.command()
@@ -186,6 +189,7 @@ def _spool(config: UnitConfig) -> Iterator[Spool]:
 app.command()(devices)
 app.command()(selftest)
 app.command()(capture)
+app.command()(logs)
 app.command("update-controller")(update_controller)
 
 

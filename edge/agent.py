@@ -20,10 +20,11 @@ from contract.clock import Clock
 from contract.dispatch import GalleryEntry
 from contract.errors import DeviceError, RekamError
 from contract.transfer import Receipt
-from edge.agent_parts import line_settings, make_chip_desk, make_ticket_desk, make_web_server, open_spool
+from edge.agent_parts import make_chip_desk, make_line, make_ticket_desk, make_web_server, open_spool
 from edge.alarms import AlarmBook
 from edge.bounded_clock import BoundedClock
 from edge.capture_state import Services
+from edge.command_desk import CommandDesk
 from edge.comparison_worker import ComparisonWorker
 from edge.config import UnitConfig
 from edge.configuration import Configurations
@@ -37,6 +38,7 @@ from edge.enclosure import WorkView
 from edge.enclosure_watch import EnclosureWatch
 from edge.keys import UnitKeys, load_keys
 from edge.links import LinkWatch
+from edge.log_ring import LogRing
 from edge.moment import MomentSource
 from edge.packing import PacketKeeper, Sealer
 from edge.panel_watch import PanelWatch, make_panel
@@ -50,9 +52,10 @@ from edge.service_notice import ServiceNotice
 from edge.site_gallery import SiteGallery
 from edge.software import software
 from edge.spool import Spool
-from edge.standing import Credential, Standing, make_standing
+from edge.standing import Standing
 from edge.station import JobIntake, make_station
 from edge.status import UnitStatus
+from edge.technician_commands import command_handlers
 from edge.trusted_time import TrustedTime
 from edge.update_intake import Surroundings, UpdateIntake
 from edge.update_record import Updates
@@ -82,11 +85,11 @@ class Agent:
 
     def __init__(
         self, config: UnitConfig, configurations: Configurations, updates: Updates, clock: BoundedClock,
-        notice: ServiceNotice,
+        notice: ServiceNotice, ring: LogRing | None = None,
     ) -> None:  # fmt: skip
         """configurations: of which `config` is one, in force or on trial; updates: of the release that runs.
 
-        notice: to who keeps the process alive.
+        notice: to who keeps the process alive; ring: where the log lines go.
         """
         self._config = config
         self._updates = updates
@@ -94,6 +97,7 @@ class Agent:
         self._configurations = configurations
         self._clock = clock
         self._notice = notice
+        self._ring = ring or LogRing(clock)
         self._stop = asyncio.Event()
         self._standing: Standing | None = None
         self._bench: DeviceBench | None = None
@@ -150,6 +154,9 @@ class Agent:
     async def _open_disk(self, keys: UnitKeys, parts: contextlib.AsyncExitStack) -> _Disk:
         """What lies on this unit's disk, opened."""
         config, clock = self._config, self._clock
+        await asyncio.to_thread(self._ring.open, config.unit.data_dir, keys.store)
+        parts.callback(self._ring.close)
+        self._spawn(self._ring.run())
         store = SealedStore(config.unit.data_dir / "unit.db", keys.store)
         parts.callback(store.close)
         register = Register(store, config.unit.site)
@@ -166,9 +173,7 @@ class Agent:
         parts.push_async_callback(worker.stop)
         gallery = SiteGallery(store, worker, register)
         presence = Presence(config.unit.id, software(), clock)
-        credential = Credential(line_settings(config), clock)
-        channel = MqttChannel(credential.settings, presence.will)
-        standing = make_standing(config, channel, credential, keys.hub_statement, clock, software())
+        channel, standing = make_line(config, presence, keys, clock, software())
 
         async def on_receipt(receipt: Receipt) -> None:
             await keeper.note_receipt(receipt)
@@ -212,6 +217,9 @@ class Agent:
         self._make_box(alarms, panel, bench, desk, status, parts)
         parts.push_async_callback(desk.leave)
         self._spawn(roster.time.run())
+        test = make_remote_test(config, bench, worker, desk, status, clock)
+        handlers = command_handlers(test, self._ring, standing.renew_now)
+        CommandDesk(channel, downlink.opened, config.unit.id, keys.sign, store, clock, handlers, self._spawn)
         self._stand(standing, bench)
         self._take_in(channel, downlink, desk, bench, parts)
         await self._serve(desk, channel, uplink, presence)

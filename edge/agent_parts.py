@@ -6,19 +6,24 @@ import socket
 
 import structlog
 
-from contract.channel_mqtt import MqttSettings
+from contract.channel_mqtt import MqttChannel, MqttSettings
 from contract.clock import Clock
 from edge.chip_desk import ReaderDesk
+from edge.comparison_worker import ComparisonWorker
 from edge.config import UnitConfig
 from edge.desk import CAPTURE_ROLES, HANDOVER_ROLES, Desk
 from edge.device_bench import DeviceBench
 from edge.keys import UnitKeys
+from edge.presence import Presence
 from edge.queue_numbers import QueueNumbers
+from edge.remote_test import RemoteTest
 from edge.screens.app import make_app
 from edge.screens.guard import make_token
 from edge.screens.server import PageServer, bind, page_server
 from edge.sealed_store import SealedStore
 from edge.spool import Spool
+from edge.standing import Credential, Standing, make_standing
+from edge.status import UnitStatus
 from edge.ticket_desk import TicketDesk
 from edge.tickets import Place
 
@@ -39,6 +44,15 @@ def line_settings(config: UnitConfig) -> MqttSettings:
     )
 
 
+def make_line(
+    config: UnitConfig, presence: Presence, keys: UnitKeys, clock: Clock, software: str
+) -> tuple[MqttChannel, Standing]:
+    """The line to the broker, and what keeps the unit's certificate good for it."""
+    credential = Credential(line_settings(config), clock)
+    channel = MqttChannel(credential.settings, presence.will)
+    return channel, make_standing(config, channel, credential, keys.hub_statement, clock, software)
+
+
 def open_spool(config: UnitConfig, keys: UnitKeys, clock: Clock) -> Spool:
     """The unit's spool; what was set aside before this start gets another chance."""
     spool = Spool(config.unit.data_dir / "spool", keys.store, clock, config.spool.bytes_max, config.spool.packets_max)
@@ -52,6 +66,14 @@ def make_chip_desk(config: UnitConfig, keys: UnitKeys, bench: DeviceBench) -> Re
     if keys.sam is None or bench.card is None or config.unit.role == "station":
         return None
     return ReaderDesk(bench.card, keys.sam, keys.issuer, config.policy.card_timeout_s)
+
+
+def make_remote_test(
+    config: UnitConfig, bench: DeviceBench, worker: ComparisonWorker, desk: Desk, status: UnitStatus, clock: Clock
+) -> RemoteTest:
+    """The self-test for a technician who is not here, on what this unit has."""
+    watches = {"enclosure": status.enclosure, "controller": status.controller}
+    return RemoteTest(config.devices, bench, worker, desk.held_by, clock, watches=watches)
 
 
 def make_ticket_desk(config: UnitConfig, bench: DeviceBench, store: SealedStore, clock: Clock) -> TicketDesk | None:

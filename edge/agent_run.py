@@ -18,6 +18,7 @@ from edge.config import load_config
 from edge.configuration import Configurations
 from edge.configuration_trial import ConfigurationOnTrial, replace_process
 from edge.data_lock import only_agent
+from edge.log_ring import LogRing
 from edge.service_notice import ServiceNotice
 from edge.slots import slots_of
 from edge.trial import prove
@@ -27,7 +28,7 @@ from edge.update_trial import ReleaseOnTrial
 LAST_SIGNAL_S = 0.05  # for the loop to hear one that came while the parts ended
 
 
-def run_agent(path: Path, notice: ServiceNotice) -> None:
+def run_agent(path: Path, notice: ServiceNotice, ring: LogRing | None = None) -> None:
     """Run the unit of this unit.toml until SIGTERM or SIGINT. Raises RekamError."""
     data_dir = load_config(path).unit.data_dir
     data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -35,17 +36,19 @@ def run_agent(path: Path, notice: ServiceNotice) -> None:
     configurations = Configurations(path, clock)
     with only_agent(data_dir):
         updates = Updates(data_dir / UPDATES_FOLDER, slots_of(os.environ), clock)
-        asyncio.run(_run(configurations, updates, clock, notice))
+        asyncio.run(_run(configurations, updates, clock, notice, ring))
 
 
-async def _run(configurations: Configurations, updates: Updates, clock: BoundedClock, notice: ServiceNotice) -> None:
+async def _run(
+    configurations: Configurations, updates: Updates, clock: BoundedClock, notice: ServiceNotice, ring: LogRing | None
+) -> None:
     """One life of the agent; where it begins anew, the process is replaced, whatever its threads still wait for."""
     slots = updates.slots
     is_release = updates.settle()
     if slots is not None and slots.boot.slot != slots.own:
         slots.launch()
     config, trial = (configurations.config, None) if is_release else configurations.start()
-    agent = Agent(config, configurations, updates, clock, notice)
+    agent = Agent(config, configurations, updates, clock, notice, ring)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, agent.end)
     proved = True

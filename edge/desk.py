@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -105,12 +106,46 @@ class Desk:
         self._session: Procedure[Capture] | None = None
         self._handover: Procedure[Handover] | None = None
         self._starting = asyncio.Lock()
+        self.technician = ""
+        self._technician_changed = asyncio.Event()
 
     @property
     def is_free(self) -> bool:
         """Whether nobody is served and no device works for a person."""
         open_work = [work for work in (self._session, self._handover) if work is not None and not work.ended]
-        return not (open_work or self._printing or (self.station is not None and self.station.busy))
+        at_work = open_work or self._printing or (self.station is not None and self.station.busy)
+        return not (at_work or self.technician or self._starting.locked())
+
+    @contextmanager
+    def held_by(self, technician: str) -> Iterator[None]:
+        """Keep the unit to a technician who is not here: no work begins meanwhile. Raises Refused where it is not free.
+
+        The pages say so for as long as it lasts.
+        """
+        if not self.is_free:
+            raise Refused(Refusal.BUSY)
+        self._set_technician(technician)
+        self._note("technician", "test", "", technician)
+        try:
+            yield
+        finally:
+            self._set_technician("")
+
+    async def technician_after(self, known: str, wait_s: float) -> str:
+        """Who tests the unit from afar, or nobody; waits as long as it is whom the page knows."""
+        if self.technician == known:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._technician_changed.wait()
+        return self.technician
+
+    def _set_technician(self, technician: str) -> None:
+        self.technician = technician
+        self._tell_pages()
+
+    def _tell_pages(self) -> None:
+        changed, self._technician_changed = self._technician_changed, asyncio.Event()
+        changed.set()
 
     @property
     def takes_captures(self) -> bool:
@@ -217,6 +252,7 @@ class Desk:
         for waited_for in (self._session, self._handover, self.station):
             if waited_for is not None:
                 waited_for.touch()
+        self._tell_pages()
 
     async def leave(self) -> None:
         """The agent stops: what is open is cancelled and forgotten."""
@@ -313,12 +349,18 @@ class Desk:
             log.warning("diary line not written", **error.diagnostics())
 
     def _free(self) -> None:
-        """Make room for new work. Raises Refused while a person is being served."""
+        """Make room for new work. Raises Refused while a person is being served, or a technician tests the unit."""
+        self.check_not_held()
         for procedure in (self._session, self._handover):
             if procedure is not None and not procedure.ended:
                 raise Refused(Refusal.BUSY)
             if procedure is not None:
                 self._close(procedure)
+
+    def check_not_held(self) -> None:
+        """Raises Refused while a technician tests the unit."""
+        if self.technician:
+            raise Refused(Refusal.TECHNICIAN)
 
     def _close(self, procedure: Procedure[Any]) -> None:
         procedure.context.forget()

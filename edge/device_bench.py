@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar, cast
 
+from contract.clock import Clock
 from contract.errors import DeviceError, RekamError
 from contract.sample import FingerPosition, IrisPosition
 from edge.config import PolicyTable, Setting
@@ -33,6 +34,7 @@ from edge.sensors.interface import (
     SignaturePad,
     TicketPrinter,
 )
+from edge.sensors.selftest import DEVICE_TIMEOUT_S, SelftestRow, examine_device
 from edge.sensors.worker import DeviceWorker
 
 D = TypeVar("D", bound=Device)
@@ -187,6 +189,16 @@ class DeviceBench:
 
         tried = await asyncio.gather(*(try_one(kind, worker) for kind, worker in self._workers()))
         return {kind: problem for kind, problem in tried if problem}
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The devices that this unit has."""
+        return tuple(kind for kind, _ in self._workers())
+
+    async def examine(self, kind: str, clock: Clock) -> SelftestRow:
+        """Try one of `kinds` as the selftest does, where it is held. Never raises: the row says what failed."""
+        worker, driver = dict(self._workers())[kind], str(self._tables[kind].get("driver", ""))
+        return await examine_device(kind, driver, worker, DEVICE_TIMEOUT_S, clock)
 
     def cancel(self) -> None:
         """End every capture that is under way."""

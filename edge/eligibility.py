@@ -31,6 +31,7 @@ class Refusal(StrEnum):
     LEASE_ENDED = "LEASE_ENDED"
     LOCAL_DUPLICATE = "LOCAL_DUPLICATE"
     BUSY = "BUSY"
+    TECHNICIAN = "TECHNICIAN"
     NOT_ALLOWED = "NOT_ALLOWED"
     NOT_THIS_ROLE = "NOT_THIS_ROLE"
     NO_SESSION = "NO_SESSION"
@@ -84,6 +85,10 @@ MESSAGES: dict[Refusal, tuple[str, str]] = {
     Refusal.BUSY: (
         "Perangkat sedang dipakai untuk pekerjaan lain. Selesaikan atau batalkan dahulu.",
         "The unit is busy with another task. Finish or cancel it first.",
+    ),
+    Refusal.TECHNICIAN: (
+        "Teknisi sedang memeriksa perangkat ini dari jauh. Tunggu sebentar sampai selesai.",
+        "A technician is testing this unit from afar. Wait a moment until that has ended.",
     ),
     Refusal.NOT_ALLOWED: (
         "Tindakan itu tidak dapat dilakukan pada langkah ini.",

@@ -9,15 +9,17 @@ import logging
 import sys
 
 import structlog
+from structlog.typing import Processor
 
 
-def configure_logs(level: str = "info") -> None:
-    """Set the process's log format. level: debug, info, warning or error."""
+def configure_logs(level: str = "info", keep: Processor | None = None) -> None:
+    """Set the process's log format. level: debug, info, warning or error; keep: sees every line first."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            *([keep] if keep is not None else []),
             structlog.processors.LogfmtRenderer(key_order=("timestamp", "level", "event")),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),

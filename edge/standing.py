@@ -187,7 +187,6 @@ class Standing:
         self.is_confirmed = False
         channel.on(topics.DN_CONFIRMED, self._confirmed, unit=unit)
         channel.on(topics.DN_RENEWAL, self._renewed, unit=unit)
-        channel.on(topics.DN_RENEW_NOW, self._renew_now, unit=unit)
         channel.on_connected(self._connected)
         channel.on_lost(self._lost)
 
@@ -280,7 +279,8 @@ class Standing:
         self._asked = None
         self._channel.reconnect()
 
-    async def _renew_now(self, _names: dict[str, str], _payload: bytes) -> None:
+    async def renew_now(self) -> None:
+        """Ask for the next certificate, because a technician said so."""
         await self._ask()
 
 

@@ -28,10 +28,10 @@ async def examine_unit(config: UnitConfig, *, clock: Clock | None = None) -> lis
     devices: Mapping[str, Mapping[str, Setting]] = config.devices
     rows = await examine_devices(devices, clock=time)
     printer, worker = await asyncio.gather(
-        _timed(SelftestRow(PRINTER_KIND, "ipp", Outcome.OK), lambda row: _try_printer(row, devices), time),
-        _timed(SelftestRow("comparison", "worker process", Outcome.OK), _try_worker, time),
+        timed(SelftestRow(PRINTER_KIND, "ipp", Outcome.OK), lambda row: try_printer(row, devices), time),
+        timed(SelftestRow("comparison", "worker process", Outcome.OK), _try_worker, time),
     )
-    box = await _timed(
+    box = await timed(
         SelftestRow("enclosure", config.enclosure.pin_factory, Outcome.OK),
         lambda row: _try_pins(row, config.enclosure),
         time,
@@ -51,7 +51,8 @@ def software_row(config: UnitConfig, clock: Clock) -> SelftestRow:
     )  # fmt: skip
 
 
-async def _timed(row: SelftestRow, trial: Callable[[SelftestRow], Awaitable[SelftestRow]], clock: Clock) -> SelftestRow:
+async def timed(row: SelftestRow, trial: Callable[[SelftestRow], Awaitable[SelftestRow]], clock: Clock) -> SelftestRow:
+    """The row that a trial makes of `row`, with the time it took; one that raises makes it a failed one."""
     started_ms = clock.monotonic_ms()
     try:
         row = await trial(row)
@@ -60,7 +61,7 @@ async def _timed(row: SelftestRow, trial: Callable[[SelftestRow], Awaitable[Self
     return row if row.outcome is Outcome.MISSING else replace(row, time_ms=clock.monotonic_ms() - started_ms)
 
 
-async def _try_printer(row: SelftestRow, devices: Mapping[str, Mapping[str, Setting]]) -> SelftestRow:
+async def try_printer(row: SelftestRow, devices: Mapping[str, Mapping[str, Setting]]) -> SelftestRow:
     """The card printer's own word: who it is, whether it turns the card, what it complains of."""
     from edge.card_printer import CardPrinter
 

@@ -95,6 +95,12 @@ def all_of(session: Session, holder: str) -> list[Certificate]:
     return list(session.scalars(query.order_by(Certificate.issued_ms.desc(), Certificate.serial)))
 
 
+def has_living(session: Session, holder: str) -> bool:
+    """Whether a holder has a certificate that counts or may come to count."""
+    query = select(Certificate.serial).where(Certificate.holder == holder, Certificate.state.in_(LIVING))
+    return session.scalars(query.limit(1)).first() is not None
+
+
 def active_of(session: Session, holder: str) -> Certificate | None:
     """The holder's active certificate."""
     query = select(Certificate).where(Certificate.holder == holder, Certificate.state == CertificateState.ACTIVE)

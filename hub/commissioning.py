@@ -74,10 +74,11 @@ log = structlog.get_logger("commissioning")
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A message that answers; lost, it is asked for again."""
+    """A message that answers; lost, it is asked for again. expiry_s: how long it counts, 0 for as long as it takes."""
 
     topic: str
     payload: bytes
+    expiry_s: int = 0
 
 
 @dataclass(frozen=True, slots=True)

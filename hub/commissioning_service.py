@@ -89,6 +89,7 @@ class CommissioningService:
         on(topics.TECHNICIAN_ORDER, self._answered(self._order))
         on(topics.UP_REPORTED, self._answered(self._reported))
         on(topics.UP_SELFTEST, self._answered(self._selftest))
+        on(topics.UP_PART, self._answered(self._part))
 
     async def prepare(self) -> None:
         """Before the first connection: hub and broker certified, the lists written."""
@@ -158,6 +159,9 @@ class CommissioningService:
     def _order(self, names: dict[str, str], payload: bytes) -> list[Said]:
         return self.technicians.on_order(names["technician"], names["order"], payload)
 
+    def _part(self, names: dict[str, str], payload: bytes) -> list[Said]:
+        return self.technicians.relay.on_part(names["unit"], names["command"], payload)
+
     def _reported(self, names: dict[str, str], payload: bytes) -> list[Said]:
         self._setups.on_reported(names["unit"], payload)
         return []
@@ -185,7 +189,7 @@ class CommissioningService:
     ) -> None:
         try:
             for said in await self._in_office(lambda: work(names, payload)):
-                await self._channel.publish(said.topic, said.payload)
+                await self._channel.publish(said.topic, said.payload, expiry_s=said.expiry_s)
         except (TransientError, RemoteError) as error:
             log.info("not answered", **error.diagnostics(), **names)
         except Exception as error:  # noqa: BLE001 - one message must not end the service of all the others

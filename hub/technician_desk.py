@@ -21,6 +21,7 @@ from contract.packet import Model
 from contract.rollouts import ReleasesOrder, RolloutOrder, RolloutsOrder, UpdateOrder, UpdateResult
 from contract.seal import load_statement_public_key
 from contract.technician import (
+    COMMANDS,
     ORDER_AGE_MS_MAX,
     ORDER_AHEAD_MS_MAX,
     ApproveOrder,
@@ -40,8 +41,10 @@ from contract.technician import (
     sign_reply,
     verify_order,
 )
-from hub import certificates, outbox, update_views
+from contract.unit_command import LIFE_MS, CommandOrder
+from hub import certificates, update_views
 from hub import technician_rights as rights
+from hub.command_relay import CommandRelay
 from hub.commissioning import DeskParts, Said
 from hub.schema.commissioning_tables import ClaimRow, Commissioning, Technician, TechnicianOrder
 from hub.schema.tables import Operator, Site, Unit
@@ -62,6 +65,7 @@ class TechnicianDesk:
         self._parts = parts
         self._context, self._authority, self._setups = parts.context, parts.authority, parts.setups
         self._updates = UpdateDesk(parts.context, parts.repository)
+        self.relay = CommandRelay(parts.context)
 
     def on_order(self, technician: str, order_id: str, payload: bytes) -> list[Said]:
         """Carry an order out, or answer it again. Raises RemoteError for one that nobody known has signed."""
@@ -72,10 +76,27 @@ class TechnicianDesk:
         order = verify_order(payload, load_statement_public_key(key.public_key, technician))
         if order.id != order_id:
             raise RemoteError("The order is another one than its topic says.")
+        topic = topics.TECHNICIAN_REPLY.at(technician=technician, order=order_id)
+        if order.verb in COMMANDS:
+            return self._passed_on(key, order, payload, topic)
         signed = self._known_reply(order, payload)
         if signed is None:
             signed = self._carried_out(order, payload)
-        return [Said(topics.TECHNICIAN_REPLY.at(technician=technician, order=order_id), signed)]
+        return [Said(topic, signed)]
+
+    def _passed_on(self, technician: Technician, order: Order, payload: bytes, topic: str) -> list[Said]:
+        """A command for a unit, passed on now; the reply says that it was, or why not."""
+        try:
+            with self._context.database.transaction() as session:
+                if not -ORDER_AHEAD_MS_MAX <= self._now() - order.at_ms <= ORDER_AHEAD_MS_MAX + LIFE_MS:
+                    raise Refusal(Problem.ORDER_STALE)
+                who, body = rights.technician(session, order.technician), decode(CommandOrder, order.body)
+                unit = rights.unit_of(session, who, body.unit)
+                command, passed = self.relay.pass_on(session, unit, technician, order, body, payload)
+        except RekamError as error:
+            return [Said(topic, self._refused(order, error))]
+        reply = Reply(id=order.id, done=True, hub_ms=self._now(), body=encode(passed))
+        return [command, Said(topic, self._signed(reply))]
 
     def _known_reply(self, order: Order, payload: bytes) -> bytes | None:
         with self._context.database.reading() as session:
@@ -94,20 +115,23 @@ class TechnicianDesk:
                 if order.verb not in READING:
                     self._remember(session, order, payload, reply)
         except RekamError as error:
-            log.warning("order refused", technician=order.technician, verb=order.verb, **error.diagnostics())
-            refused = Reply(
-                id=order.id,
-                done=False,
-                problem=error.problem if isinstance(error, Refusal) else None,
-                message=error.message[:600],
-                next_step=error.next_step[:600],
-                hub_ms=self._now(),
-            )
-            return self._signed(refused)
+            return self._refused(order, error)
         if order.verb not in READING:
             log.info("order carried out", technician=order.technician, verb=order.verb, order=order.id)
             self._parts.changed()
         return reply
+
+    def _refused(self, order: Order, error: RekamError) -> bytes:
+        log.warning("order refused", technician=order.technician, verb=order.verb, **error.diagnostics())
+        refused = Reply(
+            id=order.id,
+            done=False,
+            problem=error.problem if isinstance(error, Refusal) else None,
+            message=error.message[:600],
+            next_step=error.next_step[:600],
+            hub_ms=self._now(),
+        )
+        return self._signed(refused)
 
     def _signed(self, reply: Reply) -> bytes:
         return sign_reply(reply, self._context.keys.statement)
@@ -270,9 +294,6 @@ class TechnicianDesk:
 
     def _move(self, session: Session, who: Operator, verb: Verb, order: UnitOrder) -> bytes:
         unit = rights.unit_of(session, who, order.unit)
-        if verb is Verb.RENEW:
-            outbox.post(session, topics.DN_RENEW_NOW, b"renew", self._now(), unit=unit.id)
-            return NOTHING
         if len(order.reason.strip()) < REASON_CHARACTERS_MIN:
             raise RemoteError("Taking or giving back rights needs a reason.", next_step="Add --reason with a sentence.")
         note = {"reason": order.reason.strip()}

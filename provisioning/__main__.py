@@ -14,7 +14,15 @@ import typer
 from rich.console import Console
 
 from contract.errors import RekamError
-from provisioning import box_commands, collect_command, init_command, release_commands, unit_commands, update_command
+from provisioning import (
+    box_commands,
+    collect_command,
+    init_command,
+    release_commands,
+    remote_commands,
+    unit_commands,
+    update_command,
+)
 from provisioning.setup import set_up
 from provisioning.world import EXAMPLE, load_world
 
@@ -26,7 +34,10 @@ app = typer.Typer(
     add_completion=False,
 )
 console = Console(stderr=True)
-for commands in (init_command, box_commands, unit_commands, update_command, collect_command, release_commands):
+GROUPS = (
+    init_command, box_commands, unit_commands, remote_commands, update_command, collect_command, release_commands,
+)  # fmt: skip
+for commands in GROUPS:
     commands.register(app)
 
 

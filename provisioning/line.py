@@ -7,39 +7,44 @@ tool waits and says so; nothing is lost, because nothing is assumed done before 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 from contract.channel_mqtt import Backoff, Connection, Disconnected, MqttChannel, MqttSettings
-from contract.clock import Clock, SystemClock
+from contract.clock import Clock, SystemClock, utc
 from contract.dispatch import decode, encode
 from contract.errors import DeviceError, RemoteError, TransientError
 from contract.identifiers import uuid7
 from contract.packet import Model
+from contract.seal import load_public_key
 from contract.technician import Order, Reply, Verb, sign_order, verify_reply
-from contract.topics import TECHNICIAN_ORDER, TECHNICIAN_REPLY
+from contract.topics import COMMAND_LIFE_S, TECHNICIAN_ORDER, TECHNICIAN_PART, TECHNICIAN_REPLY
+from contract.unit_command import CommandOrder, Part, Passed
 from provisioning.technician_identity import Identity
+from provisioning.unit_answer import UnitAnswer
 
 REPEAT_S = 3.0
+ATTEMPT_S = 5.0
 RECONNECT = Backoff(first_s=0.5, max_s=10.0)
 R = TypeVar("R", bound=Model)
 
 
 class Refused(RemoteError):
-    """The hub did not do it, and says why."""
+    """The hub, or a unit, did not do it, and says why."""
 
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self, reply: Reply | Part) -> None:
         super().__init__(reply.message or "The hub refused.", next_step=reply.next_step)
         self.problem = reply.problem
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long an order may wait for its reply, and how often it is said again."""
+    """How long an order may wait for its reply, and how often it is said again; a command to a unit, how often."""
 
     total_s: float = 900.0
     repeat_s: float = REPEAT_S
+    attempt_s: float = ATTEMPT_S
 
 
 class HubLine:
@@ -57,6 +62,7 @@ class HubLine:
         self._patience = patience
         self._clock = clock or SystemClock()
         self._waiting: dict[str, asyncio.Future[Reply]] = {}
+        self._answers: dict[str, UnitAnswer] = {}
         self._online = asyncio.Event()
         self._channel = MqttChannel(
             MqttSettings(
@@ -70,6 +76,7 @@ class HubLine:
             )
         )
         self._channel.on(TECHNICIAN_REPLY, self._take, technician=identity.technician)
+        self._channel.on(TECHNICIAN_PART, self._take_part, technician=identity.technician)
         self._channel.on_connected(self._connected)
         self._channel.on_lost(self._lost)
 
@@ -96,7 +103,75 @@ class HubLine:
         """Give an order that has no result. Raises as `ask` does."""
         await self._order(verb, body)
 
-    async def _order(self, verb: Verb, body: Model) -> bytes:
+    async def command(self, verb: Verb, unit: str, ask: Model, kind: type[R]) -> AsyncGenerator[R, None]:
+        """Ask a unit for something now; the parts of its answer as they come, over however many drops of the line.
+
+        Each attempt counts for seconds, so a unit that hears none does nothing. Raises Refused where hub or unit
+        refuses, TransientError when patience ends.
+        """
+        answer = UnitAnswer(unit, uuid7(self._clock))
+        self._answers[answer.command] = answer
+        giving = asyncio.create_task(self._give(verb, answer, encode(ask)))
+        until = asyncio.get_running_loop().time() + self._patience.total_s
+        try:
+            while not (part := await self._next_part(answer, giving, until)).last:
+                yield decode(kind, part.body)
+        finally:
+            del self._answers[answer.command]
+            giving.cancel()
+            await asyncio.gather(giving, return_exceptions=True)
+
+    async def _next_part(self, answer: UnitAnswer, giving: asyncio.Task[None], until: float) -> Part:
+        """The next part. Raises what ended the giving, or Refused."""
+        coming = asyncio.create_task(answer.next())
+        try:
+            async with asyncio.timeout_at(until):
+                await asyncio.wait({coming, giving}, return_when=asyncio.FIRST_COMPLETED)
+                if not coming.done():
+                    giving.result()
+                part = await coming
+        except TimeoutError:
+            raise TransientError(
+                f"{answer.unit} did not answer within {self._patience.total_s:.0f} s.",
+                next_step=f"See 'rekam-provision status {answer.unit}', and give the command again: nothing waits.",
+            ) from None
+        finally:
+            coming.cancel()
+        if part.message:
+            raise Refused(part)
+        return part
+
+    async def _give(self, verb: Verb, answer: UnitAnswer, ask: bytes) -> None:
+        """Give the command again and again: every attempt says what was heard. Raises Refused."""
+        while True:
+            body = CommandOrder(
+                unit=answer.unit, command=answer.command, answer_key=answer.public, heard=answer.heard, ask=ask
+            )
+            passed = decode(Passed, await self._order(verb, body, life_s=COMMAND_LIFE_S))
+            answer.sign_key = load_public_key(passed.sign_key, answer.unit)
+            said = f"last word {utc(passed.seen_ms):%Y-%m-%d %H:%M} UTC" if passed.seen_ms else "never heard of"
+            online = f"Waiting for {answer.unit}" if passed.online else f"{answer.unit} is off-line, {said}: waiting"
+            self._progress(online if not answer.heard else f"{answer.unit} answers")
+            await asyncio.sleep(self._patience.attempt_s)
+
+    async def _order(self, verb: Verb, body: Model, life_s: int = 0) -> bytes:
+        """The result of an order. life_s: it counts for so long only, and then another is given; 0: the same again."""
+        order = self._signed(verb, body)
+        try:
+            async with asyncio.timeout(self._patience.total_s):
+                while (found := await self._say(*order, life_s)) is None:
+                    order = self._signed(verb, body) if life_s else order
+        except TimeoutError:
+            raise TransientError(
+                f"The hub did not answer within {self._patience.total_s:.0f} s.",
+                next_step="Check the link, and give the same command again: what was done is not done twice.",
+            ) from None
+        if not found.done:
+            raise Refused(found)
+        return found.body
+
+    def _signed(self, verb: Verb, body: Model) -> tuple[str, bytes]:
+        """An order of now: its id, and the bytes that are said."""
         order = Order(
             id=uuid7(self._clock),
             technician=self._identity.technician,
@@ -104,35 +179,29 @@ class HubLine:
             at_ms=self._clock.wall_ms(),
             body=encode(body),
         )
-        signed = sign_order(order, self._identity.order)
-        reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._waiting[order.id] = reply
-        try:
-            async with asyncio.timeout(self._patience.total_s):
-                found = await self._repeat(order, signed, reply)
-        except TimeoutError:
-            raise TransientError(
-                f"The hub did not answer within {self._patience.total_s:.0f} s.",
-                next_step="Check the link, and give the same command again: what was done is not done twice.",
-            ) from None
-        finally:
-            del self._waiting[order.id]
-        if not found.done:
-            raise Refused(found)
-        return found.body
+        return order.id, sign_order(order, self._identity.order)
 
-    async def _repeat(self, order: Order, signed: bytes, reply: asyncio.Future[Reply]) -> Reply:
-        topic = TECHNICIAN_ORDER.at(technician=self._identity.technician, order=order.id)
-        while True:
+    async def _say(self, order: str, signed: bytes, life_s: int) -> Reply | None:
+        """Say an order once there is a line, and wait a little for its reply; None where none came."""
+        reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._waiting[order] = reply
+        try:
             await self._online.wait()
             self._progress("Waiting for the hub")
+            topic = TECHNICIAN_ORDER.at(technician=self._identity.technician, order=order)
             try:
-                await self._channel.publish(topic, signed)
+                await self._channel.publish(topic, signed, expiry_s=life_s)
             except Disconnected:
                 await asyncio.sleep(0)
             done, _ = await asyncio.wait({reply}, timeout=self._patience.repeat_s)
-            if done:
-                return reply.result()
+            return reply.result() if done else None
+        finally:
+            del self._waiting[order]
+
+    async def _take_part(self, names: dict[str, str], payload: bytes) -> None:
+        answer = self._answers.get(names["command"])
+        if answer is not None:
+            answer.take(payload)
 
     async def _take(self, names: dict[str, str], payload: bytes) -> None:
         waiting = self._waiting.get(names["order"])

@@ -30,6 +30,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JS
 WaitOption = Annotated[
     float, typer.Option("--wait", min=1, help="Seconds to keep trying over a link that is down; safe to give again.")
 ]
+UnitArgument = Annotated[str, typer.Argument(help="The unit's name.")]
 ReasonOption = Annotated[str, typer.Option(help="Why, in a sentence; it is kept in the unit's history.")]
 HERE = Path("technician")
 WAIT_S = 900.0

@@ -1,6 +1,6 @@
 """Commands about units that have a name: how they are, what they are told, and how their rights go and come back.
 
-Other orders about units (a remote test, logs, collection, updates) stand beside these, each with a verb of its own.
+What a unit carries out now stands in remote_commands.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from provisioning.session import (
     IdentityOption,
     JsonOption,
     ReasonOption,
+    UnitArgument,
     WaitOption,
     aside,
     converse,
@@ -40,12 +41,10 @@ from provisioning.session import (
 )
 from provisioning.unit_tables import fleet_table, print_unit
 
-UnitArgument = Annotated[str, typer.Argument(help="The unit's name.")]
-
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (status, assign, configure, renew, suspend, resume, revoke, retire, replace):
+    for command in (status, assign, configure, suspend, resume, revoke, retire, replace):
         app.command()(command)
 
 
@@ -96,17 +95,6 @@ def assign(
     Example: rekam-provision assign desk-a7 9902-B
     """
     _tell(identity, wait, as_json, Verb.ASSIGN, AssignOrder(unit=unit, site=site), f"{unit} belongs to {site}.")
-
-
-def renew(
-    unit: UnitArgument, identity: IdentityOption = HERE, wait: WaitOption = WAIT_S, as_json: JsonOption = False
-) -> None:
-    """Ask a unit to get its next certificate now; by itself it does so at two thirds of the present one's life.
-
-    Example: rekam-provision renew desk-a7
-    """
-    order = UnitOrder(unit=unit, reason="")
-    _tell(identity, wait, as_json, Verb.RENEW, order, f"Asked. 'status {unit}' shows the new certificate.")
 
 
 def suspend(

@@ -122,6 +122,10 @@ def _add_reports(api: APIRouter, desk: Desk) -> None:
     async def release() -> dict[str, int]:
         return {"released": await asyncio.to_thread(desk.reports.release)}
 
+    @api.get("/technician")
+    async def technician(known: Annotated[str, Query(max_length=64)] = "", wait_s: WaitS = 0.0) -> dict[str, str]:
+        return {"technician": await desk.technician_after(known, wait_s)}
+
     @api.get("/diary")
     async def diary(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> list[dict[str, Any]]:
         if desk.diary is None:
@@ -309,6 +313,7 @@ def _add_station(api: APIRouter, desk: Desk) -> None:
     async def act(action: str, fields: ActionFields | None = None) -> Mapping[str, Any]:
         if desk.station is None:
             raise Refused(Refusal.NOT_THIS_ROLE)
+        desk.check_not_held()
         await desk.station.act(action, _texts(fields))
         return desk.station.snapshot()
 

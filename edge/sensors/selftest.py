@@ -113,8 +113,17 @@ async def _examine(
 ) -> SelftestRow:
     if settings is None:
         return SelftestRow(kind, "", Outcome.MISSING, next_step=f"Add [devices.{kind}] to unit.toml if there is one.")
-    driver = str(settings.get("driver", ""))
     worker: DeviceWorker[Device] = DeviceWorker(kind, lambda: open_driver(kind, settings, **(parts or {})))
+    try:
+        return await examine_device(kind, str(settings.get("driver", "")), worker, timeout_s, clock)
+    finally:
+        await worker.close()
+
+
+async def examine_device(
+    kind: str, driver: str, worker: DeviceWorker[Any], timeout_s: float, clock: Clock
+) -> SelftestRow:
+    """Open and try one device through its worker, which stays with whoever holds it. Never raises: the row says it."""
     started_ms = clock.monotonic_ms()
     info, tried, next_step, outcome = DeviceInfo(driver, ""), Tried(""), "", Outcome.OK
     try:
@@ -122,8 +131,6 @@ async def _examine(
         tried = await worker.run(lambda device, cancel: try_out(kind, device, cancel), timeout_s)
     except RekamError as error:
         outcome, tried, next_step = Outcome.FAILED, Tried(error.message), error.next_step
-    finally:
-        await worker.close()
     taken_ms = clock.monotonic_ms() - started_ms
     return SelftestRow(
         kind, driver, outcome, info.model, info.serial, info.firmware, taken_ms, tried.found, next_step, tried.pictures

@@ -16,7 +16,7 @@ from contract.channel_mqtt_settings import tls_context
 from contract.clock import SystemClock
 from contract.commissioning_problems import Problem, Refusal
 from contract.seal import load_statement_public_key
-from contract.technician import StatusOrder, StatusResult, UnitOrder, Verb
+from contract.technician import StatusOrder, StatusResult, Verb
 from edge.durable_files import DurableFolder
 from edge.standing import Credential, Standing, renew_late
 from hub import certificates
@@ -80,7 +80,8 @@ async def test_a_technician_has_a_unit_renew_and_its_line_comes_back_on_the_new_
         async with stage.hub() as hub, stage.line() as line, unit.channel:
             running = asyncio.create_task(unit.standing.run())
             await until(lambda: unit.channel.connection is not None)
-            await line.tell(Verb.RENEW, UnitOrder(unit=UNIT, reason=""))
+            await line.ask(Verb.STATUS, StatusOrder(), StatusResult)
+            await unit.standing.renew_now()
             await until(lambda: unit.serial() != before)
             await until(lambda: unit.channel.connection is not None and unit.channel.connection.number >= 2)
             assert states(hub) == ["ACTIVE", "SUPERSEDED"]

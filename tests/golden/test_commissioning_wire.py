@@ -18,9 +18,20 @@ from contract.commissioning import (
 )
 from contract.commissioning_problems import Problem
 from contract.configuration import Desired, Reported
-from contract.dispatch import encode
+from contract.dispatch import decode, encode
 from contract.technician import Order, Verb
-from contract.topics import CLAIM_GRANT, CLAIM_KNOCK, LATE_RENEWAL, TECHNICIAN_ORDER, UP_BIRTH
+from contract.topics import CLAIM_GRANT, CLAIM_KNOCK, DN_COMMAND, LATE_RENEWAL, TECHNICIAN_ORDER, UP_BIRTH, UP_PART
+from contract.unit_command import (
+    Command,
+    CommandOrder,
+    LogLine,
+    LogPage,
+    LogsAsk,
+    Part,
+    Passed,
+    SelftestAsk,
+    TriedDevice,
+)
 
 
 def key(fill: int) -> bytes:
@@ -97,6 +108,64 @@ def test_order_bytes():
     )  # fmt: skip
 
 
+def test_command_bytes():
+    ident = "01939c6e-7c1e-7aaa-8000-0123456789ab"
+    order = CommandOrder(unit="u", command=ident, answer_key=key(1), ask=b"\xa0")
+    assert encode(order).hex() == (
+        "a5"
+        "6361736b" "41a0"  # ask: {}
+        "64756e6974" "6175"  # unit: u
+        "656865617264" "00"  # heard: 0
+        "67636f6d6d616e64" "7824" + ident.encode().hex() +  # command
+        "6a616e737765725f6b6579" "583c" + "01" * 60  # answer_key
+    )  # fmt: skip
+    command = Command(unit="u", command=ident, technician="t", order_key=key(2)[:30], order=b"o", issued_ms=1)
+    assert encode(command).hex() == (
+        "a6"
+        "64756e6974" "6175"  # unit: u
+        "656f72646572" "416f"  # order: o
+        "67636f6d6d616e64" "7824" + ident.encode().hex() +  # command
+        "696973737565645f6d73" "01"  # issued_ms: 1
+        "696f726465725f6b6579" "581e" + "02" * 30 +  # order_key
+        "6a746563686e696369616e" "6174"  # technician: t
+    )  # fmt: skip
+    part = Part(unit="u", command=ident, number=3, last=True, problem=Problem.UNIT_BUSY)
+    assert encode(part).hex() == (
+        "a8"
+        "64626f6479" "40"  # body: empty
+        "646c617374" "f5"  # last: true
+        "64756e6974" "6175"  # unit: u
+        "666e756d626572" "03"  # number: 3
+        "67636f6d6d616e64" "7824" + ident.encode().hex() +  # command
+        "676d657373616765" "60"  # message: ""
+        "6770726f626c656d" "69756e69742d62757379"  # problem: unit-busy
+        "696e6578745f73746570" "60"  # next_step: ""
+    )  # fmt: skip
+    assert encode(Passed(unit="u", sign_key=key(3), online=True, seen_ms=2)).hex() == (
+        "a4" "64756e6974" "6175" "666f6e6c696e65" "f5" "677365656e5f6d73" "02" "687369676e5f6b6579" "583c" + "03" * 60
+    )  # fmt: skip
+
+
+def test_log_page_and_device_row_bytes():
+    line = LogLine(sequence=1, at_ms=2, level="info", event="e")
+    page = LogPage(lines=(line,), looked_to=1, more=False, oldest=1, unit_ms=3)
+    assert encode(page).hex() == (
+        "a6"
+        "646d6f7265" "f4"  # more: false
+        "656c696e6573" "81" "a5"  # lines: [{
+        "6561745f6d73" "02" "656576656e74" "6165" "656c6576656c" "64696e666f"  # at_ms, event, level
+        "666669656c6473" "60" "6873657175656e6365" "01"  # fields, sequence }]
+        "666f6c64657374" "01"  # oldest: 1
+        "6764726f70706564" "00"  # dropped: 0
+        "67756e69745f6d73" "03"  # unit_ms: 3
+        "696c6f6f6b65645f746f" "01"  # looked_to: 1
+    )  # fmt: skip
+    row = TriedDevice(rows=2, kind="camera", outcome="ok", pictures=(b"j",))
+    assert decode(TriedDevice, encode(row)) == row
+    assert encode(SelftestAsk()).hex() == "a1687069637475726573f5"
+    assert encode(LogsAsk(after=1)).hex() == "a365616674657201656c6576656c6564656275676773696e63655f7300"
+
+
 def test_claim_file_is_magic_length_digest_body():
     claim = Claim(
         nonce="c-1", serial="", certificate=b"c", key=b"k", ca=b"a", hub_statement=key(1), hub_dispatch=key(2),
@@ -133,3 +202,6 @@ def test_topics_of_commissioning():
     assert LATE_RENEWAL.at(nonce="r-1") == "renew/r-1/up/request"
     assert TECHNICIAN_ORDER.at(technician="t", order="o") == "t/t/up/order/o"
     assert (UP_BIRTH.at(unit="u"), UP_BIRTH.retain) == ("k/u/up/birth", True)
+    assert (DN_COMMAND.at(unit="u", command="c"), DN_COMMAND.retain) == ("k/u/dn/cmd/c", False)
+    assert 0 < DN_COMMAND.expiry_s <= 30 and DN_COMMAND.only_fresh
+    assert UP_PART.at(unit="u", command="c") == "k/u/up/rsp/c"

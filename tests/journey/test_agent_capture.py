@@ -9,6 +9,9 @@ import pytest
 
 from contract.packet import EnrolmentBody, PacketKind, decode
 from contract.seal import load_opening_key, load_public_key, open_sealed
+from contract.unit_command import LogsAsk
+from edge.log_ring import read_page
+from edge.sealed_store import SealedStore
 from tests.journey.agent_world import UNIT, AgentWorld, private_pem, public_pem
 
 
@@ -49,6 +52,12 @@ def test_a_resident_is_captured_off_line_and_the_packet_survives_a_kill(world: A
     for path in world.data.rglob("*"):
         assert not path.is_file() or nik not in path.read_bytes(), f"{path} shows the NIK"
     assert nik not in (world.folder / "agent.log").read_bytes()
+    kept = SealedStore(world.data / "log.db", world.store_key)
+    lines = read_page(kept, LogsAsk(), 0).lines
+    kept.close()
+    said = "".join(f"{line.event} {line.fields}" for line in lines)
+    assert "site gallery loaded" in said
+    assert not any(word in said for word in (world.resident.nik, world.resident.biodata.name, "op-siti"))
 
     world.post("/api/session/finish")
     refused = world.begin(world.resident)

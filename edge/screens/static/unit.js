@@ -158,3 +158,19 @@ const unit = {
 };
 
 if (document.getElementById("lamp")) unit.watch();
+
+// While a technician tests the unit from afar every page says so: a camera may look at whoever stands there.
+(async () => {
+  const bar = unit.make("div", { class: "technician-bar", role: "alert", hidden: true }, unit.icon("alert"), unit.make("div", {}));
+  document.body.prepend(bar);
+  let known = "";
+  for (;;) {
+    try {
+      const found = await unit.ask(`/api/technician?known=${encodeURIComponent(known)}&wait_s=25`);
+      known = found.technician;
+      bar.hidden = !known;
+      unit.fill(bar.lastElementChild, unit.make("strong", {}, "Teknisi sedang memeriksa perangkat ini dari jauh."), " Kamera dapat menyala: mohon menjauh dari kamera sebentar.",
+        unit.make("small", { lang: "en" }, `A technician (${known}) is testing this unit from afar. Cameras may take pictures: please step aside for a moment.`));
+    } catch { await unit.pause(2000); }
+  }
+})();
