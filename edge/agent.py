@@ -20,7 +20,7 @@ from contract.clock import Clock
 from contract.dispatch import GalleryEntry
 from contract.errors import DeviceError, RekamError
 from contract.transfer import Receipt
-from edge.agent_parts import make_chip_desk, make_line, make_ticket_desk, make_web_server, open_spool
+from edge.agent_parts import make_chip_desk, make_line, make_remote_test, make_ticket_desk, make_web_server, open_spool
 from edge.alarms import AlarmBook
 from edge.bounded_clock import BoundedClock
 from edge.capture_state import Services
