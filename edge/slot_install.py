@@ -28,7 +28,7 @@ from edge.update_client import Fetched
 
 STEP_TIMEOUT_S = 1800.0  # of a Raspberry Pi with a slow card, compiling
 POLL_S = 0.1
-SAID_CHARACTERS_MAX = 300
+SAID_CHARACTERS_MAX = 700
 NICE = ("nice", "-n", "15")
 Run = Callable[[Sequence[str], str], None]
 log = structlog.get_logger("updates")

@@ -123,7 +123,7 @@ async def test_an_unhealthy_release_is_left_with_its_reason_and_not_tried_again_
     assert not life.updates.settle()
     await life.until(lambda: bool(life.line.said), job_for(2, "0.2.0"))
     assert life.line.states == [RETURNED] and life.line.said[-1].running.slot == "a"
-    again = Life(unit, life.updates)
+    again = Life(unit, unit.updates())
     await again.until_settled(job_for(2, "0.2.0", job="j-again", issued_ms=99))  # a new job is a new try
     assert again.restarted.is_set()
 
@@ -275,8 +275,9 @@ async def test_a_schema_of_settings_is_a_release_too(unit: Unit, repository: Rep
     await life.until_settled(job_for(1, "1", **more))
     assert life.line.states[-1] is GOOD and life.line.said[-1].running.schema_number == 1
     assert (unit.keys / "settings-schema.json").read_bytes() == content
-    await life.until_settled(job_for(2, "2", artefact=Artefact.CONFIGURATION_SCHEMA, target="bad.json", issued_ms=9))
-    assert life.line.said[-1].problem is UpdateProblem.RELEASE_INVALID
+    after = Life(unit, unit.updates())
+    await after.until_settled(job_for(2, "2", artefact=Artefact.CONFIGURATION_SCHEMA, target="bad.json", issued_ms=9))
+    assert after.line.said[-1].problem is UpdateProblem.RELEASE_INVALID
     assert (unit.keys / "settings-schema.json").read_bytes() == content
 
 
