@@ -17,6 +17,7 @@ class UnitAlert(StrEnum):
     CERTIFICATE_ENDED = "certificate-ended"
     UPLINK_STOPPED = "uplink-stopped"
     DATA_HELD = "data-held"
+    UPDATE_FAILED = "update-failed"
     DATA_WAITS = "data-waits"
     SILENT = "silent"
     LINK_BROKEN = "link-broken"
@@ -63,6 +64,12 @@ ALERT_WORDS: dict[UnitAlert, AlertWords] = {
         "packets set aside",
         "Baca alasannya di halaman status unit, lalu kirim ulang.",
         "Read the reason on the unit's status page, then release them there.",
+    ),
+    UnitAlert.UPDATE_FAILED: AlertWords(
+        "Pembaruan gagal",
+        "update failed",
+        "Unit memakai versi lamanya. Baca sebabnya, lalu terbitkan rilis yang diperbaiki.",
+        "It runs on what it had. Read why ('rekam-provision update --status'), then publish a corrected release.",
     ),
     UnitAlert.DATA_WAITS: AlertWords(
         "Data menunggu",

@@ -16,11 +16,13 @@ from sqlalchemy.orm import Session
 from contract.lifecycle import UnitState as UnitLife
 from contract.transfer import UnitState
 from contract.unit_alerts import UnitAlert
+from contract.updates import UpdateReport
 from hub.certificates import CertificateState
 from hub.config import DeadlinesSection
 from hub.presence import HeardUplink, presence_of, uplink_of
 from hub.schema.commissioning_tables import Certificate, UnitSetup
 from hub.schema.tables import Unit
+from hub.update_reports import FAILED, reports
 
 log = structlog.get_logger("fleet")
 HOUR_MS = 3_600_000
@@ -31,14 +33,15 @@ AT_WORK = frozenset({UnitLife.KEYED, UnitLife.CONFIGURED, UnitLife.TESTED, UnitL
 class Watched:
     """One unit as the centre sees it.
 
-    until_ms: end of its active certificate, 0 without one; oldest_age_s: of what it holds, as of now; alerts: the
-    gravest first.
+    update: its newest report of its software; until_ms: end of its active certificate, 0 without one; oldest_age_s: of
+    what it holds, as of now; alerts: the gravest first.
     """
 
     unit: Unit
     said: UnitState | None
     uplink: HeardUplink | None
     setup: UnitSetup | None
+    update: UpdateReport | None
     until_ms: int
     oldest_age_s: int
     alerts: tuple[UnitAlert, ...]
@@ -53,7 +56,11 @@ def look(session: Session, units: Iterable[Unit], deadlines: DeadlinesSection, n
     until: dict[str, int] = {}
     for holder, state, end_ms in session.execute(query):
         until[holder] = max(until.get(holder, 0), end_ms if state == CertificateState.ACTIVE else 0)
-    return [_watched(unit, setups.get(unit.id), until.get(unit.id), deadlines, now_ms) for unit in units]
+    updates = reports(session, names)
+    return [
+        _watched(unit, setups.get(unit.id), updates.get(unit.id), until.get(unit.id), deadlines, now_ms)
+        for unit in units
+    ]
 
 
 def look_at_all(session: Session, deadlines: DeadlinesSection, now_ms: int) -> list[Watched]:
@@ -62,15 +69,22 @@ def look_at_all(session: Session, deadlines: DeadlinesSection, now_ms: int) -> l
 
 
 def _watched(
-    unit: Unit, setup: UnitSetup | None, until_ms: int | None, deadlines: DeadlinesSection, now_ms: int
+    unit: Unit,
+    setup: UnitSetup | None,
+    update: UpdateReport | None,
+    until_ms: int | None,
+    deadlines: DeadlinesSection,
+    now_ms: int,
 ) -> Watched:
     uplink = uplink_of(unit)
     age_s = uplink.oldest_age_now_s(now_ms) if uplink else 0
     found = _data_alerts(uplink, age_s, deadlines)
     if unit.state in AT_WORK:
         found |= _line_alerts(unit, uplink, until_ms, deadlines, now_ms)
+        if update is not None and update.state in FAILED:
+            found.add(UnitAlert.UPDATE_FAILED)
     alerts = tuple(alert for alert in UnitAlert if alert in found)
-    return Watched(unit, presence_of(unit), uplink, setup, until_ms or 0, age_s, alerts)
+    return Watched(unit, presence_of(unit), uplink, setup, update, until_ms or 0, age_s, alerts)
 
 
 def _data_alerts(uplink: HeardUplink | None, age_s: int, deadlines: DeadlinesSection) -> set[UnitAlert]:

@@ -19,7 +19,7 @@ from contract.dispatch import decode
 from contract.errors import RemoteError
 from contract.lifecycle import UnitState
 from contract.rollouts import RolloutAction, RolloutOrder, UpdateOrder, Wave
-from contract.updates import MESSAGE_BYTES_MAX, Artefact, Running, UpdateJob, UpdateReport
+from contract.updates import MESSAGE_BYTES_MAX, Artefact, UpdateJob, UpdateReport
 from contract.updates import UpdateState as Said
 from hub import certificates, dispatches, history, outbox, presence, rollout
 from hub import technician_rights as rights
@@ -29,6 +29,7 @@ from hub.rollout import NOT_BEGUN, OPEN_STATES, Course, Limits, Member, RolloutS
 from hub.schema.commissioning_tables import Commissioning, UnitHistory
 from hub.schema.tables import Operator, Unit
 from hub.schema.update_tables import Rollout, RolloutUnit, UnitUpdate
+from hub.update_reports import reports, runs
 from hub.update_repository import ReleaseTarget, UpdateRepository
 
 REASON_CHARACTERS_MIN = 5
@@ -67,8 +68,8 @@ class UpdateDesk:
         waves = rollout.assign_waves(
             {unit.id: unit.site for unit in units}, [wave.percent or wave.names for wave in order.waves], row.id
         )
-        reported = _running(session, waves)
-        ahead = {name for name in waves if name in reported and runs(reported[name], release)}
+        reported = reports(session, waves)
+        ahead = {name for name in waves if name in reported and runs(reported[name].running, release)}
         if set(waves) == ahead:
             raise RemoteError(
                 "All of these units run this release, or a later one." if waves else "There is no such unit.",
@@ -307,27 +308,6 @@ class UpdateDesk:
 
     def _now(self) -> int:
         return self._context.clock.wall_ms()
-
-
-def runs(running: Running, release: ReleaseTarget) -> bool:
-    """Whether a unit runs this release or a later one."""
-    number = {
-        Artefact.EDGE: running.number,
-        Artefact.FIRMWARE: running.firmware_number,
-        Artefact.CONFIGURATION_SCHEMA: running.schema_number,
-    }.get(release.custom.artefact, 0)
-    return number >= release.custom.number
-
-
-def report_of(row: UnitUpdate) -> UpdateReport:
-    """What a unit last reported."""
-    return UpdateReport.model_validate_json(row.report)
-
-
-def _running(session: Session, units: Iterable[str]) -> dict[str, Running]:
-    wanted = set(units)
-    rows = session.scalars(select(UnitUpdate)).all()
-    return {row.unit: report_of(row).running for row in rows if row.unit in wanted}
 
 
 def _check_names(waves: Iterable[Wave], units: Iterable[Unit]) -> None:

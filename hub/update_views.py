@@ -26,7 +26,7 @@ from hub import presence
 from hub.rollout import RolloutState
 from hub.schema.tables import Unit
 from hub.schema.update_tables import Rollout, RolloutUnit, UnitUpdate
-from hub.update_desk import report_of
+from hub.update_reports import report_of
 from hub.update_repository import UpdateRepository
 
 ROLLOUTS_SHOWN = 10  # a page of rows has to fit into one reply

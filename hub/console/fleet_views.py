@@ -8,13 +8,20 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from contract.rollouts import RolloutsOrder, WaveRow
 from contract.unit_alerts import ALERT_WORDS
+from contract.update_problems import UPDATE_WORDING
+from contract.updates import UpdateReport
 from hub.central import Central
 from hub.fleet_watch import Watched, look_at_all
+from hub.rollout import OPEN_STATES, UnitStep
 from hub.schema.tables import Site
 from hub.unit_setup import reported_of
+from hub.update_views import rollouts
 
 UNITS_SHOWN_MAX = 300
+ROLLOUTS_SHOWN_MAX = 5
+ENDED_SHOWN_MS = 7 * 86_400_000
 Fields = dict[str, Any]
 
 
@@ -44,8 +51,55 @@ def fleet(session: Session, central: Central) -> Fields:
             {"code": code, "name": names.get(code, ""), "units": [_unit(w, now_ms) for w in group]}
             for code, group in groupby(shown, key=lambda w: w.unit.site)
         ],
+        "updates": _updates(session, central, now_ms),
         "time_ms": now_ms,
     }
+
+
+def _updates(session: Session, central: Central, now_ms: int) -> Fields:
+    """Updates on their way, and those that ended lately: wave by wave, with what keeps units from updating."""
+    newest = rollouts(session, RolloutsOrder()).rows
+    shown = [row for row in newest if row.state in OPEN_STATES or now_ms - row.made_ms < ENDED_SHOWN_MS]
+    return {
+        "alarm": central.repository.alarm(session),
+        "rollouts": [
+            {
+                "release": row.release.target, "version": row.release.version, "state": row.state, "why": row.why,
+                "made_ms": row.made_ms, "made_by": row.made_by, "next_in_ms": max(0, row.next_ms - now_ms),
+                "begun": sum(wave.begun for wave in row.waves),
+                "failed": sum(wave.steps.get(UnitStep.FAILED, 0) for wave in row.waves),
+                "waves": [
+                    {"what": wave.what, "begun": wave.begun, "units": wave.units, "steps": _steps(wave)}
+                    for wave in row.waves
+                ],
+            }
+            for row in shown[:ROLLOUTS_SHOWN_MAX]
+        ],
+    }  # fmt: skip
+
+
+def _steps(wave: WaveRow) -> list[tuple[str, int, int]]:
+    """Each step with its count, and how many units stand before it, the furthest first."""
+    furthest = (UnitStep.GOOD, UnitStep.WRITING, UnitStep.FETCHING, UnitStep.TOLD, UnitStep.WAITING)
+    found, before = [], 0
+    for step in (*furthest, UnitStep.FAILED, UnitStep.SPARED, UnitStep.GONE):
+        if count := wave.steps.get(step, 0):
+            found.append((step.value, count, before))
+            before += count
+    return found
+
+
+def _software(update: UpdateReport | None) -> Fields | None:
+    """What a unit runs, and what it does about another."""
+    if update is None:
+        return None
+    running, wording = update.running, UPDATE_WORDING[update.problem] if update.problem else None
+    return {
+        "version": running.version, "slot": running.slot, "firmware": running.firmware,
+        "state": update.state.value if update.state else "", "detail": update.detail,
+        "done": update.bytes_done, "all": update.bytes_all,
+        "problem_id": wording.what_id if wording else "", "problem_en": wording.what_en if wording else "",
+    }  # fmt: skip
 
 
 def _unit(watched: Watched, now_ms: int) -> Fields:
@@ -58,6 +112,7 @@ def _unit(watched: Watched, now_ms: int) -> Fields:
         "online": watched.said is not None and watched.said.state == "online",
         "seen_ago_s": max(0, now_ms - unit.seen_ms) // 1000 if unit.seen_ms else None,
         "software": watched.said.software if watched.said else "",
+        "runs": _software(watched.update),
         "desired_version": setup.version if setup else 0,
         "reported_version": reported.version if reported else 0,
         "certificate_until_ms": watched.until_ms,

@@ -11,11 +11,16 @@ from playwright.sync_api import Page, expect
 
 from contract.dispatch import encode
 from contract.transfer import LinkCheck, LinkHop, UnitState
+from contract.update_problems import UpdateProblem
+from contract.updates import Running, UpdateReport
+from contract.updates import UpdateState as Said
 from hub import presence
 from hub.certificates import CertificateState
 from hub.console.application import create_application
+from hub.schema.commissioning_tables import Technician
 from hub.schema.tables import Unit
-from tests.hub_world import DESK, HANDOVER, KIOSK, OFFICERS, SECRET, STATION, build_world
+from hub.schema.update_tables import Rollout, RolloutUnit, UnitUpdate
+from tests.hub_world import DESK, HANDOVER, KIOSK, OFFICERS, OPERATOR, SECRET, SITE_K, STATION, build_world
 from tests.screens.conftest import PICTURES, fits, served
 from tests.unit.test_fleet_watch import HOUR_S, Fleet, world_ms
 
@@ -42,6 +47,77 @@ def furnish(fleet: Fleet) -> None:
     fleet.hear(HANDOVER, pending=2, oldest_age_s=9 * HOUR_S, links=links(22.0, 96.4), records_sent_since_restart=31)
     fleet.hear(DESK, links=links(9.1, 31.0, 31.0), records_sent_since_restart=1204)
     fleet.certify(CertificateState.ACTIVE, 24 * 6)
+
+
+def rollout_id(name: str) -> str:
+    return f"01939c6e-7c1e-7aaa-8000-00000000000{name}"
+
+
+def bring_updates(fleet: Fleet) -> None:
+    """A rollout that runs, one that has stopped by itself, and a unit that went back."""
+    now = world_ms(fleet.world)
+    with fleet.database.transaction() as session:
+        session.add(Technician(id=OPERATOR, public_key=b"key"))
+        session.flush()
+        for name, version, state, waves in (
+            ("0", "0.8.0", "running", ({"good": 1}, {"good": 6, "fetching": 2, "writing": 1}, {"waiting": 6})),
+            ("1", "0.7.0", "stopped", ({"good": 1}, {"good": 2, "failed": 2, "told": 4}, {"waiting": 5})),
+        ):
+            session.add(
+                Rollout(
+                    id=rollout_id(name), target=f"rekam-edge-{version}.json", artefact="edge", number=1,
+                    version=version, made_by=OPERATOR, made_ms=now - 3_600_000, state=state, wave=1,
+                    waves='["1 %", "20 %", "100 %"]',
+                    wave_count=3, soak_ms=7_200_000, overdue_ms=1, good_share=0.9, stop_share=0.05, changed_ms=now,
+                    reached_ms=now - 60_000 if state == "running" else None,
+                    why="2 of 9 units failed" if state == "stopped" else "",
+                )
+            )  # fmt: skip
+            session.flush()
+            for wave, steps in enumerate(waves):
+                for step, count in steps.items():
+                    for number in range(count):
+                        unit = Unit(id=f"m-{name}-{wave}-{step}-{number}", site=SITE_K, role="desk", state="retired",
+                                    sign_public_pem="", open_public_pem="", seen_ms=1)  # fmt: skip
+                        session.add(unit)
+                        session.flush()
+                        session.add(
+                            RolloutUnit(rollout=rollout_id(name), unit=unit.id, wave=wave, step=step, since_ms=now)
+                        )
+        for unit_id, fields in (
+            (DESK, {"state": Said.DOWNLOADING, "bytes_done": 12_400_000, "bytes_all": 48_100_000}),
+            (HANDOVER, {"state": Said.RETURNED, "problem": UpdateProblem.UNHEALTHY, "detail": "finger: No answer."}),
+            (STATION, {"state": Said.GOOD}),
+        ):
+            running = Running(version="0.6.0", number=1, slot="a", floor=0, firmware="0.1.0", firmware_number=256)
+            report = UpdateReport(job="j", running=running, at_ms=1).model_copy(update=fields)
+            session.add(UnitUpdate(unit=unit_id, report=report.model_dump_json(), heard_ms=now))
+
+
+def test_how_an_update_goes_is_seen_wave_by_wave(page: Page, tmp_path: Path) -> None:
+    worlds = build_world(tmp_path, "sqlite")
+    world = next(worlds)
+    fleet = Fleet(world)
+    furnish(fleet)
+    bring_updates(fleet)
+    with served(create_application(world.central)) as address:
+        page.request.post(f"{address}/api/login", data={"operator": OFFICERS[0], "secret": SECRET})
+        page.goto(f"{address}/units")
+        stopped = page.locator(".rollout", has_text="0.7.0")
+        expect(stopped).to_contain_text("dihentikan: terlalu banyak gagal")
+        expect(stopped).to_contain_text("2 of 9 units failed")
+        running = page.locator(".rollout", has_text="0.8.0")
+        expect(running.locator(".wave").nth(1)).to_contain_text("6 baik")
+        expect(running).to_contain_text("Gelombang berikutnya")
+        expect(page.locator("tr", has_text=DESK).first).to_contain_text("12.4 / 48.1 MB")
+        gone_back = page.locator("tr.todo", has_text="Pembaruan gagal")
+        expect(gone_back).to_contain_text("finger: No answer.")
+        assert fits(page)
+        page.screenshot(path=PICTURES / "fleet-updates.png", full_page=True)
+        page.set_viewport_size({"width": 800, "height": 1000})
+        assert fits(page)
+        page.screenshot(path=PICTURES / "fleet-updates-narrow.png", full_page=True)
+    worlds.close()
 
 
 def test_who_needs_a_visit_is_seen_at_a_glance(page: Page, tmp_path: Path) -> None:
