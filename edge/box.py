@@ -26,6 +26,7 @@ from contract.commissioning import (
     AnswerState,
     Birth,
     CertificateAsk,
+    Claim,
     Grant,
     Knock,
     binding_text,
@@ -125,8 +126,8 @@ class Box:
             raise Refusal(Problem.CLOCK_WRONG, f"It shows {_day(now)}; the claim was made on {_day(claim.made_ms)}.")
         if now > claim.expires_ms:
             raise Refusal(Problem.CLAIM_EXPIRED, f"It ended on {_day(claim.expires_ms)}; the clock shows {_day(now)}.")
-        self.files.begin(claim)
-        self._answer, self.problem = None, None
+        self._begin(claim)
+        self.problem = None
         return True
 
     def say(self) -> Saying | None:
@@ -161,7 +162,10 @@ class Box:
             self.problem = None
 
     def hear_confirmation(self, payload: bytes) -> None:
-        """The hub's word on the birth. Raises RemoteError; a refusal is kept as the box's problem."""
+        """The hub's word on the birth. Raises RemoteError; a refusal is kept as the box's problem.
+
+        Where the certificate does not count any more, the box knocks again: the answer says what it needs now.
+        """
         identity = self.files.identified()
         public = load_statement_public_key(self.files.kept(HUB_STATEMENT))
         found = verify_confirmation(payload, public, identity.unit)
@@ -170,6 +174,8 @@ class Box:
         self.problem = Refusal(found.problem, found.detail) if found.problem is not None else None
         if found.problem is None and not identity.confirmed:
             self.files.confirm()
+        elif found.problem is Problem.CERTIFICATE_REVOKED:
+            self._begin(self.files.claim())
 
     def hear_desired(self, payload: bytes) -> UnitConfig | None:
         """A configuration: kept as a draft and reported; the settings where they can be used, None where not."""
@@ -213,6 +219,10 @@ class Box:
             for message, topic in kept
             if message is not None
         ]
+
+    def _begin(self, claim: Claim) -> None:
+        self.files.begin(claim)
+        self._answer = None
 
     def _knock(self, keys: BoxKeys) -> Knock:
         return Knock(

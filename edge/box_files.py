@@ -28,6 +28,7 @@ from edge.unit_signer import FileSigner, UnitSigner
 CLAIM, IDENTITY, CONFIG = "claim.bin", "identity.json", "unit.toml"
 TLS_KEY, SIGN_KEY, OPEN_KEY, STORE_KEY = "tls.key", "sign.key", "open.key", "store.key"
 TLS_CHAIN, CA = "tls.crt", "ca.crt"
+NEXT, NEXT_KEY = "tls.next.pem", "tls.next.key"
 HUB_PACKET, HUB_DISPATCH, HUB_STATEMENT = "hub-packet.pub", "hub-dispatch.pub", "hub-statement.pub"
 ISSUER, RECOVERY, SAM = "issuer.pub", "recovery.pub", "sam.key"
 UPDATE_ROOT = "update-root.json"
@@ -104,7 +105,8 @@ class BoxFiles:
     def begin(self, claim: Claim) -> None:
         """Take up a claim; whatever was granted before is forgotten, the keys stay."""
         self.keys()
-        self.folder.remove(IDENTITY)
+        for name in (NEXT, NEXT_KEY, IDENTITY):
+            self.folder.remove(name)
         self.folder.write(CLAIM, encode_claim(claim))
 
     def identity(self) -> Identity | None:

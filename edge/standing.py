@@ -45,14 +45,13 @@ from contract.commissioning_problems import Problem, Refusal
 from contract.dispatch import encode
 from contract.errors import DeviceError, RekamError, RemoteError
 from contract.seal import StatementPublicKey
-from edge.box_files import REPORTED, SELFTEST
+from edge.box_files import NEXT, NEXT_KEY, REPORTED, SELFTEST
 from edge.config import UnitConfig
 from edge.durable_files import DurableFolder
 from edge.factory import load_factory
 from edge.line_probe import probe
 from edge.unit_signer import FileSigner
 
-NEXT, NEXT_KEY = "tls.next.pem", "tls.next.key"
 CHECK_S = 3600.0
 LATE_WAIT_S = 20.0
 LATE_TIMEOUT_S = 60.0
@@ -99,8 +98,12 @@ class Credential:
     def present(self) -> tuple[x509.Certificate, FileSigner]:
         """The certificate in use and its key. Raises RekamError."""
         settings = self.settings()
-        content = settings.certificate.read_bytes()
-        return load_certificate(content), FileSigner(settings.key.read_bytes())
+        try:
+            return load_certificate(settings.certificate.read_bytes()), FileSigner(settings.key.read_bytes())
+        except OSError as error:
+            raise DeviceError(
+                f"{settings.certificate} cannot be read ({error.strerror}).", next_step="Commission this unit again."
+            ) from None
 
     def request(self) -> Renewal:
         """Ask for the next certificate; the same key until it is answered, so that the answer may be lost."""
@@ -151,8 +154,18 @@ class Credential:
 
     @property
     def is_tried(self) -> bool:
-        """Whether a next certificate waits to be confirmed."""
-        return self._files.path(NEXT).exists()
+        """Whether a next certificate waits to be confirmed; one that ended before that has to be followed itself."""
+        content = self._files.read(NEXT)
+        return content is not None and utc(self._clock.wall_ms()) < load_certificate(content).not_valid_after_utc
+
+    def give_up(self, serial: str) -> bool:
+        """The hub does not count the certificate with this serial: is it the next one, the present one goes on."""
+        content = self._files.read(NEXT)
+        if content is None or serial_text(load_certificate(content)) != serial or not self._present_fits():
+            return False
+        self._files.remove(NEXT)
+        self._files.remove(NEXT_KEY)
+        return True
 
 
 class Standing:
@@ -182,6 +195,7 @@ class Standing:
         self._kept = kept
         self._late = late
         self._asked: Renewal | None = None
+        self._renewed_ms: int | None = None
         self._wake = asyncio.Event()
         self.problem: Refusal | None = None
         self.is_confirmed = False
@@ -209,13 +223,18 @@ class Standing:
         if await asyncio.to_thread(lambda: self._credential.is_tried):
             return CHECK_S
         if self._channel.connection is not None:
-            if await asyncio.to_thread(lambda: self._credential.is_due):
+            if self._may_ask() and await asyncio.to_thread(lambda: self._credential.is_due):
                 await self._ask()
             return CHECK_S
         if await asyncio.to_thread(self._has_ended):
             await renew_late(self._credential, self._late, self._hub)
             return CHECK_S
         return LATE_WAIT_S
+
+    def _may_ask(self) -> bool:
+        """Whether the last renewal is a while ago: to a clock that is weeks ahead every certificate looks old."""
+        since_ms = self._clock.monotonic_ms() - self._renewed_ms if self._renewed_ms is not None else None
+        return since_ms is None or since_ms >= CHECK_S * 1000
 
     def _has_ended(self) -> bool:
         """Whether the certificate is past its end: by this clock, or because the broker says so."""
@@ -252,6 +271,8 @@ class Standing:
         if found.problem is not None:
             self.problem = Refusal(found.problem, found.detail)
             log.warning("birth not confirmed", **self.problem.diagnostics())
+            if await asyncio.to_thread(self._credential.give_up, found.certificate):
+                self._channel.reconnect()
             return
         self.problem, self.is_confirmed = None, True
         if await asyncio.to_thread(self._credential.take_over, found.certificate):
@@ -276,7 +297,7 @@ class Standing:
             self.problem = Refusal(answer.problem, answer.detail)
             raise self.problem
         await asyncio.to_thread(self._credential.keep_next, answer.certificate, answer.issuing)
-        self._asked = None
+        self._asked, self._renewed_ms = None, self._clock.monotonic_ms()
         self._channel.reconnect()
 
     async def renew_now(self) -> None:

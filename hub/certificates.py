@@ -154,6 +154,17 @@ def revoke(session: Session, holder: str, reason: str, now_ms: int) -> int:
     return ended
 
 
+def is_barred(session: Session, row: Certificate) -> bool:
+    """Whether the holder was shut out after this certificate was issued: then it opens nothing, though it was not
+    the one that was revoked."""
+    query = select(Certificate.serial).where(
+        Certificate.holder == row.holder,
+        Certificate.state == CertificateState.REVOKED,
+        Certificate.ended_ms >= row.issued_ms,
+    )
+    return session.scalars(query.limit(1)).first() is not None
+
+
 def revoked(session: Session, now_ms: int) -> list[Revoked]:
     """The lines of the revocation list: what ended before its time and would still be valid."""
     query = select(Certificate).where(Certificate.state.not_in(LIVING), Certificate.until_ms > now_ms)

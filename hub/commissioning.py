@@ -58,7 +58,7 @@ from contract.dispatch import decode, encode
 from contract.errors import RemoteError
 from contract.lifecycle import UnitEvent, UnitState
 from contract.seal import load_recipient_key, seal
-from hub import certificates
+from hub import approvals, certificates
 from hub.authority import Authority
 from hub.certificates import CertificateState
 from hub.context import HubContext
@@ -207,7 +207,7 @@ class CommissioningDesk:
             off_min = row.clock_off_ms // 60_000
             return Refusal(Problem.CLOCK_WRONG, f"It is off by {off_min} minutes.")
         taken = self._setups.holder_of_serial(session, row.serial)
-        if taken is not None and taken not in (row.unit, row.replaces):
+        if taken not in (None, row.unit, row.replaces) and not approvals.is_same_box(session, row, taken or ""):
             return Refusal(Problem.SERIAL_TAKEN, f"It is {taken}.")
         rival = select(Commissioning).where(
             Commissioning.serial == row.serial,
@@ -332,6 +332,8 @@ class CommissioningDesk:
         if row.state == CertificateState.REVOKED:
             raise Refusal(Problem.CERTIFICATE_REVOKED, row.reason)
         if row.state == CertificateState.SUPERSEDED:
+            if certificates.is_barred(session, row):
+                raise Refusal(Problem.CERTIFICATE_REVOKED, "A later one was revoked.")
             active = certificates.active_of(session, row.holder)
             if active is not None and active.until_ms > self._now():
                 raise Refusal(Problem.CERTIFICATE_REVOKED, "A newer one is in use.")

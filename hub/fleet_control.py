@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import structlog
 from sqlalchemy import select
+from sqlalchemy.event import listen
 from sqlalchemy.orm import Session
 
 from contract import topics
@@ -18,7 +19,7 @@ from contract.dispatch import SiteKey
 from contract.errors import RemoteError
 from contract.lifecycle import UnitEvent, UnitState, advance
 from contract.seal import KEY_BYTES, unlock
-from hub import certificates, dispatches, greetings, history, outbox, register
+from hub import approvals, certificates, dispatches, greetings, history, outbox, register
 from hub.context import HubContext
 from hub.fleet import Role
 from hub.history import Note
@@ -83,9 +84,13 @@ class FleetControl:
         log.warning("unit moved", unit=unit.id, unit_event=str(event), actor=actor, note=dict(note))
 
     def bar(self, session: Session, holder: str, reason: str) -> int:
-        """Revoke every certificate of a unit or technician; returns how many. The broker hears of it at once."""
+        """Revoke every certificate of a unit or technician; returns how many. The broker hears of it at once.
+
+        A box that was approved under this name and is not born yet needs another approval before it may ask again.
+        """
         ended = certificates.revoke(session, holder, reason, self._context.clock.wall_ms())
-        self.on_barred()
+        approvals.withdraw(session, holder)
+        listen(session, "after_commit", lambda _session: self.on_barred(), once=True)
         return ended
 
     def _cut_off(self, session: Session, unit: Unit) -> None:

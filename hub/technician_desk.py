@@ -42,13 +42,13 @@ from contract.technician import (
     verify_order,
 )
 from contract.unit_command import LIFE_MS, CommandOrder
-from hub import certificates, update_views
+from hub import approvals, certificates, update_views
 from hub import technician_rights as rights
 from hub.command_relay import CommandRelay
 from hub.commissioning import DeskParts, Said
 from hub.schema.commissioning_tables import ClaimRow, Commissioning, Technician, TechnicianOrder
 from hub.schema.tables import Operator, Site, Unit
-from hub.technician_views import account_for, find_knock, knocks, packet_keys, settings, status, whereabouts
+from hub.technician_views import account_for, find_knock, knocks, settings, status, whereabouts
 from hub.update_desk import UpdateDesk
 
 REASON_CHARACTERS_MIN = 5
@@ -231,14 +231,18 @@ class TechnicianDesk:
         claim = session.get_one(ClaimRow, order.nonce)
         if claim.burned_ms is not None:
             raise Refusal(Problem.CLAIM_USED, f"It became {claim.unit}.")
+        if self._now() > claim.expires_ms:
+            raise Refusal(Problem.CLAIM_EXPIRED)
         if row.problem and not (row.problem == Problem.SERIAL_TAKEN and order.replaces):
             raise Refusal(Problem(row.problem), row.detail)
         taken = self._setups.holder_of_serial(session, row.serial)
         if taken is not None and taken not in (order.unit, order.replaces):
             raise Refusal(Problem.SERIAL_TAKEN, f"It is {taken}.")
         if order.replaces:
+            _check_other(order.unit, order.replaces)
             rights.unit_of(session, who, order.replaces)
         unit = self._named(session, who, order, row, site)
+        self._promise(session, row, unit)
         row.unit, row.site, row.role = unit.id, site.code, order.role
         row.replaces = order.replaces
         row.approval, row.problem, row.detail = encode(signed), "", ""
@@ -246,7 +250,7 @@ class TechnicianDesk:
 
     def _named(self, session: Session, who: Operator, order: ApproveOrder, row: Commissioning, site: Site) -> Unit:
         """The unit of this name: a new one, or the same box that comes again. Raises Refusal where it is another's."""
-        sign_pem, open_pem = packet_keys(row)
+        sign_pem, open_pem = approvals.packet_keys(row)
         unit = session.get(Unit, order.unit, with_for_update=True)
         clash = order.unit == "hub" or session.get(Operator, order.unit) is not None
         if unit is None and not clash:
@@ -263,14 +267,26 @@ class TechnicianDesk:
             note = {"claim": row.nonce, "serial": row.serial, "site": site.code}
             self._setups.move(session, unit, UnitEvent.CLAIMED, who.id, note)
             return unit
-        if unit is None or unit.state == UnitState.RETIRED or certificates.active_of(session, unit.id) is not None:
+        active = certificates.active_of(session, order.unit)
+        if unit is None or unit.state == UnitState.RETIRED or (active is not None and active.until_ms > self._now()):
             raise Refusal(Problem.UNIT_TAKEN, f"'{order.unit}' is somebody already.")
+        rights.unit_of(session, who, unit.id)
         if unit.state == UnitState.CLAIMED:
             unit.sign_public_pem, unit.open_public_pem = sign_pem, open_pem
-        elif (unit.sign_public_pem, unit.open_public_pem) != (sign_pem, open_pem):
+        elif not approvals.is_same_box(session, row, unit.id):
             raise Refusal(Problem.UNIT_TAKEN, "This box has other packet keys than the unit had.")
+        if unit.state == UnitState.IN_SERVICE and (unit.site, unit.role) != (site.code, order.role):
+            raise Refusal(Problem.UNIT_TAKEN, f"It is in service as {unit.role} at {unit.site}; suspend it first.")
         unit.site, unit.role = site.code, order.role
         return unit
+
+    def _promise(self, session: Session, row: Commissioning, unit: Unit) -> None:
+        """One name to one box, and one box to one name: what was promised before, and granted, does not count."""
+        before = row.unit if row.unit not in (None, unit.id) else None
+        if approvals.withdraw(session, unit.id, but=row.nonce):
+            certificates.drop_pending(session, unit.id, self._now())
+        if before is not None:
+            certificates.drop_pending(session, before, self._now())
 
     def _configure(self, session: Session, who: Operator, order: ConfigureOrder) -> None:
         unit = rights.unit_of(session, who, order.unit)
@@ -314,6 +330,7 @@ class TechnicianDesk:
         """The dead unit goes at once; what it still held is accounted for in the reply."""
         unit = rights.unit_of(session, who, order.unit)
         if order.successor:
+            _check_other(order.unit, order.successor)
             rights.unit_of(session, who, order.successor)
         if len(order.reason.strip()) < REASON_CHARACTERS_MIN:
             raise RemoteError("Replacing a unit needs a reason.", next_step="Add --reason with a sentence.")
@@ -324,3 +341,11 @@ class TechnicianDesk:
 
     def _now(self) -> int:
         return self._context.clock.wall_ms()
+
+
+def _check_other(unit: str, other: str) -> None:
+    if unit == other:
+        raise RemoteError(
+            f"{unit} cannot take its own place.",
+            next_step="Name another unit. A box that comes again is revoked, and approved without --replaces.",
+        )

@@ -6,11 +6,10 @@ Reads only, in the caller's transaction, a page at a time.
 from __future__ import annotations
 
 import cbor2
-from cryptography.hazmat.primitives import serialization
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from contract.certificates import fingerprint, load_public
+from contract.certificates import fingerprint
 from contract.commissioning import MESSAGE_BYTES_MAX, Knock
 from contract.commissioning_problems import Problem, Refusal
 from contract.dispatch import decode
@@ -45,14 +44,6 @@ def find_knock(session: Session, nonce: str) -> Commissioning:
     if row is None:
         raise Refusal(Problem.CLAIM_UNKNOWN, "Nothing has knocked with it.")
     return row
-
-
-def packet_keys(row: Commissioning) -> tuple[str, str]:
-    """The public keys of a box that verify its packets and seal to it, PEM."""
-    knock = decode(Knock, row.knock, MESSAGE_BYTES_MAX)
-    pem, info = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    sign, opening = (load_public(key).public_bytes(pem, info).decode() for key in (knock.sign_key, knock.open_key))
-    return sign, opening
 
 
 def knocks(session: Session, page: int) -> KnocksResult:

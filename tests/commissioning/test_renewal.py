@@ -54,12 +54,15 @@ def states(hub: HubService) -> list[str]:
         return [row.state for row in certificates.all_of(session, UNIT)]
 
 
-def give_certificate(stage: Stage, hub: HubService, ended_days_ago: int) -> None:
-    """Let the unit hold a certificate of the hub's that ended some days ago."""
+def issuing(hub: HubService) -> Issuer:
     settings = hub.central.context.settings
     assert settings.authority is not None
-    issuer = load_issuers(settings, settings.authority).issuing
-    key = new_key()
+    return load_issuers(settings, settings.authority).issuing
+
+
+def give_certificate(stage: Stage, hub: HubService, ended_days_ago: int) -> None:
+    """Let the unit hold a certificate of the hub's that ended some days ago."""
+    issuer, key = issuing(hub), new_key()
     begun = datetime.now(UTC) - timedelta(days=ended_days_ago + 30)
     certificate = certify_client(issuer, UNIT, key.public_key(), begun)
     folder = stage.folder / "units" / UNIT
@@ -102,6 +105,28 @@ async def test_a_unit_off_for_weeks_comes_back_by_itself(stage: Stage) -> None:
                 running = asyncio.create_task(unit.standing.run())
                 await until(lambda: unit.channel.connection is not None, 30)
                 await until(lambda: unit.serial() != ended)
+                running.cancel()
+            assert states(hub).count("ACTIVE") == 1
+
+
+async def test_a_unit_whose_next_certificate_ended_untried_comes_back_too(stage: Stage) -> None:
+    """It was cut off between two certificates, and both ended meanwhile."""
+    with stage.broker:
+        async with stage.hub() as hub, stage.line() as line:
+            await line.ask(Verb.STATUS, StatusOrder(), StatusResult)
+            give_certificate(stage, hub, ended_days_ago=60)
+            unit = Unit(stage)
+            unit.credential.request()
+            fresh = load_pem_private_key((unit.folder / "tls.next.key").read_bytes(), None)
+            issuer = issuing(hub)
+            issued = certify_client(issuer, UNIT, fresh.public_key(), datetime.now(UTC) - timedelta(days=70))
+            with hub.central.context.database.transaction() as session:
+                certificates.enter(session, issued, CertificateState.PENDING, hub.central.context.clock.wall_ms())
+            unit.credential.keep_next(der(issued), der(issuer.certificate))
+            ended = unit.serial()
+            async with unit.channel:
+                running = asyncio.create_task(unit.standing.run())
+                await until(lambda: unit.serial() not in (ended, serial_text(issued)), 30)
                 running.cancel()
             assert states(hub).count("ACTIVE") == 1
 
