@@ -12,10 +12,10 @@ export OPENBLAS_NUM_THREADS ?= 1
 FINGERS ?=
 SEED ?= 1
 
-.PHONY: help demo run test test-arm check bench bench-unit fault fleet firmware link quality-model clean lock
+.PHONY: help demo run test test-arm check bench bench-unit fault fleet fleet-1000 firmware link quality-model clean lock
 
 help: ## list these targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(VENV)/system.stamp: provisioning/system_packages.sh
 	@PYTHON=$(PYTHON) bash provisioning/system_packages.sh runtime
@@ -86,6 +86,9 @@ quality-model: $(VENV)/warm.stamp ## learn the finger quality model again from s
 
 fleet: $(VENV)/dev.stamp ## 20 boxes into service at once, live sessions revoked: seconds, over a real broker
 	@$(BIN)/python -m tests.commissioning.fleet --out out/fleet --seed $(SEED)
+
+fleet-1000: $(VENV)/dev.stamp ## 1,000 simulated units on one broker and hub, which die and come back: seconds, memory, CPU
+	@$(BIN)/python -m tests.fleet.thousand --out out/fleet-1000
 
 lock: ## resolve the lock files again (needs uv)
 	uv pip compile pyproject.toml provisioning/build.in --extra edge --extra hub --extra provision --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements.lock

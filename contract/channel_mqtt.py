@@ -143,7 +143,7 @@ class MqttChannel:
             failures = 1 if self._connections > before else failures + 1
             for handler in self._lost_handlers:
                 handler(loss)
-            wait_s = self._settings().backoff.wait_s(failures, self._uniform)
+            wait_s = self._settings().backoff.wait_s(failures, self._uniform, nobody_listens=loss.nobody_listens)
             log.info("connection lost", reason=loss.message, code=loss.reason_code, failures=failures, wait_s=wait_s)
             await self._sleep(wait_s)
 
@@ -261,7 +261,7 @@ class _Session:
         except TimeoutError:
             raise Disconnected("The broker did not answer in time.") from None
         except (OSError, ValueError) as error:  # TLS errors are OSErrors; paho adds ValueError for a bad host name
-            raise Disconnected(f"The broker cannot be reached ({type(error).__name__}: {error}).") from None
+            raise Disconnected.before_it_began(error) from None
 
     async def publish(self, topic: str, payload: bytes, qos: int, retain: bool, expiry_s: int) -> bool:
         """See MqttChannel.publish."""

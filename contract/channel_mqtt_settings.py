@@ -19,9 +19,17 @@ class Disconnected(TransientError):
 
     default_next_step = "The unit connects again by itself; if this lasts, press 'link check'."
 
-    def __init__(self, message: str, reason_code: int | None = None) -> None:
+    def __init__(self, message: str, reason_code: int | None = None, *, nobody_listens: bool = False) -> None:
+        """nobody_listens: the machine answered, and no broker is there."""
         super().__init__(message)
         self.reason_code = reason_code
+        self.nobody_listens = nobody_listens
+
+    @classmethod
+    def before_it_began(cls, error: OSError | ValueError) -> Disconnected:
+        """There is no connection to the broker's port, or no TLS on it."""
+        told = f"The broker cannot be reached ({type(error).__name__}: {error})."
+        return cls(told, nobody_listens=isinstance(error, ConnectionRefusedError))
 
     @property
     def too_large(self) -> bool:
@@ -39,14 +47,20 @@ class Will:
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Full jitter: the n-th wait is uniform in 0 … min(max, first·2ⁿ) seconds."""
+    """Full jitter: the n-th wait is uniform in 0 … min(max, first·2ⁿ) seconds.
+
+    absent_max_s: the longest wait while nobody listens. Asking again then costs a packet each way and no handshake, so
+    a fleet that waits for its broker is back within that time of its return, spread over it.
+    """
 
     first_s: float = 1.0
     max_s: float = 60.0
+    absent_max_s: float = 4.0
 
-    def wait_s(self, failures: int, uniform: Callable[[float, float], float]) -> float:
+    def wait_s(self, failures: int, uniform: Callable[[float, float], float], *, nobody_listens: bool = False) -> float:
         """How long to wait after `failures` ≥ 1 failures in a row."""
-        return uniform(0.0, min(self.max_s, self.first_s * 2.0 ** min(failures - 1, 30)))
+        longest_s = min(self.max_s, self.absent_max_s) if nobody_listens else self.max_s
+        return uniform(0.0, min(longest_s, self.first_s * 2.0 ** min(failures - 1, 30)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,11 @@ from contract.transfer import UnitState
 
 
 class Presence:
-    """The unit's state on the line. A will carries the sequence before its own life's: an older one is ignored."""
+    """The unit's state on the line.
+
+    A will carries the sequence that its own connection announces: it is believed while that connection is the newest,
+    and one that the broker publishes late, after the unit came back, is behind and ignored.
+    """
 
     def __init__(self, unit: str, software: str, clock: Clock) -> None:
         """software: name and version, for the hub's list of units."""
@@ -23,7 +27,7 @@ class Presence:
 
     def will(self) -> Will:
         """What the broker says when the connection breaks; asked at every connect."""
-        return Will(UP_STATE.at(unit=self._unit), encode(self._state(online=False)))
+        return Will(UP_STATE.at(unit=self._unit), encode(self._state(self._sequence + 1, online=False)))
 
     def attach(self, channel: MqttChannel) -> None:
         """Announce the unit after every connect of `channel`."""
@@ -35,19 +39,19 @@ class Presence:
         if self._channel is not None:
             self._sequence += 1
             topic = UP_STATE.at(unit=self._unit)
-            await self._channel.publish(topic, encode(self._state(online=False)), retain=True)
+            await self._channel.publish(topic, encode(self._state(self._sequence, online=False)), retain=True)
 
     async def _announce(self, _connection: Connection) -> None:
         self._sequence += 1
         if self._channel is not None:
             topic = UP_STATE.at(unit=self._unit)
-            await self._channel.publish(topic, encode(self._state(online=True)), retain=True)
+            await self._channel.publish(topic, encode(self._state(self._sequence, online=True)), retain=True)
 
-    def _state(self, *, online: bool) -> UnitState:
+    def _state(self, sequence: int, *, online: bool) -> UnitState:
         return UnitState(
             state="online" if online else "offline",
             boot=self._boot,
             software=self._software,
-            sequence=self._sequence,
+            sequence=sequence,
             time_ms=self._clock.wall_ms(),
         )

@@ -24,6 +24,7 @@ from hub.print_orders import PrintOrders
 from hub.proposals import Proposals
 from hub.records import Records
 from hub.returns import Returns
+from hub.roll_call import RollCall
 from hub.search.dedup import Dedup
 from hub.update_repository import UpdateRepository
 
@@ -48,6 +49,7 @@ class Central:
     operators: OperatorDesk
     returns: Returns
     repository: UpdateRepository
+    roll: RollCall
 
     def enrol_fleet(self, fleet: Fleet, residents: Register) -> None:
         """Merge the setup's files into the database, and queue what every unit needs to work."""
@@ -109,4 +111,5 @@ def assemble(context: HubContext, render: Renderer = card_face.render) -> Centra
         operators=operators,
         returns=Returns(records, ledger, issuance),
         repository=UpdateRepository(context),
+        roll=RollCall(context.clock),
     )

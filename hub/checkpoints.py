@@ -32,7 +32,6 @@ def tick(session: Session, context: HubContext) -> Checkpoint:
             signed=signed,
         )
     )
-    for unit in session.scalars(select(Unit.id)).all():
-        outbox.post(session, topics.DN_CHECKPOINT, signed, now, unit=unit)
+    outbox.post_to_each(session, topics.DN_CHECKPOINT, signed, now, session.scalars(select(Unit.id)).all())
     session.flush()
     return checkpoint

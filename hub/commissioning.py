@@ -128,10 +128,11 @@ class CommissioningDesk:
             raise RemoteError("The birth is of another unit than its topic says.")
         problem, detail = None, ""
         try:
-            with self._context.database.transaction() as session:
-                fresh = self._take_birth(session, birth, signed)
-            if fresh:
-                self._changed()
+            if not self._is_known_birth(birth, signed):
+                with self._context.database.transaction() as session:
+                    fresh = self._take_birth(session, birth, signed)
+                if fresh:
+                    self._changed()
         except Refusal as refusal:
             problem, detail = refusal.problem, refusal.detail
             log.warning("birth refused", unit=unit, **refusal.diagnostics())
@@ -280,6 +281,15 @@ class CommissioningDesk:
                 "sam": sam,
             }
         )
+
+    def _is_known_birth(self, birth: Birth, signed: SignedBirth) -> bool:
+        """Whether nothing would change: a fleet that comes back is confirmed without waiting for the disk."""
+        with self._context.database.reading() as session:
+            row = session.get(Certificate, birth.certificate)
+            unit = session.get(Unit, birth.unit)
+        if row is None or unit is None or row.holder != birth.unit or row.state != CertificateState.ACTIVE:
+            return False
+        return is_signed(certificate_key(load_certificate(row.encoded)), signed.proof, birth_text(signed.birth))
 
     def _take_birth(self, session: Session, birth: Birth, signed: SignedBirth) -> bool:
         """Whether something changed. Raises Refusal where this certificate does not count."""

@@ -35,6 +35,7 @@ from hub.public_keys import load_public_keys
 from hub.schema.commissioning_tables import Certificate, Technician
 from hub.schema.tables import Operator, Unit
 from hub.technician_desk import TechnicianDesk
+from hub.unit_inbox import UnitInbox
 from hub.unit_setup import UnitSetups
 
 POLL_INTERVAL_S = 0.1
@@ -56,11 +57,13 @@ class CommissioningService:
         central: Central,
         channel: MqttChannel,
         office: Executor,
+        inbox: UnitInbox,
     ) -> None:
         """Load the authorities. Raises DeviceError."""
         self._context = context
         self._channel = channel
         self._office = office
+        self._inbox = inbox
         self._changed = threading.Event()
         self._changed.set()
         self._folder = BrokerFolder(context.settings.path(section.broker_dir))
@@ -83,12 +86,12 @@ class CommissioningService:
         on, desk = self._channel.on, self.desk
         on(topics.CLAIM_KNOCK, self._answered(lambda n, p: desk.on_knock(n["nonce"], p)))
         on(topics.CLAIM_ASK, self._answered(lambda n, p: desk.on_ask(n["nonce"], p)))
-        on(topics.UP_BIRTH, self._answered(lambda n, p: desk.on_birth(n["unit"], p) if p else []))
+        on(topics.UP_BIRTH, self._answered(lambda n, p: desk.on_birth(n["unit"], p) if p else [], patient=True))
         on(topics.UP_RENEWAL, self._answered(self._renewal))
         on(topics.LATE_RENEWAL, self._answered(self._late_renewal))
         on(topics.TECHNICIAN_ORDER, self._answered(self._order))
-        on(topics.UP_REPORTED, self._answered(self._reported))
-        on(topics.UP_SELFTEST, self._answered(self._selftest))
+        on(topics.UP_REPORTED, self._reported)
+        on(topics.UP_SELFTEST, self._selftest)
         on(topics.UP_PART, self._answered(self._part))
 
     async def prepare(self) -> None:
@@ -162,20 +165,25 @@ class CommissioningService:
     def _part(self, names: dict[str, str], payload: bytes) -> list[Said]:
         return self.technicians.relay.on_part(names["unit"], names["command"], payload)
 
-    def _reported(self, names: dict[str, str], payload: bytes) -> list[Said]:
-        self._setups.on_reported(names["unit"], payload)
-        return []
+    async def _reported(self, names: dict[str, str], payload: bytes) -> None:
+        unit = names["unit"]
+        await self._inbox.put(unit, lambda session: self._setups.take_reported(session, unit, payload))
 
-    def _selftest(self, names: dict[str, str], payload: bytes) -> list[Said]:
-        self._setups.on_selftest(names["unit"], payload)
-        return []
+    async def _selftest(self, names: dict[str, str], payload: bytes) -> None:
+        unit = names["unit"]
+        await self._inbox.put(unit, lambda session: self._setups.take_selftest(session, unit, payload))
 
     def _answered(
-        self, work: Callable[[dict[str, str], bytes], list[Said]]
+        self, work: Callable[[dict[str, str], bytes], list[Said]], *, patient: bool = False
     ) -> Callable[[dict[str, str], bytes], Awaitable[None]]:
-        """A handler that does `work` in the office and publishes what it says, without holding up the channel."""
+        """A handler that does `work` in the office and publishes what it says, without holding up the channel.
+
+        patient: what is said once a connection, and never asked again, holds the channel back instead of being refused.
+        """
 
         async def take(names: dict[str, str], payload: bytes) -> None:
+            while patient and len(self._answering) >= WAITING_MAX:
+                await asyncio.wait(self._answering, return_when=asyncio.FIRST_COMPLETED)
             if len(self._answering) >= WAITING_MAX:
                 raise TransientError("Too much waits for an answer; who asked will ask again.")
             task = asyncio.create_task(self._answer(work, names, payload))

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from contract.lifecycle import UnitState as UnitLife
@@ -48,14 +48,11 @@ class Watched:
 
 
 def look(session: Session, units: Iterable[Unit], deadlines: DeadlinesSection, now_ms: int) -> list[Watched]:
-    """How these units are."""
+    """How these units are; one of them, or a page of a list."""
     units = list(units)
     names = [unit.id for unit in units]
     setups = {row.unit: row for row in session.scalars(select(UnitSetup).where(UnitSetup.unit.in_(names)))}
-    query = select(Certificate.holder, Certificate.state, Certificate.until_ms).where(Certificate.holder.in_(names))
-    until: dict[str, int] = {}
-    for holder, state, end_ms in session.execute(query):
-        until[holder] = max(until.get(holder, 0), end_ms if state == CertificateState.ACTIVE else 0)
+    until = _certified_until(session, names)
     updates = reports(session, names)
     return [
         _watched(unit, setups.get(unit.id), updates.get(unit.id), until.get(unit.id), deadlines, now_ms)
@@ -66,6 +63,14 @@ def look(session: Session, units: Iterable[Unit], deadlines: DeadlinesSection, n
 def look_at_all(session: Session, deadlines: DeadlinesSection, now_ms: int) -> list[Watched]:
     """How every unit is, by site and name."""
     return look(session, session.scalars(select(Unit).order_by(Unit.site, Unit.id)), deadlines, now_ms)
+
+
+def _certified_until(session: Session, names: list[str]) -> dict[str, int]:
+    """The end of each holder's active certificate; 0 for one that has had others only."""
+    active_ms = case((Certificate.state == CertificateState.ACTIVE, Certificate.until_ms), else_=0)
+    query = select(Certificate.holder, func.max(active_ms)).where(Certificate.holder.in_(names))
+    found = session.execute(query.group_by(Certificate.holder))
+    return {holder: until_ms for holder, until_ms in found}  # noqa: C416 - typed so
 
 
 def _watched(

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from contract.topics import Topic
 from hub.schema.tables import Outbox
+
+ROWS_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,18 @@ def post(session: Session, topic: Topic, payload: bytes, now_ms: int, **names: s
         session.execute(delete(Outbox).where(Outbox.topic == name))
     session.add(Outbox(topic=name, payload=payload, qos=topic.qos, retain=topic.retain, created_ms=now_ms))
     session.flush()
+
+
+def post_to_each(session: Session, topic: Topic, payload: bytes, now_ms: int, units: Sequence[str]) -> None:
+    """Queue the same retained message for many units, as `post` does for one."""
+    rows = [
+        {"topic": topic.at(unit=unit), "payload": payload, "qos": topic.qos, "retain": True, "created_ms": now_ms}
+        for unit in units
+    ]
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        some = rows[start : start + ROWS_AT_ONCE]
+        session.execute(delete(Outbox).where(Outbox.topic.in_([row["topic"] for row in some])))
+        session.execute(insert(Outbox), some)
 
 
 def is_posted(session: Session, topic: Topic, **names: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -39,6 +40,20 @@ def take_state(session: Session, unit_id: str, payload: bytes, now_ms: int) -> b
         return False
     unit.presence, unit.seen_ms = state.model_dump_json(), now_ms
     return True
+
+
+def mark_absent(session: Session, heard: Collection[str]) -> int:
+    """Call every unit off the line that says it is on it, and is not among those `heard` since; returns how many.
+
+    What it says next counts again: its sequence is not behind.
+    """
+    marked = 0
+    for unit in session.scalars(select(Unit).where(Unit.presence != "")):
+        said = presence_of(unit)
+        if unit.id not in heard and said is not None and said.state == "online":
+            unit.presence = said.model_copy(update={"state": "offline"}).model_dump_json()
+            marked += 1
+    return marked
 
 
 def take_uplink(session: Session, unit_id: str, payload: bytes, now_ms: int) -> None:

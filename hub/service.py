@@ -22,7 +22,7 @@ import structlog
 import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
 
-from contract.channel_mqtt import Connection, Disconnected, MqttChannel, MqttSettings
+from contract.channel_mqtt import Backoff, Connection, Disconnected, MqttChannel, MqttSettings
 from contract.clock import Clock, SystemClock
 from contract.errors import DeviceError, RekamError, RemoteError
 from contract.topics import UP_EVENT, UP_JOB, UP_ROSTER, UP_SIGN_ONS, UP_STATE, UP_STATUS
@@ -36,12 +36,14 @@ from hub.fleet import load_fleet, load_register
 from hub.ingest import Ingest
 from hub.ingest_service import IngestService, hub_will
 from hub.schema.database import Database
+from hub.unit_inbox import UnitInbox
 from hub.update_media import adopt_first
 from hub.update_service import UpdateService
 from hub.vault import Vault
 
 POLL_INTERVAL_S = 0.2
-OUTBOX_BATCH = 50
+OUTBOX_BATCH = 200
+RECONNECT = Backoff(first_s=0.2, max_s=2.0)  # one client, and a fleet waits for it
 BACKOFF_S = 2.0
 FLEET_WATCH_INTERVAL_S = 60.0
 LINK_CHECK = "link-check"
@@ -61,6 +63,8 @@ class HubService:
         self._context = context
         self._central = assemble(context)
         self._office = ThreadPoolExecutor(1, thread_name_prefix="office")
+        self._inbox = UnitInbox(context.database, self._office)
+        self._roll = self._central.roll
         self._search = ThreadPoolExecutor(1, thread_name_prefix="search")
         self._channel = MqttChannel(_mqtt_settings(settings), lambda: hub_will(clock))
         self._ingest: IngestService | None = None
@@ -97,6 +101,7 @@ class HubService:
         self._channel.on(UP_ROSTER, self._on_roster)
         self._channel.on(UP_SIGN_ONS, self._on_sign_ons)
         self._channel.on_connected(self._on_connected)
+        self._channel.on_lost(lambda _loss: self._roll.lose())
         try:
             async with self._channel, asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._channel.closed(), name="channel")
@@ -106,6 +111,8 @@ class HubService:
                 tasks.create_task(self._every(POLL_INTERVAL_S, self._work_off_searches), name="dedup")
                 tasks.create_task(self._every(self._settings.hub.checkpoint_period_s, self._tick), name="checkpoints")
                 tasks.create_task(self._every(0.0, self._watch_fleet), name="fleet watch")
+                tasks.create_task(self._inbox.run(), name="units")
+                tasks.create_task(self._every(POLL_INTERVAL_S, self._call_the_roll), name="roll call")
                 tasks.create_task(self._serve_console(), name="console")
                 tasks.create_task(self.updates.run(), name="updates")
                 if self._commissioning is not None:
@@ -120,7 +127,7 @@ class HubService:
         section = self._settings.authority
         if section is not None:
             self._commissioning = CommissioningService(
-                self._context, section, self._central, self._channel, self._office
+                self._context, section, self._central, self._channel, self._office, self._inbox
             )
             await self._commissioning.prepare()
             self._commissioning.subscribe()
@@ -188,6 +195,20 @@ class HubService:
         await asyncio.sleep(FLEET_WATCH_INTERVAL_S)
         await self._in_office(work)
 
+    async def _call_the_roll(self) -> None:
+        """Some seconds after a connect: who is not heard of since is off the line, whatever was known before."""
+        heard = self._roll.due()
+        if heard is None:
+            return
+
+        def work() -> int:
+            with self._context.database.transaction() as session:
+                return presence.mark_absent(session, heard)
+
+        absent = await self._in_office(work)
+        self._roll.note_called()
+        log.info("roll called", heard=len(heard), absent=absent)
+
     async def _publish_outbox(self) -> None:
         if self._channel.connection is None:
             return
@@ -202,9 +223,17 @@ class HubService:
                 return outbox.due(session, OUTBOX_BATCH)
 
         while messages := await self._in_office(collect):
-            for message in messages:
-                await self._publish(message)
+            await self._publish_all(messages)
             await self._in_office(lambda: self._mark_published(messages))
+
+    async def _publish_all(self, messages: list[outbox.Message]) -> None:
+        """Publish in the order given, not waiting for one acknowledgement before the next message. Raises RekamError.
+
+        The channel bounds how many are on their way; after a loss all of them are said again.
+        """
+        for outcome in await asyncio.gather(*map(self._publish, messages), return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
 
     async def _publish(self, message: outbox.Message) -> None:
         """Publish one message; what the broker refuses for good must not stop what waits behind it."""
@@ -218,7 +247,8 @@ class HubService:
             outbox.mark_published(session, [message.id for message in messages], self._context.clock.wall_ms())
 
     async def _on_connected(self, _connection: Connection) -> None:
-        """The broker may have forgotten everything that is retained."""
+        """The broker may have forgotten everything that is retained, and who is there."""
+        self._roll.begin()
 
         def work() -> None:
             with self._context.database.transaction() as session:
@@ -230,18 +260,13 @@ class HubService:
         await self._heard(lambda: self._central.take_job_answer(names["unit"], names["job"], payload))
 
     async def _on_state(self, names: dict[str, str], payload: bytes) -> None:
-        def work() -> None:
-            with self._context.database.transaction() as session:
-                presence.take_state(session, names["unit"], payload, self._context.clock.wall_ms())
-
-        await self._heard(work)
+        unit, now_ms = names["unit"], self._context.clock.wall_ms()
+        self._roll.hear(unit)
+        await self._inbox.put(unit, lambda session: presence.take_state(session, unit, payload, now_ms))
 
     async def _on_uplink(self, names: dict[str, str], payload: bytes) -> None:
-        def work() -> None:
-            with self._context.database.transaction() as session:
-                presence.take_uplink(session, names["unit"], payload, self._context.clock.wall_ms())
-
-        await self._heard(work)
+        unit, now_ms = names["unit"], self._context.clock.wall_ms()
+        await self._inbox.put(unit, lambda session: presence.take_uplink(session, unit, payload, now_ms))
 
     async def _on_event(self, names: dict[str, str], payload: bytes) -> None:
         if names["event"] == LINK_CHECK:
@@ -325,4 +350,5 @@ def _mqtt_settings(settings: HubSettings) -> MqttSettings:
         key=settings.path(broker.key),
         client_id=HUB_KEY_ID,
         keepalive_s=broker.keepalive_s,
+        backoff=RECONNECT,
     )

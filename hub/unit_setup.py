@@ -85,23 +85,21 @@ class UnitSetups:
         if unit is not None and unit.state != UnitState.RETIRED:
             self.move(session, unit, UnitEvent.RETIRED, successor, {"reason": f"replaced by {successor}"})
 
-    def on_reported(self, unit_id: str, payload: bytes) -> None:
+    def take_reported(self, session: Session, unit_id: str, payload: bytes) -> None:
         """What a unit made of its configuration. Raises RemoteError."""
         reported = decode(Reported, payload, MESSAGE_BYTES_MAX)
-        with self._context.database.transaction() as session:
-            unit, row = self._known(session, unit_id)
-            row.reported = reported.model_dump_json()
-            if reported.problem is not None:
-                log.warning("configuration refused", unit=unit_id, problem=reported.problem, detail=reported.detail)
-            self._go_on(session, unit, row)
+        unit, row = self._known(session, unit_id)
+        row.reported = reported.model_dump_json()
+        if reported.problem is not None:
+            log.warning("configuration refused", unit=unit_id, problem=reported.problem, detail=reported.detail)
+        self._go_on(session, unit, row)
 
-    def on_selftest(self, unit_id: str, payload: bytes) -> None:
+    def take_selftest(self, session: Session, unit_id: str, payload: bytes) -> None:
         """What a unit found of its devices. Raises RemoteError."""
         report = decode(SelftestReport, payload, MESSAGE_BYTES_MAX)
-        with self._context.database.transaction() as session:
-            unit, row = self._known(session, unit_id)
-            row.selftest = report.model_dump_json()
-            self._go_on(session, unit, row)
+        unit, row = self._known(session, unit_id)
+        row.selftest = report.model_dump_json()
+        self._go_on(session, unit, row)
 
     def _go_on(self, session: Session, unit: Unit, row: UnitSetup) -> None:
         """Take every step that what the unit reported allows."""

@@ -186,9 +186,11 @@ class DeskWorld:
         if names := topics.UP_BIRTH.parse(topic):
             return desk.on_birth(names["unit"], payload)
         if names := topics.UP_REPORTED.parse(topic):
-            self.desks.setups.on_reported(names["unit"], payload)
+            with self.database.transaction() as session:
+                self.desks.setups.take_reported(session, names["unit"], payload)
         elif names := topics.UP_SELFTEST.parse(topic):
-            self.desks.setups.on_selftest(names["unit"], payload)
+            with self.database.transaction() as session:
+                self.desks.setups.take_selftest(session, names["unit"], payload)
         return []
 
     def desired(self, unit: str) -> bytes:

@@ -1,0 +1,158 @@
+"""After the hub or the broker was away, the hub's picture of its units is what they have said since."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from contract import topics
+from contract.channel_mqtt import Backoff, Disconnected
+from contract.clock import SystemClock
+from contract.dispatch import decode, encode
+from contract.errors import RemoteError
+from contract.transfer import MESSAGE_BYTES_MAX, UnitState
+from edge.presence import Presence
+from hub import outbox, presence
+from hub.roll_call import GRACE_MS, RollCall
+from hub.schema.tables import Outbox, Unit
+from hub.unit_inbox import BATCH_MAX, UnitInbox
+from tests.hub_world import DATABASES, DESK, KIOSK, SetClock, World, biodata, build_world
+
+
+@pytest.fixture(params=DATABASES)
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    for world in build_world(tmp_path, request.param):
+        world.register(biodata(1))  # brings the fleet with it
+        yield world
+
+
+def say(world: World, unit: str, state: str = "online", sequence: int = 1) -> bool:
+    message = UnitState.model_validate({"state": state, "boot": 5, "software": "x", "sequence": sequence, "time_ms": 1})
+    with world.central.context.database.transaction() as session:
+        return presence.take_state(session, unit, encode(message), 1)
+
+
+def online(world: World) -> set[str]:
+    with world.central.context.database.reading() as session:
+        said = {unit.id: presence.presence_of(unit) for unit in session.scalars(select(Unit))}
+    return {name for name, state in said.items() if state is not None and state.state == "online"}
+
+
+def test_who_was_not_heard_is_off_the_line_until_it_speaks(world: World) -> None:
+    for unit in (DESK, KIOSK):
+        say(world, unit)
+    with world.central.context.database.transaction() as session:
+        assert presence.mark_absent(session, {KIOSK}) == 1
+        assert presence.mark_absent(session, {KIOSK}) == 0
+    assert online(world) == {KIOSK}
+    assert say(world, DESK) and online(world) == {DESK, KIOSK}  # the broker repeats what is retained
+
+
+def test_the_will_of_the_newest_connection_is_believed_and_one_of_an_earlier_is_not(world: World) -> None:
+    unit = Presence(DESK, "x", SystemClock())
+    wills = []
+    for _connection in range(2):
+        wills.append(decode(UnitState, unit.will().payload, MESSAGE_BYTES_MAX))
+        unit._sequence += 1  # as it announces itself
+        announced = unit._state(unit._sequence, online=True)
+        assert wills[-1].supersedes(announced)
+    assert not wills[0].supersedes(announced)
+
+
+def test_the_roll_is_called_once_a_connection_after_the_grace() -> None:
+    clock = SetClock()
+    roll = RollCall(clock)
+    roll.hear("early")  # what is retained comes before the handlers of the connect are asked
+    roll.begin()
+    assert roll.due() is None and roll.lost_ms is None
+    clock.pass_ms(GRACE_MS)
+    roll.hear("late")
+    assert roll.due() == {"early", "late"}
+    roll.note_called()
+    assert roll.due() is None
+    roll.lose()
+    lost_ms = roll.lost_ms
+    clock.pass_ms(5)
+    roll.lose()  # an attempt that failed
+    assert roll.lost_ms == lost_ms and roll.due() is None
+    roll.begin()
+    clock.pass_ms(GRACE_MS)
+    assert roll.due() == set()
+
+
+def test_a_message_that_fails_takes_no_other_of_its_batch_with_it(world: World) -> None:
+    database = world.central.context.database
+
+    async def take(states: list[tuple[str, str]]) -> None:
+        with ThreadPoolExecutor(1) as office:
+            inbox = UnitInbox(database, office)
+            done = asyncio.Event()
+            for unit, state in states:
+                await inbox.put(unit, lambda session, unit=unit, state=state: _keep(session, unit, state))  # type: ignore[misc]  # mypy cannot infer a lambda with defaults
+            await inbox.put(DESK, lambda _session: done.set())
+            running = asyncio.create_task(inbox.run())
+            while not done.is_set():  # noqa: ASYNC110 - set by another thread
+                await asyncio.sleep(0.001)
+            running.cancel()
+
+    asyncio.run(take([(DESK, "a"), ("stranger", "b"), (DESK, "stumble"), (KIOSK, "c")] + [(DESK, "z")] * BATCH_MAX))
+    with database.reading() as session:
+        assert (session.get_one(Unit, DESK).uplink, session.get_one(Unit, KIOSK).uplink) == ("z", "c")
+
+
+def _keep(session: Session, unit_id: str, text: str) -> None:
+    unit = session.get(Unit, unit_id)
+    if unit is None:
+        raise RemoteError("nobody")
+    unit.uplink = text
+    session.flush()
+    if text == "stumble":
+        raise ZeroDivisionError
+
+
+def test_a_database_that_does_not_answer_gets_the_same_batch_again(world: World) -> None:
+    calls = 0
+
+    def take(session: Session) -> None:
+        nonlocal calls
+        calls += 1
+        _keep(session, DESK, f"{calls}")
+        if calls == 1:
+            raise OperationalError("", {}, Exception())
+
+    with ThreadPoolExecutor(1) as office:
+        inbox = UnitInbox(world.central.context.database, office)
+        asyncio.run(inbox.put(DESK, take))
+        batch = [inbox._waiting.get_nowait()]
+        assert [inbox._is_taken(batch), inbox._is_taken(batch)] == [False, True]
+    with world.central.context.database.reading() as session:
+        assert session.get_one(Unit, DESK).uplink == "2"
+
+
+def test_a_message_for_each_unit_replaces_the_one_before_and_no_other_topic(world: World) -> None:
+    units = [DESK, KIOSK]
+    with world.central.context.database.transaction() as session:
+        before = len(session.scalars(select(Outbox)).all())
+        for payload in (b"1", b"2"):
+            outbox.post_to_each(session, topics.DN_CHECKPOINT, payload, 7, units)
+        rows = session.scalars(select(Outbox).order_by(Outbox.id)).all()
+        newest = [(row.topic, row.payload, row.retain, row.published_ms) for row in rows[-2:]]
+    assert len(rows) == before + 2
+    assert newest == [(topics.DN_CHECKPOINT.at(unit=unit), b"2", True, None) for unit in units]
+
+
+def test_a_closed_port_is_asked_often_and_a_broker_in_trouble_ever_more_seldom() -> None:
+    backoff = Backoff(first_s=1.0, max_s=60.0)
+    longest = [
+        (backoff.wait_s(failures, max, nobody_listens=True), backoff.wait_s(failures, max)) for failures in (1, 4, 9)
+    ]
+    assert longest == [(1.0, 1.0), (4.0, 8.0), (4.0, 60.0)]
+    assert Disconnected.before_it_began(ConnectionRefusedError()).nobody_listens
+    assert not Disconnected.before_it_began(TimeoutError()).nobody_listens
