@@ -35,6 +35,7 @@ STARTS_MAX, GOOD_WITHIN_S = 3, 600.0
 NO_SLOT = 78  # EX_CONFIG
 # What the agent is told by its environment.
 FOLDER_NAME, SLOT_NAME, COMMAND_NAME = "REKAM_SLOTS", "REKAM_SLOT", "REKAM_LAUNCHER"
+PATIENCE_NAME = "REKAM_GOOD_WITHIN_S"
 Observer = Callable[[str, bool], None]
 
 
@@ -193,11 +194,16 @@ def stand_beside(boot_file: BootFile, boot: Boot, good_within_s: float) -> None:
         os._exit(status)
 
 
-def environment(boot_file: BootFile, slot: str, command: Sequence[str], own: Mapping[str, str]) -> dict[str, str]:
-    """What the agent is told: its slot, and how to be launched again. Nothing may put other code before the slot's."""
+def environment(
+    boot_file: BootFile, slot: str, command: Sequence[str], good_within_s: float, own: Mapping[str, str]
+) -> dict[str, str]:
+    """What the agent is told: its slot, how long it may be on trial, and how to be launched again.
+
+    Nothing may put other code before the slot's.
+    """
     kept = {name: value for name, value in own.items() if not name.startswith("PYTHON") and name != "VIRTUAL_ENV"}
     kept |= {FOLDER_NAME: str(boot_file.folder), SLOT_NAME: slot, COMMAND_NAME: json.dumps(list(command))}
-    return kept | {"PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
+    return kept | {PATIENCE_NAME: f"{good_within_s:g}", "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -216,9 +222,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if boot.trial:
                 stand_beside(boot_file, boot, options.good_within_s)
             python = str(boot_file.python(boot.slot))
-            os.execve(  # noqa: S606 - the slot's own interpreter, no shell
-                python, [python, "-m", "edge", *options.agent], environment(boot_file, boot.slot, command, os.environ)
-            )
+            told = environment(boot_file, boot.slot, command, options.good_within_s, os.environ)
+            os.execve(python, [python, "-m", "edge", *options.agent], told)  # noqa: S606 - no shell
         problem = "neither slot holds a whole release"
     except OSError as error:
         problem = f"{error.filename or options.slots}: {error.strerror}"

@@ -20,6 +20,8 @@ from contract.errors import DeviceError
 from edge.launcher import (
     COMMAND_NAME,
     FOLDER_NAME,
+    GOOD_WITHIN_S,
+    PATIENCE_NAME,
     RELEASE_FILE,
     SLOT_NAME,
     SLOTS,
@@ -47,9 +49,17 @@ class Release:
 class Slots:
     """The slots of one unit, seen from the one that runs. Raises DeviceError where the disk fails."""
 
-    def __init__(self, folder: Path, own: Slot, command: tuple[str, ...], observe: Observer = unobserved) -> None:
-        """command: the launcher's, for starting again."""
+    def __init__(
+        self,
+        folder: Path,
+        own: Slot,
+        command: tuple[str, ...],
+        observe: Observer = unobserved,
+        good_within_s: float = GOOD_WITHIN_S,
+    ) -> None:
+        """command: the launcher's, for starting again; good_within_s: when it ends a slot that is still on trial."""
         self.folder = folder
+        self.good_within_s = good_within_s
         self.own = own
         self.command = command
         self._file = BootFile(folder, observe)
@@ -110,12 +120,13 @@ def slots_of(environ: Mapping[str, str], prefix: Path = Path(sys.prefix)) -> Slo
     try:
         folder, own = Path(environ[FOLDER_NAME]), environ[SLOT_NAME]
         command = json.loads(environ[COMMAND_NAME])
+        good_within_s = float(environ.get(PATIENCE_NAME, GOOD_WITHIN_S))
     except (KeyError, ValueError):
         return None
     is_command = isinstance(command, list) and command and all(isinstance(part, str) for part in command)
     if own not in SLOTS or not is_command or (folder / own).resolve() != prefix.resolve():
         return None
-    return Slots(folder, cast(Slot, own), tuple(command))
+    return Slots(folder, cast(Slot, own), tuple(command), good_within_s=good_within_s)
 
 
 def slots_here(prefix: Path = Path(sys.prefix)) -> Slots | None:

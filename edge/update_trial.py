@@ -13,12 +13,11 @@ from typing import Protocol
 from contract.update_problems import UpdateProblem, UpdateRefusal
 from contract.updates import UpdateState
 from edge.controller_release import ControllerRelease
-from edge.launcher import GOOD_WITHIN_S
 from edge.slots import Slots
 from edge.trial import LOOK_AGAIN_S, OnTrial, Pause
 from edge.update_record import Updates
 
-HEALTHY_WITHIN_S = GOOD_WITHIN_S / 2  # so that the reason is told by who knows it, and not by the launcher
+SHARE = 0.5  # of the launcher's patience, so that the reason is told by who knows it
 LOOKS_AFTER_FIRMWARE = 15
 CONTROLLER = "controller"
 
@@ -39,10 +38,9 @@ class UpdatedAgent(OnTrial, Protocol):
 class ReleaseOnTrial:
     """The release that runs as something that is tried."""
 
-    healthy_within_s = HEALTHY_WITHIN_S
-
     def __init__(self, agent: UpdatedAgent, updates: Updates, slots: Slots, pause: Pause = asyncio.sleep) -> None:
         self._agent, self._updates, self._slots, self._pause = agent, updates, slots, pause
+        self.healthy_within_s = SHARE * slots.good_within_s
 
     @property
     def failing(self) -> tuple[str, ...]:

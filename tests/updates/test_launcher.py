@@ -161,6 +161,7 @@ def test_it_becomes_the_agent_of_the_good_slot_and_tells_it_how_to_be_launched_a
     assert (told["REKAM_SLOT"], told["REKAM_SLOTS"]) == ("a", str(folder)) and "PYTHONPATH" not in told
     found = slots_of(told, prefix=folder / "a")
     assert found is not None and found.command[:2] == (sys.executable, str(LAUNCHER))
+    assert found.good_within_s == GOOD_WITHIN_S
     again = subprocess.run(found.command, capture_output=True, text=True, timeout=30, check=True)
     assert again.stdout.split("\n")[0].endswith("-m edge run --config x.toml")
     assert not (folder / BOOT_FILE).exists()  # nothing changed, nothing was written
