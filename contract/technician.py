@@ -53,6 +53,9 @@ class Verb(StrEnum):
     ROLLOUTS = "rollouts"
     TEST = "test"
     LOGS = "logs"
+    CERTIFICATE = "certificate"
+    CERTIFICATE_USED = "certificate-used"
+    DISMISS = "dismiss"
 
 
 COMMANDS = frozenset({Verb.TEST, Verb.LOGS, Verb.RENEW})  # for a unit, now: contract.unit_command
@@ -212,6 +215,20 @@ class ReplaceOrder(Model):
 
     unit: Name
     successor: Annotated[str, Field(max_length=64)] = ""
+    reason: Text
+
+
+class CertificateResult(Model):
+    """A technician's next certificate with its issuer, DER. The order's body is a commissioning.Renewal."""
+
+    certificate: CertificateDer
+    issuing: CertificateDer
+
+
+class DismissOrder(Model):
+    """Take a technician's certificates away, now."""
+
+    technician: Name
     reason: Text
 
 

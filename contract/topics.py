@@ -103,6 +103,8 @@ CLAIM_GRANT = Topic("prov/{nonce}/dn/grant", "commissioning.Grant, sealed to the
 # The renewal listener, for certificates that have expired; its client id is drawn by lot.
 LATE_RENEWAL = Topic("renew/{nonce}/up/request", "commissioning.Renewal")
 LATE_RENEWAL_ANSWER = Topic("renew/{nonce}/dn/answer", "commissioning.RenewalAnswer, signed by the hub")
+LATE_ORDER = Topic("renew/{nonce}/up/order/{technician}", "technician.Order for the next certificate")
+LATE_REPLY = Topic("renew/{nonce}/dn/reply", "technician.Reply, signed by the hub")
 TECHNICIAN_ORDER = Topic("t/{technician}/up/order/{order}", "technician.Order, signed by the technician")
 TECHNICIAN_REPLY = Topic("t/{technician}/dn/reply/{order}", "technician.Reply, signed by the hub")
 TECHNICIAN_PART = Topic(

@@ -8,6 +8,8 @@ import structlog
 
 from contract.channel_mqtt import MqttChannel, MqttSettings
 from contract.clock import Clock
+from contract.credential import Credential
+from contract.durable_files import DurableFolder
 from edge.chip_desk import ReaderDesk
 from edge.comparison_worker import ComparisonWorker
 from edge.config import UnitConfig
@@ -22,7 +24,7 @@ from edge.screens.guard import make_token
 from edge.screens.server import PageServer, bind, page_server
 from edge.sealed_store import SealedStore
 from edge.spool import Spool
-from edge.standing import Credential, Standing, make_standing
+from edge.standing import Standing, make_standing
 from edge.status import UnitStatus
 from edge.ticket_desk import TicketDesk
 from edge.tickets import Place
@@ -48,7 +50,7 @@ def make_line(
     config: UnitConfig, presence: Presence, keys: UnitKeys, clock: Clock, software: str
 ) -> tuple[MqttChannel, Standing]:
     """The line to the broker, and what keeps the unit's certificate good for it."""
-    credential = Credential(line_settings(config), clock)
+    credential = Credential(line_settings(config), clock, DurableFolder(config.broker.certificate.parent))
     channel = MqttChannel(credential.settings, presence.will)
     return channel, make_standing(config, channel, credential, keys.hub_statement, clock, software)
 

@@ -24,7 +24,7 @@ import structlog
 
 from contract.clock import Clock
 from contract.commissioning_problems import Refusal
-from edge.durable_files import DurableFolder
+from contract.durable_files import DurableFolder
 
 KEPT = "time.txt"
 BUILT = Path(__file__).with_name("built.txt")

@@ -19,16 +19,16 @@ from contract.certificates import load_certificate, new_key, pem, private_pem
 from contract.commissioning import Claim, Grant, decode_claim, encode_claim
 from contract.commissioning_problems import Problem, Refusal
 from contract.configuration import Desired, Reported, SelftestReport, Setting, as_toml
+from contract.credential import NEXT, NEXT_KEY, FileSigner
 from contract.dispatch import decode
+from contract.durable_files import DurableFolder
 from contract.errors import DeviceError
 from contract.seal import KEY_BYTES
-from edge.durable_files import DurableFolder
-from edge.unit_signer import FileSigner, UnitSigner
+from edge.unit_signer import UnitSigner
 
 CLAIM, IDENTITY, CONFIG = "claim.bin", "identity.json", "unit.toml"
 TLS_KEY, SIGN_KEY, OPEN_KEY, STORE_KEY = "tls.key", "sign.key", "open.key", "store.key"
 TLS_CHAIN, CA = "tls.crt", "ca.crt"
-NEXT, NEXT_KEY = "tls.next.pem", "tls.next.key"
 HUB_PACKET, HUB_DISPATCH, HUB_STATEMENT = "hub-packet.pub", "hub-dispatch.pub", "hub-statement.pub"
 ISSUER, RECOVERY, SAM = "issuer.pub", "recovery.pub", "sam.key"
 UPDATE_ROOT = "update-root.json"

@@ -19,11 +19,11 @@ from contract.clock import Clock
 from contract.commissioning_problems import WORDING, Problem, Refusal
 from contract.configuration import Desired, Reported, as_toml, objection
 from contract.dispatch import decode, encode
+from contract.durable_files import DurableFolder, Observer, unobserved
 from contract.errors import DeviceError, RemoteError
 from contract.packet import Digest, Model, Name
 from edge.box_files import REPORTED
 from edge.config import CONFIG_BYTES_MAX, UnitConfig, load_config
-from edge.durable_files import DurableFolder, Observer, unobserved
 from edge.settings_schema import SCHEMA_FILE, SettingsSchema
 
 TRIAL, TRIAL_CONFIG = "trial.bin", "unit.trial.toml"

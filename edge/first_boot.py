@@ -9,12 +9,12 @@ from pathlib import Path
 import structlog
 
 from contract.clock import SystemClock
+from contract.durable_files import DurableFolder
 from edge.bounded_clock import BoundedClock
 from edge.box import Box
 from edge.box_files import BoxFiles, Phase
 from edge.commissioning import Commissioner
 from edge.data_lock import only_agent
-from edge.durable_files import DurableFolder
 from edge.factory import load_factory
 from edge.screens.commissioning import make_commissioning_app
 from edge.screens.guard import drop_token, make_token

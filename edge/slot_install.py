@@ -19,9 +19,9 @@ from pathlib import Path
 
 import structlog
 
+from contract.durable_files import DurableFolder, Observer, unobserved
 from contract.errors import DeviceError
 from contract.update_problems import UpdateProblem, UpdateRefusal
-from edge.durable_files import DurableFolder, Observer, unobserved
 from edge.launcher import RELEASE_FILE
 from edge.slots import Release, Slots, release_mark
 from edge.update_client import Fetched

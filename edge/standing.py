@@ -15,42 +15,25 @@ from contextlib import suppress
 from dataclasses import replace
 
 import structlog
-from cryptography import x509
 
 from contract import topics
-from contract.certificates import (
-    certificate_key,
-    common_name,
-    der,
-    load_certificate,
-    make_request,
-    new_key,
-    pem,
-    private_pem,
-    public_der,
-    renewal_due,
-    serial_text,
-)
 from contract.channel_mqtt import Connection, Disconnected, MqttChannel, MqttSettings
 from contract.clock import Clock, utc
 from contract.commissioning import (
-    Birth,
     Renewal,
-    make_signed_birth,
-    renewal_text,
     verify_confirmation,
     verify_renewal_answer,
 )
-from contract.commissioning_problems import Problem, Refusal
+from contract.commissioning_problems import Refusal
+from contract.credential import Credential
 from contract.dispatch import encode
+from contract.durable_files import DurableFolder
 from contract.errors import DeviceError, RekamError, RemoteError
 from contract.seal import StatementPublicKey
-from edge.box_files import NEXT, NEXT_KEY, REPORTED, SELFTEST
+from edge.box_files import REPORTED, SELFTEST
 from edge.config import UnitConfig
-from edge.durable_files import DurableFolder
 from edge.factory import load_factory
 from edge.line_probe import probe
-from edge.unit_signer import FileSigner
 
 CHECK_S = 3600.0
 LATE_WAIT_S = 20.0
@@ -59,113 +42,6 @@ EXPIRED_ALERT = "certificate expired"
 LATE_REPEAT_S = 3.0
 Kept = tuple[str, bytes, bool]
 log = structlog.get_logger("standing")
-
-
-class Credential:
-    """The certificate that a unit speaks with: the present one, or the next one while it is tried."""
-
-    def __init__(self, settings: MqttSettings, clock: Clock) -> None:
-        """settings: of the service line, with the present certificate's files."""
-        self._settings = settings
-        self._clock = clock
-        self._files = DurableFolder(settings.certificate.parent)
-        self._failures = 0
-
-    def settings(self) -> MqttSettings:
-        """Asked at every connect. The next certificate is tried first; after two failures they take turns.
-
-        A cut while one took the other's place leaves a present certificate beside another's key: then there is no turn.
-        """
-        if self._files.path(NEXT).exists() and (self._failures % 4 < 2 or not self._present_fits()):
-            return replace(self._settings, certificate=self._files.path(NEXT), key=self._files.path(NEXT))
-        return self._settings
-
-    def _present_fits(self) -> bool:
-        try:
-            held = certificate_key(load_certificate(self._settings.certificate.read_bytes()))
-            return FileSigner(self._settings.key.read_bytes()).public() == public_der(held)
-        except (OSError, RekamError):
-            return False
-
-    def note_connected(self) -> None:
-        """The one that is tried works."""
-        self._failures = 0
-
-    def note_lost(self) -> None:
-        """An attempt failed, or a connection ended."""
-        self._failures += 1
-
-    def present(self) -> tuple[x509.Certificate, FileSigner]:
-        """The certificate in use and its key. Raises RekamError."""
-        settings = self.settings()
-        try:
-            return load_certificate(settings.certificate.read_bytes()), FileSigner(settings.key.read_bytes())
-        except OSError as error:
-            raise DeviceError(
-                f"{settings.certificate} cannot be read ({error.strerror}).", next_step="Commission this unit again."
-            ) from None
-
-    def request(self) -> Renewal:
-        """Ask for the next certificate; the same key until it is answered, so that the answer may be lost."""
-        certificate, signer = self.present()
-        content = self._files.read(NEXT_KEY)
-        if content is None:
-            content = private_pem(new_key())
-            self._files.write(NEXT_KEY, content)
-        key = FileSigner(content).key
-        request = der(make_request(common_name(certificate), key))
-        now = self._clock.wall_ms()
-        proof = signer.sign(renewal_text(der(certificate), request, now))
-        return Renewal(certificate=der(certificate), request=request, wall_ms=now, proof=proof)
-
-    def keep_next(self, certificate: bytes, issuing: bytes) -> None:
-        """Keep the next certificate with its key, in one file. Raises Refusal where they do not fit."""
-        content = self._files.read(NEXT_KEY)
-        issued = load_certificate(certificate)
-        if content is None or FileSigner(content).public() != public_der(certificate_key(issued)):
-            raise Refusal(Problem.KEYS_CHANGED, "The certificate is for another key.")
-        self._files.write(NEXT, pem(issued, load_certificate(issuing)) + content)
-        self._failures = 0
-
-    def take_over(self, serial: str) -> bool:
-        """The hub counts the certificate with this serial: where it is the next one, it takes the present one's place.
-
-        The file with both is removed last, and serves until then: no cut leaves a certificate without its key.
-        """
-        content = self._files.read(NEXT)
-        if content is None or serial_text(load_certificate(content)) != serial:
-            return False
-        key_at = content.index(b"-----BEGIN P")  # behind the certificates
-        self._files.write(self._settings.certificate.name, content[:key_at])
-        self._files.write(self._settings.key.name, content[key_at:])
-        self._files.remove(NEXT)
-        self._files.remove(NEXT_KEY)
-        return True
-
-    @property
-    def is_due(self) -> bool:
-        """Whether two thirds of the present certificate's life have passed."""
-        return utc(self._clock.wall_ms()) >= renewal_due(self.present()[0])
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether the certificate in use is past its end, by this unit's clock."""
-        return utc(self._clock.wall_ms()) >= self.present()[0].not_valid_after_utc
-
-    @property
-    def is_tried(self) -> bool:
-        """Whether a next certificate waits to be confirmed; one that ended before that has to be followed itself."""
-        content = self._files.read(NEXT)
-        return content is not None and utc(self._clock.wall_ms()) < load_certificate(content).not_valid_after_utc
-
-    def give_up(self, serial: str) -> bool:
-        """The hub does not count the certificate with this serial: is it the next one, the present one goes on."""
-        content = self._files.read(NEXT)
-        if content is None or serial_text(load_certificate(content)) != serial or not self._present_fits():
-            return False
-        self._files.remove(NEXT)
-        self._files.remove(NEXT_KEY)
-        return True
 
 
 class Standing:
@@ -245,7 +121,7 @@ class Standing:
 
     async def _connected(self, _connection: Connection) -> None:
         self._credential.note_connected()
-        birth = await asyncio.to_thread(self._birth)
+        birth = await asyncio.to_thread(self._credential.birth, self._serial, self._software)
         await self._channel.publish(topics.UP_BIRTH.at(unit=self._unit), birth, retain=topics.UP_BIRTH.retain)
         for topic, payload, retain in await asyncio.to_thread(self._kept):
             await self._channel.publish(topic, payload, retain=retain)
@@ -253,18 +129,6 @@ class Standing:
 
     def _lost(self, _loss: Disconnected) -> None:
         self._credential.note_lost()
-
-    def _birth(self) -> bytes:
-        certificate, signer = self._credential.present()
-        birth = Birth(
-            unit=self._unit,
-            serial=self._serial,
-            certificate=serial_text(certificate),
-            software=self._software,
-            key_home="",
-            wall_ms=self._clock.wall_ms(),
-        )
-        return make_signed_birth(birth, signer.sign)
 
     async def _confirmed(self, _names: dict[str, str], payload: bytes) -> None:
         found = verify_confirmation(payload, self._hub, self._unit)

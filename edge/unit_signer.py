@@ -9,7 +9,6 @@ import hashlib
 from collections.abc import Mapping
 from typing import Protocol
 
-from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from contract.certificates import public_der
@@ -17,7 +16,6 @@ from contract.errors import DeviceError
 from edge.sensors.drivers import open_driver
 from edge.sensors.interface import IdentityChip
 
-SOFTWARE = "software"
 _COORDINATE_BYTES = 32
 
 
@@ -36,30 +34,6 @@ class UnitSigner(Protocol):
     def sign(self, text: bytes) -> bytes:
         """ECDSA with SHA-256, DER. Raises DeviceError."""
         ...
-
-
-class FileSigner:
-    """A key in a PEM file."""
-
-    home = SOFTWARE
-
-    def __init__(self, pem: bytes) -> None:
-        """Raises DeviceError for anything but a P-256 private key."""
-        try:
-            key = serialization.load_pem_private_key(pem, password=None)
-        except (ValueError, TypeError):
-            key = None
-        if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
-            raise DeviceError("A key file holds no P-256 key.", next_step="Commission this unit again.")
-        self.key = key
-
-    def public(self) -> bytes:
-        """See UnitSigner."""
-        return public_der(self.key.public_key())
-
-    def sign(self, text: bytes) -> bytes:
-        """See UnitSigner."""
-        return self.key.sign(text, ec.ECDSA(hashes.SHA256()))
 
 
 class ChipSigner:

@@ -15,11 +15,11 @@ from pydantic import Field
 
 from contract.clock import Clock
 from contract.dispatch import decode, encode
+from contract.durable_files import DurableFolder, Observer, unobserved
 from contract.errors import RemoteError
 from contract.packet import Millis, Model, Name
 from contract.update_problems import UPDATE_WORDING, UpdateProblem, UpdateRefusal
 from contract.updates import Artefact, FloorNumber, Running, UpdateJob, UpdateReport, UpdateState
-from edge.durable_files import DurableFolder, Observer, unobserved
 from edge.panel_words import version_text
 from edge.slots import Release, Slots
 from edge.software import version

@@ -92,7 +92,8 @@ def assemble(context: HubContext, render: Renderer = card_face.render) -> Centra
     orders = PrintOrders(context, records)
     issuance = Issuance(context, records, ledger, orders)
     adjudication = Adjudication(context, records, issuance.recall)
-    operators = OperatorDesk(context)
+    fleet = FleetControl(context, orders)
+    operators = OperatorDesk(context, fleet)
     records.observe(Notices(context))
     return Central(
         context=context,
@@ -107,7 +108,7 @@ def assemble(context: HubContext, render: Renderer = card_face.render) -> Centra
         dedup=Dedup(context, records, adjudication),
         personalisation=Personalisation(context, orders, render),
         proposals=Proposals(context, records, packets, operators),
-        fleet=FleetControl(context, orders),
+        fleet=fleet,
         operators=operators,
         returns=Returns(records, ledger, issuance),
         repository=UpdateRepository(context),

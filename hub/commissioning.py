@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
-from cryptography import x509
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -20,11 +19,9 @@ from contract import topics
 from contract.card_keys import CardRole, role_key_file
 from contract.certificates import (
     CHALLENGE_BYTES,
-    RENEWABLE_AFTER_END,
     certificate_key,
     common_name,
     der,
-    is_issued_by,
     load_certificate,
     load_public,
     load_request,
@@ -48,7 +45,6 @@ from contract.commissioning import (
     binding_text,
     birth_text,
     is_signed,
-    renewal_text,
     sign_answer,
     sign_confirmation,
     sign_renewal_answer,
@@ -63,6 +59,7 @@ from hub.authority import Authority
 from hub.certificates import CertificateState
 from hub.context import HubContext
 from hub.public_keys import HubPublicKeys
+from hub.renewals import next_certificate
 from hub.schema.commissioning_tables import Certificate, ClaimRow, Commissioning
 from hub.schema.tables import Unit
 from hub.unit_setup import UnitSetups
@@ -148,7 +145,7 @@ class CommissioningDesk:
         digest = hashlib.sha256(renewal.request).digest()
         try:
             with self._context.database.transaction() as session:
-                row = self._renew(session, renewal, speaker)
+                row = next_certificate(session, self._context, self._authority, renewal, speaker)
                 answer = RenewalAnswer(
                     request_sha256=digest,
                     hub_ms=self._now(),
@@ -317,42 +314,6 @@ class CommissioningDesk:
         if row.replaces:
             self._setups.retire_replaced(session, row.replaces, unit.id)
         self._setups.desire_again(session, unit)
-
-    def _renew(self, session: Session, renewal: Renewal, speaker: str) -> Certificate:
-        present = load_certificate(renewal.certificate)
-        name = common_name(present)
-        if speaker and speaker != name:
-            raise Refusal(Problem.NAME_DIFFERS, f"The line is {speaker}'s.")
-        row = certificates.find(session, present)
-        if row is None or not is_issued_by(present, self._authority.issuing_certificate):
-            raise Refusal(Problem.CERTIFICATE_REVOKED, "This certificate is not known.")
-        request = load_request(renewal.request)
-        text = renewal_text(renewal.certificate, renewal.request, renewal.wall_ms)
-        if not is_signed(certificate_key(present), renewal.proof, text):
-            raise Refusal(Problem.PROOF_WRONG)
-        if common_name(request) != name:
-            raise Refusal(Problem.NAME_DIFFERS, f"It should be {name}.")
-        self._check_renewable(session, row, present)
-        issued = self._authority.issue(session, name, request_key(request), row.key_home)
-        log.info("certificate renewed", holder=name, certificate=issued.serial)
-        return issued
-
-    def _check_renewable(self, session: Session, row: Certificate, present: x509.Certificate) -> None:
-        """Whether a certificate may be followed by another. Raises Refusal."""
-        if row.state == CertificateState.REVOKED:
-            raise Refusal(Problem.CERTIFICATE_REVOKED, row.reason)
-        if row.state == CertificateState.SUPERSEDED:
-            if certificates.is_barred(session, row):
-                raise Refusal(Problem.CERTIFICATE_REVOKED, "A later one was revoked.")
-            active = certificates.active_of(session, row.holder)
-            if active is not None and active.until_ms > self._now():
-                raise Refusal(Problem.CERTIFICATE_REVOKED, "A newer one is in use.")
-        ended_ms = certificates.milliseconds(present.not_valid_after_utc + RENEWABLE_AFTER_END)
-        if self._now() > ended_ms:
-            raise Refusal(Problem.CERTIFICATE_TOO_OLD)
-        unit = session.get(Unit, row.holder)
-        if unit is not None and unit.state == UnitState.RETIRED:
-            raise Refusal(Problem.CERTIFICATE_REVOKED, "The unit is retired.")
 
     def _reply(self, row: Commissioning, state: AnswerState, problem: Problem | None = None) -> Answer:
         approved = state in (AnswerState.APPROVED, AnswerState.DONE)

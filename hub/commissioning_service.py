@@ -89,6 +89,7 @@ class CommissioningService:
         on(topics.UP_BIRTH, self._answered(lambda n, p: desk.on_birth(n["unit"], p) if p else [], patient=True))
         on(topics.UP_RENEWAL, self._answered(self._renewal))
         on(topics.LATE_RENEWAL, self._answered(self._late_renewal))
+        on(topics.LATE_ORDER, self._answered(self._late_order))
         on(topics.TECHNICIAN_ORDER, self._answered(self._order))
         on(topics.UP_REPORTED, self._reported)
         on(topics.UP_SELFTEST, self._selftest)
@@ -158,6 +159,9 @@ class CommissioningService:
 
     def _late_renewal(self, names: dict[str, str], payload: bytes) -> list[Said]:
         return self.desk.on_renewal(payload, topics.LATE_RENEWAL_ANSWER.at(nonce=names["nonce"]))
+
+    def _late_order(self, names: dict[str, str], payload: bytes) -> list[Said]:
+        return self.technicians.on_late_order(names["technician"], names["nonce"], payload)
 
     def _order(self, names: dict[str, str], payload: bytes) -> list[Said]:
         return self.technicians.on_order(names["technician"], names["order"], payload)

@@ -23,6 +23,7 @@ from contract.packet import Envelope, OperatorBody, PinBody
 from hub import leases, register, rights, rosters
 from hub.context import HubContext
 from hub.fleet import Role
+from hub.fleet_control import FleetControl
 from hub.leases import ACTIVE, REVOKED, UNKNOWN
 from hub.schema.operator_tables import OperatorEnrolment
 from hub.schema.tables import Operator, Site
@@ -42,8 +43,10 @@ log = structlog.get_logger("operators")
 class OperatorDesk:
     """Who may work at units, and since when not any more."""
 
-    def __init__(self, context: HubContext) -> None:
+    def __init__(self, context: HubContext, fleet: FleetControl) -> None:
+        """fleet: takes the certificates of an operator who is a technician too."""
         self._context = context
+        self._fleet = fleet
 
     # --- what units send ---
 
@@ -139,6 +142,7 @@ class OperatorDesk:
             return operator
         operator.revoked = True
         session.flush()
+        self._fleet.bar(session, operator_id, reason.strip())
         self._note(session, operator_id, "revoked", actor, f"{ACTIVE} {REVOKED}", reason=reason.strip())
         self._tell(session, operator.sites)
         log.warning("operator revoked", operator=operator_id, actor=actor)

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from contract import topics
 from contract.certificates import der, load_public
+from contract.commissioning import MESSAGE_BYTES_MAX, Renewal, SignedBirth
 from contract.commissioning_problems import Problem, Refusal
 from contract.dispatch import decode, encode
 from contract.errors import RekamError, RemoteError
@@ -29,6 +30,7 @@ from contract.technician import (
     ClaimsOrder,
     ClaimsResult,
     ConfigureOrder,
+    DismissOrder,
     KnocksOrder,
     Order,
     ReplaceOrder,
@@ -42,7 +44,7 @@ from contract.technician import (
     verify_order,
 )
 from contract.unit_command import LIFE_MS, CommandOrder
-from hub import approvals, certificates, update_views
+from hub import approvals, certificates, technician_certificates, update_views
 from hub import technician_rights as rights
 from hub.command_relay import CommandRelay
 from hub.commissioning import DeskParts, Said
@@ -69,20 +71,32 @@ class TechnicianDesk:
 
     def on_order(self, technician: str, order_id: str, payload: bytes) -> list[Said]:
         """Carry an order out, or answer it again. Raises RemoteError for one that nobody known has signed."""
-        with self._context.database.reading() as session:
-            key = session.get(Technician, technician)
-        if key is None:
-            raise RemoteError(f"'{technician}' is no technician.", next_step="Enrol them at the hub.")
-        order = verify_order(payload, load_statement_public_key(key.public_key, technician))
+        key, order = self._verified(technician, payload)
         if order.id != order_id:
             raise RemoteError("The order is another one than its topic says.")
         topic = topics.TECHNICIAN_REPLY.at(technician=technician, order=order_id)
         if order.verb in COMMANDS:
             return self._passed_on(key, order, payload, topic)
-        signed = self._known_reply(order, payload)
-        if signed is None:
-            signed = self._carried_out(order, payload)
-        return [Said(topic, signed)]
+        return [Said(topic, self._answered(order, payload))]
+
+    def on_late_order(self, technician: str, nonce: str, payload: bytes) -> list[Said]:
+        """An order on the renewal listener, where a technician whose certificate has ended asks for the next one."""
+        _, order = self._verified(technician, payload)
+        if order.verb is not Verb.CERTIFICATE:
+            raise RemoteError("On this listener only the next certificate can be asked for.")
+        return [Said(topics.LATE_REPLY.at(nonce=nonce), self._answered(order, payload))]
+
+    def _verified(self, technician: str, payload: bytes) -> tuple[Technician, Order]:
+        """Whose order this is, and what it says. Raises RemoteError."""
+        with self._context.database.reading() as session:
+            key = session.get(Technician, technician)
+        if key is None:
+            raise RemoteError(f"'{technician}' is no technician.", next_step="Enrol them at the hub.")
+        return key, verify_order(payload, load_statement_public_key(key.public_key, technician))
+
+    def _answered(self, order: Order, payload: bytes) -> bytes:
+        known = self._known_reply(order, payload)
+        return self._carried_out(order, payload) if known is None else known
 
     def _passed_on(self, technician: Technician, order: Order, payload: bytes, topic: str) -> list[Said]:
         """A command for a unit, passed on now; the reply says that it was, or why not."""
@@ -166,10 +180,17 @@ class TechnicianDesk:
             return encode(self._update(session, who, order))
         if order.verb is Verb.SETTINGS:
             return encode(settings(session, rights.unit_of(session, who, decode(SettingsOrder, order.body).unit)))
+        if order.verb is Verb.CERTIFICATE:
+            renewal = decode(Renewal, order.body, MESSAGE_BYTES_MAX)
+            return encode(technician_certificates.renew(session, self._parts, who, renewal))
         if order.verb is Verb.APPROVE:
             self._approve(session, who, decode(ApproveOrder, order.body), order)
         elif order.verb is Verb.ASSIGN:
             self._assign(session, who, decode(AssignOrder, order.body))
+        elif order.verb is Verb.CERTIFICATE_USED:
+            technician_certificates.take_into_use(session, self._parts, who, decode(SignedBirth, order.body))
+        elif order.verb is Verb.DISMISS:
+            technician_certificates.dismiss(session, self._parts, who, decode(DismissOrder, order.body))
         elif order.verb is Verb.CONFIGURE:
             self._configure(session, who, decode(ConfigureOrder, order.body))
         elif order.verb is Verb.REPLACE:

@@ -20,6 +20,7 @@ from provisioning import (
     init_command,
     release_commands,
     remote_commands,
+    technician_commands,
     unit_commands,
     update_command,
 )
@@ -35,7 +36,8 @@ app = typer.Typer(
 )
 console = Console(stderr=True)
 GROUPS = (
-    init_command, box_commands, unit_commands, remote_commands, update_command, collect_command, release_commands,
+    init_command, box_commands, unit_commands, remote_commands, technician_commands, update_command, collect_command,
+    release_commands,
 )  # fmt: skip
 for commands in GROUPS:
     commands.register(app)

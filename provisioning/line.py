@@ -21,6 +21,7 @@ from contract.seal import load_public_key
 from contract.technician import Order, Reply, Verb, sign_order, verify_reply
 from contract.topics import COMMAND_LIFE_S, TECHNICIAN_ORDER, TECHNICIAN_PART, TECHNICIAN_REPLY
 from contract.unit_command import CommandOrder, Part, Passed
+from provisioning.own_certificate import OwnCertificate
 from provisioning.technician_identity import Identity
 from provisioning.unit_answer import UnitAnswer
 
@@ -64,17 +65,17 @@ class HubLine:
         self._waiting: dict[str, asyncio.Future[Reply]] = {}
         self._answers: dict[str, UnitAnswer] = {}
         self._online = asyncio.Event()
-        self._channel = MqttChannel(
-            MqttSettings(
-                host=identity.host,
-                port=identity.port,
-                ca=identity.ca,
-                certificate=identity.certificate,
-                key=identity.key,
-                client_id=identity.technician,
-                backoff=RECONNECT,
-            )
+        settings = MqttSettings(
+            host=identity.host,
+            port=identity.port,
+            ca=identity.ca,
+            certificate=identity.certificate,
+            key=identity.key,
+            client_id=identity.technician,
+            backoff=RECONNECT,
         )
+        self._own = OwnCertificate(identity, settings, self._clock)
+        self._channel = MqttChannel(self._own.credential.settings)
         self._channel.on(TECHNICIAN_REPLY, self._take, technician=identity.technician)
         self._channel.on(TECHNICIAN_PART, self._take_part, technician=identity.technician)
         self._channel.on_connected(self._connected)
@@ -89,11 +90,23 @@ class HubLine:
             raise DeviceError(f"{self._identity.ca} cannot be read: {error.strerror}.") from None
 
     async def __aenter__(self) -> HubLine:
+        await self._own.renew_late(self._progress)
         await self._channel.__aenter__()
         return self
 
     async def __aexit__(self, *error: object) -> None:
         await self._channel.__aexit__(*error)
+
+    async def keep_certificate_good(self) -> bool:
+        """Renew the technician's own certificate where it is time to; whether another serves now. Raises Refused."""
+        return await self._own.keep_good(self)
+
+    async def come_back(self) -> None:
+        """Connect anew, with the certificate of now."""
+        self._online.clear()
+        self._channel.reconnect()
+        async with asyncio.timeout(self._patience.total_s):
+            await self._online.wait()
 
     async def ask(self, verb: Verb, body: Model, kind: type[R]) -> R:
         """Give an order and wait for its result. Raises Refused, or TransientError when patience ends."""
@@ -209,8 +222,10 @@ class HubLine:
             waiting.set_result(verify_reply(payload, self._identity.hub, names["order"]))
 
     async def _connected(self, _connection: Connection) -> None:
+        self._own.credential.note_connected()
         self._online.set()
 
     def _lost(self, loss: Disconnected) -> None:
+        self._own.credential.note_lost()
         self._online.clear()
         self._progress(f"No line, trying again ({loss.message})")

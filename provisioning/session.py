@@ -41,6 +41,12 @@ def converse(identity: Path, wait_s: float, as_json: bool, talk: Callable[[HubLi
 
     async def main(progress: Callable[[str], None]) -> T:
         async with HubLine(load_identity(identity), progress, Patience(total_s=wait_s)) as line:
+            try:
+                if await line.keep_certificate_good():
+                    aside.print("[dim]Your certificate was renewed.[/dim]")
+            except Refused as refused:
+                words = f"Your certificate could not be renewed: {refused.message} {refused.next_step}"
+                aside.print(f"[yellow]{escape(words)}[/yellow]", soft_wrap=True)
             return await talk(line)
 
     try:

@@ -10,11 +10,11 @@ from pathlib import Path
 from contract.channel_mqtt import Backoff
 from contract.clock import Clock, SystemClock
 from contract.commissioning import CLAIM_FILE
+from contract.durable_files import DurableFolder
 from contract.technician import ApproveOrder, KnockRow, KnocksOrder, KnocksResult, Verb
 from edge.box import Box
 from edge.box_files import BoxFiles
 from edge.commissioning import Commissioner, Pace
-from edge.durable_files import DurableFolder
 from edge.factory import Factory
 from provisioning.claims import ClaimWish, make_claims
 from provisioning.line import HubLine

@@ -15,6 +15,7 @@ from contract.certificates import der, load_certificate, new_key, public_der
 from contract.clock import SystemClock
 from contract.commissioning import Claim, encode_claim
 from contract.dispatch import decode, encode
+from contract.durable_files import DurableFolder, Observer, unobserved
 from contract.identifiers import uuid7
 from contract.packet import Model
 from contract.technician import (
@@ -32,7 +33,6 @@ from contract.technician import (
 )
 from edge.box import Box
 from edge.box_files import BoxFiles
-from edge.durable_files import DurableFolder, Observer, unobserved
 from edge.factory import Factory
 from hub.authority import Authority
 from hub.central import assemble

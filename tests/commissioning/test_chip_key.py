@@ -8,6 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from contract.certificates import key_home_of, new_key, private_pem, public_der
+from contract.durable_files import DurableFolder
 from contract.errors import DeviceError
 from contract.seal import (
     load_opening_key,
@@ -20,7 +21,6 @@ from contract.seal import (
 from edge.box import Box
 from edge.box_files import BoxFiles, Phase
 from edge.config import load_config
-from edge.durable_files import DurableFolder
 from edge.factory import Factory
 from edge.keys import load_keys
 from edge.sensors.identity_atecc608 import Atecc608

@@ -15,6 +15,7 @@ from contract.channel_mqtt import Handler, MqttChannel
 from contract.commissioning_problems import Problem
 from contract.configuration import CONFIGURABLE, Desired, Reported, Tables, objection
 from contract.dispatch import decode
+from contract.durable_files import unobserved
 from contract.errors import DeviceError
 from contract.topics import UP_REPORTED, Topic
 from edge.agent import Agent
@@ -23,7 +24,6 @@ from edge.config import load_config
 from edge.configuration import TRIAL, Configurations, Trial
 from edge.configuration_trial import HEALTHY_WITHIN_S, ConfigurationIntake, ConfigurationOnTrial
 from edge.downlink import Downlink
-from edge.durable_files import unobserved
 from edge.service_notice import ServiceNotice
 from edge.trial import prove
 from edge.update_record import Updates

@@ -9,9 +9,9 @@ import pytest
 
 from contract.certificates import new_key, serial_text
 from contract.configuration import SelftestRow
+from contract.durable_files import Observer, unobserved
 from edge.box import Box, Saying
 from edge.box_files import Phase
-from edge.durable_files import Observer, unobserved
 from hub import certificates
 from hub.schema.commissioning_tables import ClaimRow
 from tests.commissioning.desk_world import DeskWorld, hear, make_box

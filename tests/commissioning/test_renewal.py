@@ -15,10 +15,11 @@ from contract.channel_mqtt import MqttChannel
 from contract.channel_mqtt_settings import tls_context
 from contract.clock import SystemClock
 from contract.commissioning_problems import Problem, Refusal
+from contract.credential import Credential
+from contract.durable_files import DurableFolder
 from contract.seal import load_statement_public_key
 from contract.technician import StatusOrder, StatusResult, Verb
-from edge.durable_files import DurableFolder
-from edge.standing import Credential, Standing, renew_late
+from edge.standing import Standing, renew_late
 from hub import certificates
 from hub.certificates import CertificateState
 from hub.issuers import load_issuers
@@ -37,7 +38,7 @@ class Unit:
     def __init__(self, stage: Stage) -> None:
         settings = stage.unit_settings()
         self.folder = stage.folder / "units" / UNIT
-        self.credential = Credential(settings, SystemClock())
+        self.credential = Credential(settings, SystemClock(), DurableFolder(settings.certificate.parent))
         self.channel = MqttChannel(self.credential.settings)
         self.hub = load_statement_public_key((self.folder / "hub-statement.pub").read_bytes())
         self.late = replace(settings, port=stage.ports[2], client_id="")
@@ -163,7 +164,7 @@ def test_a_cut_while_the_next_certificate_takes_over_leaves_one_that_works(stage
         load_certificate((hub_settings / "issuing.crt").read_bytes()), load_pem_private_key(issuing_key, None)
     )
     for cut_at in range(1, 9):
-        credential = Credential(settings, SystemClock())
+        credential = Credential(settings, SystemClock(), DurableFolder(settings.certificate.parent))
         credential.request()
         fresh = load_pem_private_key((settings.key.parent / "tls.next.key").read_bytes(), None)
         issued = certify_client(issuer, UNIT, fresh.public_key(), datetime.now(UTC))
@@ -179,7 +180,7 @@ def test_a_cut_while_the_next_certificate_takes_over_leaves_one_that_works(stage
         credential._files = DurableFolder(settings.certificate.parent, cut)
         with pytest.raises(KeyboardInterrupt):
             credential.take_over(serial_text(issued))
-        again = Credential(settings, SystemClock())
+        again = Credential(settings, SystemClock(), DurableFolder(settings.certificate.parent))
         for _attempt in range(4):  # whatever is used now, and after each failure, certificate and key belong together
             tls_context(again.settings())
             again.note_lost()

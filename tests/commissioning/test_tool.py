@@ -153,7 +153,7 @@ def test_every_command_teaches_with_an_example() -> None:
 
     runner = CliRunner()
     wanted = ("init", "enrol", "box", "watch", "approve", "assign", "configure", "status", "renew", "suspend", "resume",
-              "revoke", "retire", "replace", "collect")  # fmt: skip
+              "revoke", "retire", "replace", "collect", "test", "logs", "dismiss")  # fmt: skip
     for name in wanted:
         shown = runner.invoke(app, [name, "--help"], env={"COLUMNS": "200"})
         assert shown.exit_code == 0 and "Example:" in shown.stdout and "--json" in shown.stdout, name

@@ -10,11 +10,11 @@ from typing import Any, cast
 from contract import topics
 from contract.channel_mqtt import ConnectedHandler, Connection, Handler, MqttChannel
 from contract.dispatch import decode, encode
+from contract.durable_files import DurableFolder, Observer, unobserved
 from contract.topics import Topic
 from contract.updates import FileAsk, FilePart, UpdateJob, UpdateReport, UpdateState
 from edge.controller_release import ControllerRelease
 from edge.downlink import Downlink
-from edge.durable_files import DurableFolder, Observer, unobserved
 from edge.launcher import RELEASE_FILE, BootFile
 from edge.slots import Release, Slots, release_mark, slots_of
 from edge.update_client import Fetched

@@ -1,0 +1,81 @@
+"""Whether a certificate is followed by another: by the proof of its own key, in its own name, not too long after it.
+
+A technician's is asked for by a signed order as well: who has found an old laptop's TLS key cannot renew with it alone.
+"""
+
+from __future__ import annotations
+
+import structlog
+from cryptography import x509
+from sqlalchemy.orm import Session
+
+from contract.certificates import (
+    RENEWABLE_AFTER_END,
+    certificate_key,
+    common_name,
+    is_issued_by,
+    load_certificate,
+    load_request,
+    request_key,
+)
+from contract.commissioning import Renewal, is_signed, renewal_text
+from contract.commissioning_problems import Problem, Refusal
+from contract.lifecycle import UnitState
+from hub import certificates
+from hub.authority import Authority
+from hub.certificates import CertificateState
+from hub.context import HubContext
+from hub.schema.commissioning_tables import Certificate, Technician
+from hub.schema.tables import Unit
+
+log = structlog.get_logger("renewals")
+
+
+def next_certificate(
+    session: Session,
+    context: HubContext,
+    authority: Authority,
+    renewal: Renewal,
+    speaker: str,
+    *,
+    ordered: bool = False,
+) -> Certificate:
+    """The next certificate, pending until it is used; the same request gets the same one. Raises Refusal, RemoteError.
+
+    speaker: who is known to have sent it, '' on the renewal listener; ordered: it came in a technician's signed order.
+    """
+    present = load_certificate(renewal.certificate)
+    name = common_name(present)
+    if speaker and speaker != name:
+        raise Refusal(Problem.NAME_DIFFERS, f"The line is {speaker}'s.")
+    row = certificates.find(session, present)
+    if row is None or not is_issued_by(present, authority.issuing_certificate):
+        raise Refusal(Problem.CERTIFICATE_REVOKED, "This certificate is not known.")
+    request = load_request(renewal.request)
+    text = renewal_text(renewal.certificate, renewal.request, renewal.wall_ms)
+    signed_by_role = ordered is (session.get(Technician, name) is not None)
+    if not signed_by_role or not is_signed(certificate_key(present), renewal.proof, text):
+        raise Refusal(Problem.PROOF_WRONG)
+    if common_name(request) != name:
+        raise Refusal(Problem.NAME_DIFFERS, f"It should be {name}.")
+    _check_renewable(session, row, present, context.clock.wall_ms())
+    issued = authority.issue(session, name, request_key(request), row.key_home)
+    log.info("certificate renewed", holder=name, certificate=issued.serial)
+    return issued
+
+
+def _check_renewable(session: Session, row: Certificate, present: x509.Certificate, now_ms: int) -> None:
+    """Whether a certificate may be followed by another. Raises Refusal."""
+    if row.state == CertificateState.REVOKED:
+        raise Refusal(Problem.CERTIFICATE_REVOKED, row.reason)
+    if row.state == CertificateState.SUPERSEDED:
+        if certificates.is_barred(session, row):
+            raise Refusal(Problem.CERTIFICATE_REVOKED, "A later one was revoked.")
+        active = certificates.active_of(session, row.holder)
+        if active is not None and active.until_ms > now_ms:
+            raise Refusal(Problem.CERTIFICATE_REVOKED, "A newer one is in use.")
+    if now_ms > certificates.milliseconds(present.not_valid_after_utc + RENEWABLE_AFTER_END):
+        raise Refusal(Problem.CERTIFICATE_TOO_OLD)
+    unit = session.get(Unit, row.holder)
+    if unit is not None and unit.state == UnitState.RETIRED:
+        raise Refusal(Problem.CERTIFICATE_REVOKED, "The unit is retired.")

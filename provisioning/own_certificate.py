@@ -1,0 +1,142 @@
+"""Keeps the technician's own certificate good: renewed at two thirds of its life, by itself, before what was asked for.
+
+The next key is made here and the request proved by the present one, inside a signed order: so the TLS key of an old
+laptop alone renews nothing. The next certificate is used at once, the hub told so, and only then does it take the
+present one's place; a cut anywhere leaves one that works. One that has ended, up to 180 days ago, is renewed on the
+renewal listener in the same way; one that was revoked never.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import Protocol, TypeVar
+
+from contract.certificates import serial_text
+from contract.channel_mqtt import MqttChannel, MqttSettings
+from contract.clock import Clock
+from contract.commissioning import SignedBirth
+from contract.commissioning_problems import Problem
+from contract.credential import Credential
+from contract.dispatch import decode, encode
+from contract.durable_files import DurableFolder
+from contract.errors import RekamError, RemoteError, TransientError
+from contract.identifiers import uuid7
+from contract.packet import Model
+from contract.technician import CertificateResult, Order, Reply, Verb, sign_order, verify_reply
+from contract.topics import LATE_ORDER, LATE_REPLY
+from provisioning.technician_identity import Identity
+
+SOFTWARE = "rekam-provision"
+LATE_TIMEOUT_S, LATE_REPEAT_S = 60.0, 3.0
+R = TypeVar("R", bound=Model)
+
+
+class OwnRefusal(RemoteError):
+    """The technician gets no next certificate; the table of problems speaks of units, so some words are ours."""
+
+    def __init__(self, reply: Reply) -> None:
+        message, next_step = reply.message, reply.next_step
+        if reply.problem in (Problem.CERTIFICATE_TOO_OLD, Problem.CERTIFICATE_REVOKED):
+            message = "Your certificate ended more than 180 days ago, was replaced by another, or was revoked."
+            next_step = "Make a new folder with 'rekam-provision enrol', and ask the administrator to certify it."
+        super().__init__(message, next_step=next_step)
+        self.problem = reply.problem
+
+
+class Line(Protocol):
+    """The part of a line to the hub that renewing needs."""
+
+    async def ask(self, verb: Verb, body: Model, kind: type[R]) -> R:
+        """Give an order and wait for its result."""
+        ...
+
+    async def tell(self, verb: Verb, body: Model) -> None:
+        """Give an order that has no result."""
+        ...
+
+    async def come_back(self) -> None:
+        """Connect anew, with the certificate of now."""
+        ...
+
+
+class OwnCertificate:
+    """The certificate in a technician's folder. settings: of the service line, with its files."""
+
+    def __init__(self, identity: Identity, settings: MqttSettings, clock: Clock) -> None:
+        self._identity = identity
+        self._settings = settings
+        self._clock = clock
+        self.credential = Credential(settings, clock, DurableFolder(identity.folder))
+
+    async def keep_good(self, line: Line) -> bool:
+        """Renew where it is time to, and settle what an earlier run left open; whether another one serves now."""
+        if not await asyncio.to_thread(lambda: self.credential.is_tried):
+            if not await asyncio.to_thread(lambda: self.credential.is_due):
+                return False
+            renewal = await asyncio.to_thread(self.credential.request)
+            found = await line.ask(Verb.CERTIFICATE, renewal, CertificateResult)
+            await asyncio.to_thread(self.credential.keep_next, found.certificate, found.issuing)
+            await line.come_back()
+        serial = serial_text((await asyncio.to_thread(self.credential.present))[0])
+        birth = await asyncio.to_thread(self.credential.birth, self._identity.technician, SOFTWARE)
+        try:
+            await line.tell(Verb.CERTIFICATE_USED, decode(SignedBirth, birth))
+        except RemoteError as error:
+            if getattr(error, "problem", None) is Problem.CERTIFICATE_REVOKED:
+                await asyncio.to_thread(self.credential.give_up, serial)  # another one was asked for since
+            raise
+        return await asyncio.to_thread(self.credential.take_over, serial)
+
+    async def renew_late(self, say: Callable[[str], None]) -> bool:
+        """Where the certificate has ended, get the next one on the renewal listener; whether it did.
+
+        Raises OwnRefusal, TransientError.
+        """
+        if not await asyncio.to_thread(lambda: self.credential.has_ended):
+            return False
+        say("The certificate has ended: asking for the next one")
+        renewal = await asyncio.to_thread(self.credential.request)
+        order = Order(
+            id=uuid7(self._clock),
+            technician=self._identity.technician,
+            verb=Verb.CERTIFICATE,
+            at_ms=self._clock.wall_ms(),
+            body=encode(renewal),
+        )
+        reply = await self._say_late(order)
+        if not reply.done:
+            raise OwnRefusal(reply)
+        found = decode(CertificateResult, reply.body)
+        await asyncio.to_thread(self.credential.keep_next, found.certificate, found.issuing)
+        return True
+
+    async def _say_late(self, order: Order) -> Reply:
+        """The hub's reply to an order on the renewal listener. Raises TransientError where none comes."""
+        nonce = f"r-{secrets.token_hex(10)}"
+        signed = sign_order(order, self._identity.order)
+        topic = LATE_ORDER.at(nonce=nonce, technician=self._identity.technician)
+        answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        settings = replace(self._settings, port=self._identity.renewal_port, client_id=nonce)
+        channel = MqttChannel(settings)
+
+        async def take(_names: dict[str, str], payload: bytes) -> None:
+            if not answered.done():
+                answered.set_result(verify_reply(payload, self._identity.hub, order.id))
+
+        channel.on(LATE_REPLY, take, nonce=nonce)
+        try:
+            async with channel, asyncio.timeout(LATE_TIMEOUT_S):
+                while not answered.done():
+                    with suppress(RekamError):
+                        await channel.publish(topic, signed)
+                    await asyncio.wait({answered}, timeout=LATE_REPEAT_S)
+        except TimeoutError:
+            raise TransientError(
+                "Your certificate has ended, and nobody answers on the renewal listener.",
+                next_step=f"Check the link to {settings.host}:{settings.port} and this machine's clock; try again.",
+            ) from None
+        return answered.result()
