@@ -96,7 +96,7 @@ class UpdateStage:
         self.clock.now_ms += 1
         order = UpdateOrder(
             release=release,
-            units=tuple(self.units),
+            units=tuple(fields.pop("units", self.units)),  # type: ignore[arg-type]  # names
             waves=tuple(Wave(percent=w) if isinstance(w, int) else Wave(names=w) for w in waves or (100,)),
             soak_s=60,
             good_percent=90,
