@@ -22,9 +22,9 @@ from contract.dispatch import decode, encode
 from contract.durable_files import DurableFolder, Observer, unobserved
 from contract.errors import DeviceError, RemoteError
 from contract.packet import Digest, Model, Name
+from contract.settings_schema import SCHEMA_FILE, SettingsSchema
 from edge.box_files import REPORTED
 from edge.config import CONFIG_BYTES_MAX, UnitConfig, load_config
-from edge.settings_schema import SCHEMA_FILE, SettingsSchema
 
 TRIAL, TRIAL_CONFIG = "trial.bin", "unit.trial.toml"
 STARTS_MAX = 2  # a power cut during a trial says nothing against it, a second one may be its doing

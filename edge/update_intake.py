@@ -20,12 +20,12 @@ from contract.channel_mqtt import Backoff, Connection, Disconnected, MqttChannel
 from contract.dispatch import encode
 from contract.durable_files import DurableFolder
 from contract.errors import DeviceError, RekamError, TransientError
+from contract.settings_schema import SCHEMA_FILE, read_schema
 from contract.update_problems import UpdateProblem, UpdateRefusal
 from contract.updates import Artefact, UpdateJob, UpdateState
 from edge.box_files import UPDATE_ROOT
 from edge.controller_release import ControllerRelease
 from edge.downlink import Downlink
-from edge.settings_schema import SCHEMA_FILE, read_schema
 from edge.slot_install import Installer
 from edge.slots import Slots
 from edge.trial import LOOK_AGAIN_S, Pause

@@ -33,6 +33,7 @@ from hub.update_reports import reports, runs
 from hub.update_repository import ReleaseTarget, UpdateRepository
 
 REASON_CHARACTERS_MIN = 5
+TOLD_AT_ONCE_MAX = 100  # a message is sealed for each; the rest follows when the hub looks again
 NEVER = frozenset({UnitState.FACTORY, UnitState.CLAIMED, UnitState.RETIRED})
 STEP_OF = {
     Said.RECEIVED: UnitStep.TOLD,
@@ -139,7 +140,7 @@ class UpdateDesk:
         decision = rollout.decide(course, self._members(session, row), _limits(row), self._now())
         for unit in decision.withdraw:
             self._withdraw(session, session.get_one(RolloutUnit, (row.id, unit)))
-        for unit in decision.tell:
+        for unit in decision.tell[:TOLD_AT_ONCE_MAX]:
             self._tell(session, row, session.get_one(RolloutUnit, (row.id, unit)))
         after = decision.course
         if (after.state, after.wave) != (before, row.wave):

@@ -7,7 +7,6 @@ A wheel that an earlier release names is the same file, so that a unit on a bad 
 from __future__ import annotations
 
 import hashlib
-import json
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,9 +17,9 @@ from packaging.version import InvalidVersion, Version
 from tuf.api.metadata import TargetFile, Targets
 
 from contract.errors import DeviceError
+from contract.settings_schema import SettingsSchema
 from contract.update_metadata import sha256_of
 from contract.updates import (
-    SCHEMA_BYTES_MAX,
     TARGET_BYTES_MAX,
     TARGET_NAME,
     WHEELS_MAX,
@@ -100,13 +99,12 @@ def add_firmware(folder: ReleaseFolder, targets: Targets, built: Path, floor: st
 
 
 def add_schema(folder: ReleaseFolder, targets: Targets, path: Path, version: str, floor: str) -> Listed:
-    """A schema of unit.toml, a JSON file. Raises DeviceError."""
+    """A schema of unit.toml, a JSON file, which units will be able to use. Raises DeviceError, RemoteError."""
     try:
         content = path.read_bytes()
-        if len(content) > SCHEMA_BYTES_MAX or not isinstance(json.loads(content), dict):
-            raise ValueError
-    except (OSError, ValueError, RecursionError):
-        raise DeviceError(f"{path} is no JSON schema.", next_step="Name the file of the schema.") from None
+    except OSError as error:
+        raise DeviceError(f"{path} cannot be read: {error.strerror}.", next_step="Name the schema's file.") from None
+    SettingsSchema(content)
     known = listed(targets, Artefact.CONFIGURATION_SCHEMA)
     _check_new(version, known)
     number = max((row.custom.number for row in known), default=0) + 1

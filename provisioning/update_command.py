@@ -11,6 +11,7 @@ import typer
 from pydantic import ValidationError
 from rich.markup import escape
 
+from contract.durations import duration_s
 from contract.errors import DeviceError, RekamError
 from contract.rollouts import (
     ReleasesOrder,
@@ -44,7 +45,6 @@ from provisioning.update_tables import print_releases, print_rollout, rollouts_t
 
 LOOK_AGAIN_S = 2.0
 NEWEST = "newest"
-SECONDS_OF = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
 RolloutOption = Annotated[str, typer.Option("--rollout", help="Which update, by its id; the newest by default.")]
 
 
@@ -60,9 +60,7 @@ def update(
     waves: Annotated[
         str, typer.Option(help="Percent of the units, or names joined by +, with commas between.")
     ] = "1,10,50,100",
-    soak: Annotated[
-        str, typer.Option(help="How long a wave must have been good before the next: 30min, 2h, 1d.")
-    ] = "1h",
+    soak: Annotated[str, typer.Option(help="How long a wave must have been good before the next: 30m, 2h, 1d.")] = "1h",
     good: Annotated[str, typer.Option(help="Share of a wave that must be good.")] = "95%",
     stop_at: Annotated[str, typer.Option(help="Failures beyond this share stop everything.")] = "5%",
     overdue: Annotated[str, typer.Option(help="Silence in the middle of it after which a unit has failed.")] = "1h",
@@ -205,10 +203,10 @@ def order_from(release: str, words: dict[str, str]) -> UpdateOrder:
             units=_names(words["units"]),
             sites=_names(words["sites"]),
             waves=tuple(_wave(text) for text in words["waves"].split(",")),
-            soak_s=_seconds(words["soak"]),
+            soak_s=duration_s(words["soak"]),
             good_percent=_percent(words["good"]),
             stop_percent=_percent(words["stop"]),
-            overdue_s=_seconds(words["overdue"]),
+            overdue_s=duration_s(words["overdue"]),
         )
     except ValidationError as error:
         wrong = ", ".join(sorted({str(item["loc"][0]) if item["loc"] else "waves" for item in error.errors()}))
@@ -231,13 +229,6 @@ def _percent(text: str) -> int:
     if match is None or int(match[1]) > 100:
         raise DeviceError(f"'{text[:40]}' is no percentage.", next_step="Write one such as 5%.")
     return int(match[1])
-
-
-def _seconds(text: str) -> int:
-    match = re.fullmatch(r"([0-9]{1,6})(s|min|h|d)", text.strip())
-    if match is None:
-        raise DeviceError(f"'{text[:40]}' is no duration.", next_step="Write one such as 30min, 2h or 1d.")
-    return int(match[1]) * SECONDS_OF[match[2]]
 
 
 async def _find(line: HubLine, rollout: str, page: int = 0) -> RolloutsResult:

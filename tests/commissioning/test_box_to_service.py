@@ -48,6 +48,8 @@ async def test_a_box_becomes_a_unit_in_service_with_one_approval(stage: Stage, t
     config = load_config(tmp_path / "box" / "unit.toml")
     assert (config.unit.id, config.unit.site, config.policy.attempts_max, config.screen.port) == (NAME, SITE, 5, 8177)
     assert box.box.phase is Phase.COMMISSIONED
+    trusted = (stage.folder / "releases" / "update-root.json").read_bytes()
+    assert (tmp_path / "box" / "update-root.json").read_bytes() == trusted
 
 
 async def test_a_stolen_copy_of_a_claim_gets_nothing(stage: Stage, tmp_path: Path) -> None:

@@ -6,23 +6,30 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import select
 from structlog.testing import capture_logs
 from tuf.api.metadata import Root, Snapshot, Targets, Timestamp
+from typer.testing import CliRunner
 
 from contract.channel_disk import Disk, SyncSite
+from contract.clock import utc
 from contract.dispatch import decode
 from contract.errors import DeviceError, RekamError, RemoteError
 from contract.rollouts import ReleasesOrder, ReleasesResult
 from contract.technician import StatusOrder, StatusResult, Verb
 from contract.update_metadata import believe, believe_root, read_metadata
 from contract.updates import FileAsk, FileRole
+from hub.__main__ import cli
 from hub.schema.update_tables import UpdateMetadata
 from hub.update_files import UpdateFiles
+from provisioning.release_folder import ReleaseFolder
 from tests.commissioning.desk_world import DAY_MS, HOUR_MS
 from tests.hub_world import DATABASES
 from tests.updates.hub_stage import UpdateStage
@@ -135,10 +142,6 @@ def test_half_written_media_are_refused_with_advice(begun: UpdateStage, tmp_path
                 raise DeviceError("The media are gone.")
             super().publish_draft(draft, path, site)
 
-    from datetime import UTC, datetime
-
-    from provisioning.release_folder import ReleaseFolder
-
     files = sum(1 for path in (whole / "rekam-release").rglob("*") if path.is_file())
     for writes in range(files):
         media = tmp_path / f"pulled-{writes}"
@@ -158,6 +161,42 @@ def test_half_written_media_are_refused_with_advice(begun: UpdateStage, tmp_path
     assert "not on the media" in str(_refusal(lambda: begun.take(whole)))
     wheel.write_bytes(content)
     assert begun.take(whole).version == 3
+
+
+@given(st.sampled_from(("2.root.json", "3.targets.json", "1.root.json")), st.binary(max_size=200), st.integers(0, 2000))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_garbage_on_media_is_refused(begun: UpdateStage, tmp_path: Path, name: str, garbage: bytes, keep: int) -> None:
+    media = tmp_path / "garbage"
+    shutil.rmtree(media, ignore_errors=True)
+    shutil.copytree(begun.office.folder / "metadata", media / "metadata")
+    newest = (begun.office.folder / "metadata" / "2.targets.json").read_bytes()
+    (media / "metadata" / name).write_bytes(newest[: keep % len(newest)] + garbage)
+    before = versions(begun)
+    _refusal(lambda: begun.take(media))
+    assert versions(begun) == before
+
+
+def test_the_commands_of_the_hub_say_what_they_took_and_what_to_do(tmp_path: Path) -> None:
+    stage = UpdateStage(tmp_path, units=1)
+    stage.office.add_edge(RELEASE)
+    media = stage.office.publish()
+    config = ("--config", str(stage.world.folder / "hub" / "hub.toml"))
+
+    def run(*words: str) -> tuple[int, str]:
+        found = CliRunner().invoke(cli, [*words, *config], env={"COLUMNS": "200"})
+        return found.exit_code, found.output
+
+    code, said = run("take-release", str(media))
+    assert code == 1 and "begin-updates" in said
+    code, said = run("begin-updates", str(stage.office.folder))
+    assert code == 0 and "rekam-edge-0.7.0.json" in said
+    code, said = run("take-release", str(media))
+    assert code == 0 and "Known already: targets 2" in said
+    code, said = run("take-release", str(tmp_path))
+    assert code == 1 and "release publish" in said
+    for name in ("begin-updates", "take-release"):
+        code, said = run(name, "--help")
+        assert code == 0 and "Example:" in said
 
 
 def test_taking_may_be_cut_at_every_write_and_goes_on(begun: UpdateStage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,8 +351,6 @@ def test_an_ask_is_a_name_of_the_repository_and_nothing_else() -> None:
 
 
 def _now(stage: UpdateStage) -> Any:
-    from contract.clock import utc
-
     return utc(stage.clock.wall_ms())
 
 

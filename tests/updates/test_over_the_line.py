@@ -135,7 +135,7 @@ async def test_a_release_reaches_a_unit_over_a_line_that_drops(stage: Stage, tmp
             await connected(unit)
             await unit.is_present()
             stage.broker.kill()
-            ordering = asyncio.create_task(tool("update", "0.7.0", "--yes", "--waves", "100", "--soak", "0s", *me))
+            ordering = asyncio.create_task(tool("update", "0.7.0", "--yes", "--waves", "100", "--soak", "1s", *me))
             await asyncio.sleep(1.5)
             assert not ordering.done()
             stage.broker.start()

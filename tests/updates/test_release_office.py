@@ -84,6 +84,8 @@ def test_firmware_and_schema_belong_to_the_release_that_they_are_given_with(offi
     assert (manifest.firmware.target, manifest.firmware.number) == ("rekam-controller-0.2.3.bin", 0x000203)
     assert manifest.configuration_schema.target == "rekam-settings-0.7.0.json"
     assert "only grow" in office.run("add", "--firmware", str(tmp_path / "firmware"), done=False)["next_step"]
+    schema.write_text('{"$ref": "http://example.org/other.json"}')
+    assert "another document" in office.run("add", "--schema", str(schema), "--version", "0.8.0", done=False)["message"]
     schema.write_text("[1]")
     assert "JSON" in office.run("add", "--schema", str(schema), "--version", "0.8.0", done=False)["message"]
     assert "belongs to" in office.run("drop", "rekam-settings-0.7.0.json", done=False)["message"]

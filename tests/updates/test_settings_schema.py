@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from contract.commissioning_problems import Problem
 from contract.errors import RemoteError
+from contract.settings_schema import SCHEMA_FILE, SettingsSchema
 from edge.configuration import Configurations
-from edge.settings_schema import SCHEMA_FILE, SettingsSchema
 from tests.commissioning.desk_world import SetClock
 from tests.commissioning.test_configuration import OLD, desired, reported
 

@@ -22,7 +22,7 @@ WORDS = {"units": "", "sites": "", "waves": "1,10,50,100", "soak": "1h", "good":
 
 
 def test_words_become_an_order() -> None:
-    order = order_from("0.7.0", WORDS | {"waves": "desk-a7+desk-a8, 9902-B,50%,100", "soak": "30min", "units": "a, b"})
+    order = order_from("0.7.0", WORDS | {"waves": "desk-a7+desk-a8, 9902-B,50%,100", "soak": "30m", "units": "a, b"})
     named = (Wave(names=("desk-a7", "desk-a8")), Wave(names=("9902-B",)))
     assert order.waves == (*named, Wave(percent=50), Wave(percent=100))
     assert (order.units, order.soak_s, order.good_percent, order.stop_percent) == (("a", "b"), 1800, 95, 5)

@@ -9,18 +9,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from contract.commissioning import decode_claim
 from contract.commissioning_problems import Problem
 from contract.dispatch import encode
 from contract.errors import RemoteError
+from contract.identifiers import uuid7
 from contract.lifecycle import UnitState as UnitLife
 from contract.rollouts import RolloutAction
+from contract.technician import AssignOrder, Order, Verb, sign_order, verify_reply
 from contract.update_problems import UpdateProblem
 from contract.updates import UpdateReport
 from contract.updates import UpdateState as Said
-from hub import history
+from hub import certificates, history, update_desk
 from hub.schema.commissioning_tables import Commissioning, UnitHistory
 from hub.schema.tables import Unit
-from tests.commissioning.stage import LOCAL, OTHER_SITE, SITE
+from provisioning.technician_identity import load_identity
+from tests.commissioning.stage import LOCAL, OTHER_SITE, SITE, TECHNICIAN, UNIT
 from tests.hub_world import DATABASES
 from tests.updates.hub_stage import UpdateStage, running
 
@@ -148,9 +152,6 @@ def test_who_is_suspended_gets_none_and_who_is_off_gets_it_later(stage: UpdateSt
 
 
 def test_a_revoked_unit_gets_none(stage: UpdateStage) -> None:
-    from hub import certificates
-    from tests.commissioning.stage import UNIT
-
     with stage.world.database.transaction() as session:
         assert certificates.revoke(session, UNIT, "stolen", stage.clock.wall_ms()) == 1
     stage.units.append(UNIT)
@@ -167,8 +168,6 @@ def test_a_successor_takes_the_place_of_the_unit_that_it_replaced(stage: UpdateS
         session.add(Unit(id="u-09", site=SITE, role="desk", state=UnitLife.IN_SERVICE, sign_public_pem=pem,
                          open_public_pem=pem))  # fmt: skip
     box = stage.world.claim("S-9")
-    from contract.commissioning import decode_claim
-
     nonce = decode_claim(box).nonce
     with stage.world.database.transaction() as session:
         session.add(
@@ -239,6 +238,41 @@ def test_garbage_of_units_changes_nothing(stage: UpdateStage, payload: bytes, un
         stage.desk.on_report(f"no-{unit}"[:60], report)
     with stage.world.database.reading() as session:
         assert session.scalars(select(UnitHistory)).first() is None
+
+
+@given(st.binary(max_size=60) | st.builds(encode, st.just(UpdateReport(running=running(1), at_ms=1))))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_garbage_of_technicians_is_refused_in_words(stage: UpdateStage, body: bytes) -> None:
+    identity = load_identity(stage.world.folder / "technicians" / TECHNICIAN)
+    for verb in (Verb.UPDATE, Verb.ROLLOUT, Verb.ROLLOUTS, Verb.RELEASES):
+        stage.clock.now_ms += 1
+        order = Order(id=uuid7(stage.clock), technician=TECHNICIAN, verb=verb, at_ms=stage.clock.wall_ms(), body=body)
+        (said,) = stage.world.desks.technicians.on_order(TECHNICIAN, order.id, sign_order(order, identity.order))
+        reply = verify_reply(said.payload, identity.hub, order.id)
+        assert not reply.done and reply.message and reply.next_step
+    assert stage.told() == []
+
+
+def test_a_unit_that_moves_to_another_site_keeps_its_place(stage: UpdateStage) -> None:
+    assert stage.update(RELEASE).done
+    before = stage.job("u-01")
+    stage.lives("u-01", UnitLife.SUSPENDED)
+    stage.passes(1)
+    assert stage.order(Verb.ASSIGN, AssignOrder(unit="u-01", site=OTHER_SITE)).done
+    assert stage.steer(RolloutAction.PAUSE, LOCAL).problem is Problem.NO_RIGHTS  # u-03 is not theirs
+    stage.lives("u-01", UnitLife.IN_SERVICE)
+    stage.passes(1)
+    after = stage.job("u-01")
+    assert before is not None and after is not None and after.job != before.job
+    assert stage.unit("u-01").site == OTHER_SITE
+
+
+def test_a_large_wave_is_told_over_several_looks(stage: UpdateStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(update_desk, "TOLD_AT_ONCE_MAX", 3)
+    assert stage.update(RELEASE).done
+    assert len(stage.told()) == 3
+    stage.passes(1)
+    assert len(stage.told()) == 4
 
 
 def test_another_units_job_moves_nobody(stage: UpdateStage) -> None:
