@@ -12,7 +12,8 @@ export OPENBLAS_NUM_THREADS ?= 1
 FINGERS ?=
 SEED ?= 1
 
-.PHONY: help demo run test test-arm check bench bench-unit fault fleet fleet-1000 firmware link quality-model clean lock
+DEB := $(VENV)/deb
+.PHONY: help demo run deb test test-arm test-deb check bench bench-unit fault fleet fleet-1000 firmware link quality-model clean lock
 
 help: ## list these targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -51,6 +52,12 @@ test: check $(VENV)/warm.stamp ## everything CI runs
 
 test-arm: $(VENV)/dev.stamp ## matcher_lite's unit tests under aarch64 by QEMU, and both machines' templates compared (root)
 	@PYTHON=$(BIN)/python bash tests/arm/run.sh $(VENV)/arm64
+
+deb: $(VENV)/dev.stamp ## the unit's Debian package in out/ (ARCH=amd64 for a PC), with its wheels for a release
+	@$(BIN)/python -m provisioning.unit_package --architecture $(or $(ARCH),arm64) --out out --cache $(DEB)
+
+test-deb: $(VENV)/dev.stamp ## that package installed under aarch64 by QEMU and used there (ARCH=amd64: booted as well; root)
+	@PYTHON=$(BIN)/python bash tests/package/run.sh $(or $(ARCH),arm64) $(DEB)
 
 check: $(VENV)/dev.stamp firmware/typings/rp2/stamp firmware/typings/esp32/stamp ## ruff, mypy strict and the tidy rules
 	@$(BIN)/ruff check .
@@ -93,6 +100,7 @@ fleet-1000: $(VENV)/dev.stamp ## 1,000 simulated units on one broker and hub, wh
 lock: ## resolve the lock files again (needs uv)
 	uv pip compile pyproject.toml provisioning/build.in --extra edge --extra hub --extra provision --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements.lock
 	uv pip compile pyproject.toml provisioning/build.in --extra edge --extra hub --extra provision --extra dev -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements-dev.lock
+	uv pip compile pyproject.toml --extra edge --extra pi -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o provisioning/unit_package/unit.lock
 	for port in rp2 esp32; do uv pip compile firmware/typings_$$port.in --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o firmware/typings_$$port.lock; done
 	uv pip compile virtual/quality_model.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o virtual/quality_model.lock
 

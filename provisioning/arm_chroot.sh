@@ -2,31 +2,39 @@
 # An arm64 Debian (what a Raspberry Pi runs) in a folder of this machine, its programs run by QEMU's user emulation: to
 # try what ships for the Pi where there is no Pi. Needs root and a Debian mirror; making it takes 2 to 4 minutes, once.
 #
-# usage: arm_chroot.sh [--bind SOURCE:TARGET]… DIR [COMMAND [ARGUMENT…]]
+# usage: arm_chroot.sh [--bind SOURCE:TARGET]… [--fresh] DIR [COMMAND [ARGUMENT…]]
 #   DIR            the chroot; made where it is missing, used again where it is complete
+#   --fresh        what the command changes goes into DIR.changes, and is forgotten by the next such run
 #   COMMAND        runs inside as root, from /, with the binds in place (TARGET is a path inside); its exit status is ours
 #   --bind         shows SOURCE inside at TARGET, writable; may be given several times
 #   MIRROR, SUITE  environment: http://deb.debian.org/debian, bookworm
+#   ARCH           environment: arm64, or amd64 for the same without emulation
 # Mounts live in a namespace of their own and vanish with the command: 'rm -rf DIR' is always safe afterwards. What stays
 # on the machine: the packages debootstrap and qemu-user-static, and the kernel's entry for aarch64 until it restarts.
 set -euo pipefail
 
+architecture=${ARCH:-arm64}
 packages=python3,python3-venv,ca-certificates
 
 fail() { echo "arm_chroot: $1" >&2; exit "${2:-1}"; }
 
-binds=()
-while [ "${1:-}" = --bind ]; do
-  case "${2:-}" in ?*:/?*) binds+=("$2") ;; *) fail "--bind wants SOURCE:/TARGET" 2 ;; esac
-  shift 2
+binds=() fresh=
+while :; do
+  case "${1:-}" in
+    --bind)
+      case "${2:-}" in ?*:/?*) binds+=("$2") ;; *) fail "--bind wants SOURCE:/TARGET" 2 ;; esac
+      shift 2 ;;
+    --fresh) fresh=--fresh; shift ;;
+    *) break ;;
+  esac
 done
-[ $# -ge 1 ] || { sed -n 's/^# \{0,1\}//; 2,11p' "$0" >&2; exit 2; }
+[ $# -ge 1 ] || { sed -n 's/^# \{0,1\}//; 2,13p' "$0" >&2; exit 2; }
 [ "$(id -u)" -eq 0 ] || fail "needs root: chroot, mount and binfmt_misc are root's. Run it again with sudo."
 
 # Everything below happens in a mount namespace of its own.
 if [ -z "${ARM_CHROOT_INSIDE:-}" ]; then
   for bind in ${binds[@]+"${binds[@]}"}; do arguments+=(--bind "$bind"); done
-  ARM_CHROOT_INSIDE=1 exec unshare --mount --propagation private bash "$0" ${arguments[@]+"${arguments[@]}"} "$@"
+  ARM_CHROOT_INSIDE=1 exec unshare --mount --propagation private bash "$0" ${arguments[@]+"${arguments[@]}"} $fresh "$@"
 fi
 
 mkdir -p "$1"
@@ -46,7 +54,7 @@ install_tools() {
 
 # Tells the kernel who runs aarch64 programs. 'F' opens the emulator now, so that it is found from inside the chroot.
 register_emulator() {
-  [ "$(uname -m)" = aarch64 ] && return
+  [ "$architecture" = arm64 ] && [ "$(uname -m)" != aarch64 ] || return 0
   local misc=/proc/sys/fs/binfmt_misc
   [ -e $misc/register ] || mount -t binfmt_misc binfmt_misc $misc || fail "this kernel offers no binfmt_misc."
   [ -e $misc/qemu-aarch64 ] && grep -q '^flags:.*F' $misc/qemu-aarch64 && return
@@ -63,8 +71,8 @@ fi
 register_emulator
 if [ ! -e "$root/.complete" ]; then
   find "$root" -mindepth 1 -delete # what an interrupted run left
-  echo "Making an arm64 Debian in $root (2 to 4 minutes)"
-  debootstrap --arch=arm64 --variant=minbase --include=$packages "${SUITE:-bookworm}" "$root" \
+  echo "Making an $architecture Debian in $root (2 to 4 minutes)"
+  debootstrap --arch="$architecture" --variant=minbase --include=$packages "${SUITE:-bookworm}" "$root" \
     "${MIRROR:-http://deb.debian.org/debian}" >"$root.log" 2>&1 || { tail -5 "$root.log" >&2; fail "debootstrap failed; all of it: $root.log"; }
   # Packages' services must not start inside.
   printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
@@ -75,6 +83,12 @@ fi
 [ $# -ge 1 ] || exit 0
 
 cp -L /etc/resolv.conf "$root/etc/resolv.conf"
+if [ -n "$fresh" ]; then
+  changes=$root.changes
+  rm -rf "$changes"
+  mkdir -p "$changes/upper" "$changes/work"
+  mount -t overlay overlay -o "lowerdir=$root,upperdir=$changes/upper,workdir=$changes/work" "$root"
+fi
 # A package index may be reachable only by what this machine trusts beside Debian's own list.
 certificates=/etc/ssl/certs/ca-certificates.crt
 [ -e $certificates ] || certificates=$root$certificates

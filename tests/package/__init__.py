@@ -1,0 +1,1 @@
+"""The unit's Debian package, installed for real: `make test-deb`."""
