@@ -1,4 +1,4 @@
-"""A power cut at every write of the spool and of the ingest, and the same again with each sync left out in turn.
+"""A power cut at every write of spool, ingest and release files, and the same again with each sync left out in turn.
 
 The workload (tests.fault.powercut_workload) is recorded once per variant. Then, for every prefix of what it wrote, the
 disks that a cut may leave there are built, the product is started on each, and its promises are checked. With all syncs
@@ -23,7 +23,8 @@ from contract.identifiers import pid_of
 from edge.spool import Spool
 from hub.parts import PartStore
 from hub.schema.database import Database
-from tests.fault.powercut_workload import CHUNK_BYTES, STORE_KEY, SetClock, packet_of
+from hub.update_files import UpdateFiles
+from tests.fault.powercut_workload import CHUNK_BYTES, STORE_KEY, SetClock, packet_of, release_of
 from tests.fault.recorded_disk import Call, DiskModel, Survivor, record
 from tests.fault.rig import UNIT, Rig, sealed_capture
 from tests.fault.rig_hub import hub_context, store_of
@@ -31,7 +32,7 @@ from tests.fault.rig_world import make_world
 
 SEED = 7
 LOSSES_ENOUGH = 3  # with a sync left out, so many disks with a loss prove the point
-WATCHED = ("spool/", "world/hub/blobs/", "world/hub/hub.db")
+WATCHED = ("spool/", "updates/", "world/hub/blobs/", "world/hub/hub.db")
 SPOOL_SITES = (
     SyncSite.SPOOL_ROOT,
     SyncSite.SPOOL_FILE,
@@ -49,6 +50,8 @@ INGEST_SITES = (
     SyncSite.PACKET_NAME,
     SyncSite.HUB_DATABASE,
 )
+RELEASE_SITES = (SyncSite.RELEASE_BYTES, SyncSite.RELEASE_NAME)
+SUBJECTS = {"spool": SPOOL_SITES, "ingest": INGEST_SITES, "release": RELEASE_SITES}
 MEMORY = Path("/dev/shm")
 
 Check = Callable[[Path, list[list[str]]], str | None]
@@ -96,6 +99,16 @@ def check_spool(disk: Path, promises: list[list[str]]) -> str | None:
         return "a purged packet came back"
     wanted = {pid_of(packet_of(number)) for number in range(1, 5)}
     return None if rows <= wanted else "there is a row for a packet that never was"
+
+
+def check_release(disk: Path, promises: list[list[str]]) -> str | None:
+    """Look for every file that was stored and is still signed for; a problem, or None."""
+    dropped = {words[1] for words in promises if words[0] == "dropping"}
+    files = UpdateFiles(disk / "updates" / "files")
+    for words in promises:
+        if words[0] == "stored" and words[1] not in dropped and not files.has(release_of(int(words[1]))[0]):
+            return "a file of a release is not what was stored"
+    return None
 
 
 class IngestCheck:
@@ -163,7 +176,8 @@ def run_variant(subject: str, omitted: SyncSite | None, *, every: int = 1) -> Ve
     with tempfile.TemporaryDirectory(prefix="rekam-cut-", dir=MEMORY if MEMORY.is_dir() else None) as scratch:
         folder = Path(scratch) / "disk"
         folder.mkdir()
-        check: Check = check_spool if subject == "spool" else _prepare_ingest(folder)
+        checks: dict[str, Check] = {"spool": check_spool, "release": check_release}
+        check = checks.get(subject) or _prepare_ingest(folder)
         model = DiskModel.of(folder)
         argv = [sys.executable, "-m", "tests.fault.powercut_workload", subject, str(folder)]
         calls = record(argv + ([omitted.value] if omitted else []), folder, Path(scratch) / "calls")
@@ -182,9 +196,9 @@ def run_variant(subject: str, omitted: SyncSite | None, *, every: int = 1) -> Ve
 
 
 def check_all(say: Callable[[str], None]) -> list[Verdict]:
-    """Both subjects, whole and with each sync left out."""
+    """Every subject, whole and with each sync left out."""
     verdicts = []
-    for subject, sites in (("spool", SPOOL_SITES), ("ingest", INGEST_SITES)):
+    for subject, sites in SUBJECTS.items():
         for omitted in (None, *sites):
             verdict = run_variant(subject, omitted)
             verdicts.append(verdict)

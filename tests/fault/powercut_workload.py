@@ -1,4 +1,4 @@
-"""What runs under the recorder: the real spool, or the real ingest, doing each thing once; a mark after each promise.
+"""What runs under the recorder: the real spool, ingest or release files, doing each thing once; a mark a promise.
 
     python -m tests.fault.powercut_workload spool FOLDER [SITE]
 
@@ -11,15 +11,19 @@ import argparse
 import os
 from pathlib import Path
 
+from tuf.api.metadata import TargetFile
+
 from contract.channel_disk import Disk, SyncSite
 from contract.dispatch import encode
 from contract.identifiers import pid_of
 from contract.transfer import Chunk, Disposition, Offer, Receipt, Step, chunk_count, encode_chunk
 from edge.spool import Spool
+from hub.update_files import UpdateFiles
 from tests.fault.recorded_disk import MARK
 from tests.fault.rig import UNIT, Rig
 
 CHUNK_BYTES = 1024
+RELEASES = 3
 STORE_KEY = bytes(range(32))
 
 
@@ -136,10 +140,27 @@ def ingest_work(folder: Path, rig: Rig, disk: ForgetfulDisk, mark: Marks) -> Non
     mark("closed")
 
 
+def release_of(number: int) -> tuple[TargetFile, bytes]:
+    """A file of a release, and what it is signed as."""
+    content = bytes([number]) * (2500 * number)
+    return TargetFile.from_data(f"wheel-{number}.whl", content, ["sha256"]), content
+
+
+def release_work(folder: Path, disk: Disk, mark: Marks) -> None:
+    """Keep three files; let one go that nobody signs for any more."""
+    files = UpdateFiles(folder / "updates" / "files", disk)
+    for number in range(1, RELEASES + 1):
+        files.put(*release_of(number))
+        mark("stored", str(number))
+    mark("dropping", "1")
+    files.keep_only(release_of(number)[0] for number in range(2, RELEASES + 1))
+    mark("closed")
+
+
 def main() -> None:
     """Run one workload."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("subject", choices=("spool", "ingest"))
+    parser.add_argument("subject", choices=("spool", "ingest", "release"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("omitted", nargs="?", type=SyncSite)
     arguments = parser.parse_args()
@@ -147,6 +168,8 @@ def main() -> None:
     mark = Marks(arguments.folder)
     if arguments.subject == "spool":
         spool_work(arguments.folder, disk, mark)
+    elif arguments.subject == "release":
+        release_work(arguments.folder, disk, mark)
     else:
         ingest_work(arguments.folder, Rig(arguments.folder / "world", 0), disk, mark)
 

@@ -9,7 +9,7 @@ from contract.channel_disk import SyncSite
 from contract.transfer import Step
 from tests.fault.campaign import plan_kills, run_campaign
 from tests.fault.histogram import write_report
-from tests.fault.powercut import INGEST_SITES, SPOOL_SITES, run_variant
+from tests.fault.powercut import RELEASE_SITES, SUBJECTS, run_variant
 
 
 def test_nothing_is_lost_or_twice_when_processes_are_killed(tmp_path):
@@ -30,8 +30,14 @@ def test_the_power_cut_check_notices_a_missing_sync():
     assert run_variant("spool", SyncSite.SPOOL_NAME).losses > 0
 
 
+def test_a_power_cut_leaves_every_stored_file_of_a_release_and_each_sync_is_needed():
+    assert run_variant("release", None).losses == 0
+    for site in RELEASE_SITES:
+        assert run_variant("release", site).losses > 0
+
+
 def test_every_sync_is_checked_by_the_campaign():
-    assert {*SPOOL_SITES, *INGEST_SITES} == set(SyncSite)
+    assert {site for sites in SUBJECTS.values() for site in sites} == set(SyncSite)
 
 
 def test_the_plan_aims_at_every_step_with_every_victim():
