@@ -13,15 +13,10 @@ CLAIM_ACCESS = """\
 pattern write prov/%u/up/#
 pattern read prov/%u/dn/#
 """
-RENEWAL_ACCESS = """\
-# The renewal listener: nobody is believed here, the request carries its own proof.
-pattern write renew/%c/up/#
-pattern read renew/%c/dn/#
-"""
 CONTROL_ACCESS = """\
 # The control listener: connecting under a client id ends that id's session, and that is all it is for.
 """
-_HUB = ("k/#", "s/#", "hub/#", "t/#", "prov/#", "renew/#")
+_HUB = ("k/#", "s/#", "hub/#", "t/#", "prov/#")
 
 
 def service_access(units: Iterable[tuple[str, str]], technicians: Iterable[str]) -> str:

@@ -50,11 +50,7 @@ class Disk:
     def sync_folder(self, folder: Path, _site: SyncSite) -> None:
         """Make the names in `folder` durable."""
         try:
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            sync_names(folder)
         except OSError as error:
             raise _failed("keep the names in", folder, error) from None
 
@@ -110,6 +106,31 @@ class Disk:
         """Bytes that an ordinary process can still write."""
         status = os.statvfs(folder)
         return status.f_bavail * status.f_frsize
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """A small file, its owner's alone: whole and durable, or as it was before. Raises OSError."""
+    draft = path.with_name(f".{path.name}{DRAFT_SUFFIX}")
+    try:
+        descriptor = os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)  # on a full disk half a file would only be in the way
+        raise
+    sync_names(path.parent)
+
+
+def sync_names(folder: Path) -> None:
+    """Make the names in a folder durable. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_all(descriptor: int, data: bytes, offset: int) -> None:

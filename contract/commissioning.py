@@ -1,4 +1,4 @@
-"""From a sealed box to a unit with a certificate: what travels on the provisioning and renewal listeners, and at birth.
+"""From a sealed box to a unit with a certificate: what travels at provisioning, at renewal and at birth.
 
 After AWS IoT fleet provisioning by claim, with its gaps closed. A unit knocks with its claim, its serial number and its
 public keys; a technician binds {site, unit, serial, key digest} with a signature; the unit proves that it holds the
@@ -29,6 +29,8 @@ from contract.seal import StatementKey, StatementPublicKey, sign_statement, veri
 MESSAGE_BYTES_MAX = 32 * 1024
 CLAIM_BYTES_MAX = 256 * 1024
 CLAIM_FILE = "rekam-claim.bin"
+# At the broker a claim's nonce is a client id, as names of units and technicians are: it may be none of these.
+CLAIM_PREFIX = "c-"
 ANSWER_PURPOSE, CONFIRMATION_PURPOSE, RENEWAL_PURPOSE = "commissioning answer", "birth confirmation", "renewal answer"
 CLOCK_SKEW_MS_MAX = 5 * 60 * 1000
 
@@ -170,7 +172,7 @@ class Confirmation(Model):
 
 
 class Renewal(Model):
-    """A unit asks for its next certificate, on the service line or, expired, on the renewal listener.
+    """A unit asks for its next certificate, on the service line or, expired, at the renewal door.
 
     certificate: the one it has, DER; request: PKCS#10 DER under the same name, with the key to come;
     proof: by the key of the certificate it has.
@@ -191,6 +193,13 @@ class RenewalAnswer(Model):
     hub_ms: Millis
     certificate: Annotated[bytes, Field(max_length=CERTIFICATE_BYTES_MAX)] = b""
     issuing: Annotated[bytes, Field(max_length=CERTIFICATE_BYTES_MAX)] = b""
+
+
+class LateQuestion(Model):
+    """What is asked at the renewal door. body: a Renewal; with a technician's name, their signed order for one."""
+
+    technician: Annotated[str, Field(max_length=64)] = ""
+    body: Annotated[bytes, Field(min_length=1, max_length=MESSAGE_BYTES_MAX)]
 
 
 def encode_claim(claim: Claim) -> bytes:

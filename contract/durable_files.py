@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
+from contract.channel_disk import sync_names, write_whole
 from contract.commissioning_problems import Problem, Refusal
 
 FILE_BYTES_MAX = 512 * 1024
@@ -48,15 +48,8 @@ class DurableFolder:
     def write(self, name: str, content: bytes) -> None:
         """Write a file: whole, durable, or not at all."""
         self._observe(name, False)
-        path, draft = self.path(name), self.path(f".{name}.draft")
         try:
-            descriptor = os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(path)
-            self._sync()
+            write_whole(self.path(name), content)
         except OSError as error:
             raise _unusable(error) from None
         self._observe(name, True)
@@ -66,17 +59,10 @@ class DurableFolder:
         self._observe(f"-{name}", False)
         try:
             self.path(name).unlink(missing_ok=True)
-            self._sync()
+            sync_names(self.folder)
         except OSError as error:
             raise _unusable(error) from None
         self._observe(f"-{name}", True)
-
-    def _sync(self) -> None:
-        descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _unusable(error: OSError) -> Refusal:

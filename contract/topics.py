@@ -100,11 +100,6 @@ CLAIM_KNOCK = Topic("prov/{nonce}/up/knock", "commissioning.Knock")
 CLAIM_ASK = Topic("prov/{nonce}/up/ask", "commissioning.CertificateAsk")
 CLAIM_ANSWER = Topic("prov/{nonce}/dn/answer", "commissioning.Answer, signed by the hub")
 CLAIM_GRANT = Topic("prov/{nonce}/dn/grant", "commissioning.Grant, sealed to the unit")
-# The renewal listener, for certificates that have expired; its client id is drawn by lot.
-LATE_RENEWAL = Topic("renew/{nonce}/up/request", "commissioning.Renewal")
-LATE_RENEWAL_ANSWER = Topic("renew/{nonce}/dn/answer", "commissioning.RenewalAnswer, signed by the hub")
-LATE_ORDER = Topic("renew/{nonce}/up/order/{technician}", "technician.Order for the next certificate")
-LATE_REPLY = Topic("renew/{nonce}/dn/reply", "technician.Reply, signed by the hub")
 TECHNICIAN_ORDER = Topic("t/{technician}/up/order/{order}", "technician.Order, signed by the technician")
 TECHNICIAN_REPLY = Topic("t/{technician}/dn/reply/{order}", "technician.Reply, signed by the hub")
 TECHNICIAN_PART = Topic(

@@ -2,24 +2,24 @@
 
 At two thirds of the certificate's life the next one is asked for over the service line. It is kept beside the present
 one, used from the next connect on, and takes its place when the hub has confirmed it; a cut anywhere leaves one that
-works. A unit that was off for weeks asks on the renewal listener, which takes certificates that ended up to 180 days
+works. A unit that was off for weeks asks at the renewal door, which takes certificates that ended up to 180 days
 ago and believes nothing but the proof in the request.
 """
 
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 
 import structlog
 
 from contract import topics
-from contract.channel_mqtt import Connection, Disconnected, MqttChannel, MqttSettings
+from contract.channel_mqtt import Connection, Disconnected, MqttChannel
+from contract.channel_renewal import Door, ask
 from contract.clock import Clock, utc
 from contract.commissioning import (
+    LateQuestion,
     Renewal,
     verify_confirmation,
     verify_renewal_answer,
@@ -37,9 +37,7 @@ from edge.line_probe import probe
 
 CHECK_S = 3600.0
 LATE_WAIT_S = 20.0
-LATE_TIMEOUT_S = 60.0
 EXPIRED_ALERT = "certificate expired"
-LATE_REPEAT_S = 3.0
 Kept = tuple[str, bytes, bool]
 log = structlog.get_logger("standing")
 
@@ -57,10 +55,10 @@ class Standing:
         *,
         serial: str,
         software: str,
-        late: MqttSettings,
+        late: Door,
         kept: Callable[[], list[Kept]] = list,
     ) -> None:
-        """late: of the renewal listener; kept: further messages that are said at every connect."""
+        """late: the renewal door; kept: further messages that are said at every connect."""
         self._channel = channel
         self._credential = credential
         self._unit = unit
@@ -169,27 +167,11 @@ class Standing:
         await self._ask()
 
 
-async def renew_late(credential: Credential, settings: MqttSettings, hub: StatementPublicKey) -> None:
-    """Ask for the next certificate on the renewal listener. Raises Refusal, or TransientError where nobody answers.
-
-    settings: of the renewal listener; its own client id is drawn here.
-    """
-    nonce = f"r-{secrets.token_hex(10)}"
+async def renew_late(credential: Credential, door: Door, hub: StatementPublicKey) -> None:
+    """Ask for the next certificate at the renewal door. Raises Refusal, or TransientError where nobody answers."""
     renewal = await asyncio.to_thread(credential.request)
-    answered: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-    channel = MqttChannel(replace(settings, client_id=nonce))
-
-    async def take(_names: dict[str, str], payload: bytes) -> None:
-        if not answered.done():
-            answered.set_result(payload)
-
-    channel.on(topics.LATE_RENEWAL_ANSWER, take, nonce=nonce)
-    async with channel, asyncio.timeout(LATE_TIMEOUT_S):
-        while not answered.done():
-            with suppress(RekamError):
-                await channel.publish(topics.LATE_RENEWAL.at(nonce=nonce), encode(renewal))
-            await asyncio.wait({answered}, timeout=LATE_REPEAT_S)
-    answer = verify_renewal_answer(answered.result(), hub, renewal.request)
+    question = encode(LateQuestion(body=encode(renewal)))
+    answer = verify_renewal_answer(await asyncio.to_thread(ask, door, question), hub, renewal.request)
     if answer.problem is not None:
         raise Refusal(answer.problem, answer.detail)
     await asyncio.to_thread(credential.keep_next, answer.certificate, answer.issuing)
@@ -216,12 +198,6 @@ def make_standing(
         found = ((folder.read(REPORTED), topics.UP_REPORTED), (folder.read(SELFTEST), topics.UP_SELFTEST))
         return [(topic.at(unit=unit), content, topic.retain) for content, topic in found if content is not None]
 
-    late = MqttSettings(
-        host=config.broker.host,
-        port=config.broker.renewal_port or config.broker.port + 2,
-        ca=config.broker.ca,
-        certificate=config.broker.certificate,
-        key=config.broker.key,
-        client_id="",
-    )
+    broker = config.broker
+    late = Door(broker.host, broker.renewal_port or broker.port + 2, broker.ca)
     return Standing(channel, credential, unit, hub, clock, serial=serial, software=software, late=late, kept=kept)

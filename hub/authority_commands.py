@@ -23,6 +23,7 @@ from hub.fleet import Role
 from hub.hardware_key import HardwareKey, ModuleUri
 from hub.schema.commissioning_tables import Technician
 from hub.schema.database import Database
+from hub.schema.tables import Unit
 from hub.vault import Vault
 
 ISSUING_NAME = "issuing"
@@ -56,6 +57,8 @@ def certify_technician(settings: HubSettings, database: Database, request: Path,
     load_statement_public_key(public, name)
     with database.transaction() as session:
         register.operator_with(session, name, Role.TECHNICIAN)
+        if session.get(Unit, name) is not None:
+            raise RemoteError(f"A unit is called '{name}'.", next_step="Give the technician another id.")
         session.merge(Technician(id=name, public_key=public))
         session.flush()
         row = authority.issue(session, name, request_key(found), "tls=software sign=software")

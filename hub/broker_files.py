@@ -10,6 +10,7 @@ import os
 import signal
 from pathlib import Path
 
+from contract.channel_disk import write_whole
 from contract.errors import DeviceError, TransientError
 
 ACCESS_FILE, LIST_FILE, PID_FILE = "acl", "crl.pem", "mosquitto.pid"
@@ -18,19 +19,8 @@ _PROGRAM = "mosquitto"
 
 def write_private(path: Path, content: bytes) -> None:
     """Write a file that is its owner's alone, whole or not at all. Raises DeviceError."""
-    draft = path.with_name(f".{path.name}.draft")
     try:
-        descriptor = os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        write_whole(path, content)
     except OSError as error:
         raise DeviceError(
             f"{path} cannot be written: {error.strerror}.", next_step="Check the folder's owner and the disk's space."

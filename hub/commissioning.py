@@ -91,7 +91,7 @@ class DeskParts:
 
 
 class CommissioningDesk:
-    """Answers what comes over the provisioning and renewal listeners, and births."""
+    """Answers what comes over the provisioning listener and the renewal door, and births."""
 
     def __init__(self, parts: DeskParts) -> None:
         self._context, self._authority, self._setups = parts.context, parts.authority, parts.setups
@@ -139,8 +139,12 @@ class CommissioningDesk:
         signed_confirmation = sign_confirmation(confirmation, self._context.keys.statement)
         return [Said(topics.DN_CONFIRMED.at(unit=unit), signed_confirmation)]
 
-    def on_renewal(self, payload: bytes, topic: str, speaker: str = "") -> list[Said]:
-        """A request for the next certificate, on either line. speaker: who the broker says sent it, if it does."""
+    def on_renewal(self, unit: str, payload: bytes) -> list[Said]:
+        """A request for the next certificate on the unit's own line."""
+        return [Said(topics.DN_RENEWAL.at(unit=unit), self.renew(payload, unit))]
+
+    def renew(self, payload: bytes, speaker: str = "") -> bytes:
+        """The signed answer to a request for the next certificate. speaker: who the broker says sent it, if it does."""
         renewal = decode(Renewal, payload, MESSAGE_BYTES_MAX)
         digest = hashlib.sha256(renewal.request).digest()
         try:
@@ -159,7 +163,7 @@ class CommissioningDesk:
             )
         else:
             self._changed()
-        return [Said(topic, sign_renewal_answer(answer, self._context.keys.statement))]
+        return sign_renewal_answer(answer, self._context.keys.statement)
 
     def _take_knock(self, session: Session, nonce: str, knock: Knock) -> Answer:
         claim = session.get(ClaimRow, nonce, with_for_update=True)

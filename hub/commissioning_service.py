@@ -21,6 +21,8 @@ from sqlalchemy.orm import Session
 from contract import topics
 from contract.broker_access import service_access
 from contract.channel_mqtt import MqttChannel, MqttSettings
+from contract.commissioning import MESSAGE_BYTES_MAX, LateQuestion
+from contract.dispatch import decode
 from contract.errors import RekamError, RemoteError, TransientError
 from contract.lifecycle import UnitState
 from hub import certificates
@@ -32,6 +34,7 @@ from hub.commissioning import CommissioningDesk, DeskParts, Said
 from hub.config import AuthoritySection
 from hub.context import HubContext
 from hub.public_keys import load_public_keys
+from hub.renewal_door import RenewalDoor
 from hub.schema.commissioning_tables import Certificate, Technician
 from hub.schema.tables import Operator, Unit
 from hub.technician_desk import TechnicianDesk
@@ -68,6 +71,7 @@ class CommissioningService:
         self._changed.set()
         self._folder = BrokerFolder(context.settings.path(section.broker_dir))
         self._control = BrokerControl(_control_settings(context, section))
+        self._door = RenewalDoor(context.settings.broker.host, section.renewal_port, self._folder.folder, self._late)
         public = load_public_keys(context.settings)
         setups = UnitSetups(context, central.fleet)
         self.authority = Authority(context, section)
@@ -87,9 +91,7 @@ class CommissioningService:
         on(topics.CLAIM_KNOCK, self._answered(lambda n, p: desk.on_knock(n["nonce"], p)))
         on(topics.CLAIM_ASK, self._answered(lambda n, p: desk.on_ask(n["nonce"], p)))
         on(topics.UP_BIRTH, self._answered(lambda n, p: desk.on_birth(n["unit"], p) if p else [], patient=True))
-        on(topics.UP_RENEWAL, self._answered(self._renewal))
-        on(topics.LATE_RENEWAL, self._answered(self._late_renewal))
-        on(topics.LATE_ORDER, self._answered(self._late_order))
+        on(topics.UP_RENEWAL, self._answered(lambda n, p: desk.on_renewal(n["unit"], p)))
         on(topics.TECHNICIAN_ORDER, self._answered(self._order))
         on(topics.UP_REPORTED, self._reported)
         on(topics.UP_SELFTEST, self._selftest)
@@ -101,7 +103,12 @@ class CommissioningService:
         await self._in_office(self._write)
 
     async def run(self) -> None:
-        """Keep lists, certificates and sessions right until cancelled."""
+        """Keep lists, certificates and sessions right, and the renewal door open, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._door.run(), name="renewal door")
+            tasks.create_task(self._keep_right(), name="lists")
+
+    async def _keep_right(self) -> None:
         loop = asyncio.get_running_loop()
         due = 0.0
         while True:
@@ -127,6 +134,7 @@ class CommissioningService:
         out = await self._in_office(self._write)
         if self._unread:
             self._folder.reload()
+            self._door.load_certificate()
             self._unread = False
             await asyncio.sleep(READ_AGAIN_S)
         self._put_out |= out - self._known_out
@@ -154,14 +162,12 @@ class CommissioningService:
         self._unread |= self.authority.certify_broker(self._folder.folder)
         return out
 
-    def _renewal(self, names: dict[str, str], payload: bytes) -> list[Said]:
-        return self.desk.on_renewal(payload, topics.DN_RENEWAL.at(unit=names["unit"]), names["unit"])
-
-    def _late_renewal(self, names: dict[str, str], payload: bytes) -> list[Said]:
-        return self.desk.on_renewal(payload, topics.LATE_RENEWAL_ANSWER.at(nonce=names["nonce"]))
-
-    def _late_order(self, names: dict[str, str], payload: bytes) -> list[Said]:
-        return self.technicians.on_late_order(names["technician"], names["nonce"], payload)
+    async def _late(self, question: bytes) -> bytes:
+        """The answer at the renewal door. Raises RemoteError, TransientError where there is none."""
+        asked = decode(LateQuestion, question, MESSAGE_BYTES_MAX)
+        if asked.technician:
+            return await self._in_office(lambda: self.technicians.answer_late(asked.technician, asked.body))
+        return await self._in_office(lambda: self.desk.renew(asked.body))
 
     def _order(self, names: dict[str, str], payload: bytes) -> list[Said]:
         return self.technicians.on_order(names["technician"], names["order"], payload)

@@ -55,7 +55,8 @@ def merge_fleet(session: Session, context: HubContext, fleet: Fleet) -> None:
         _merge_operator(session, context, operator)
         if operator.technician_key and Role.TECHNICIAN in operator.roles:
             session.flush()
-            session.merge(Technician(id=operator.id, public_key=operator.technician_key))
+            if session.get(Technician, operator.id) is None:  # a key that was changed since stays changed
+                session.add(Technician(id=operator.id, public_key=operator.technician_key))
         if operator.certificate:
             certificates.enter_known(session, operator.id, operator.certificate, now)
     session.flush()

@@ -42,7 +42,7 @@ def next_certificate(
 ) -> Certificate:
     """The next certificate, pending until it is used; the same request gets the same one. Raises Refusal, RemoteError.
 
-    speaker: who is known to have sent it, '' on the renewal listener; ordered: it came in a technician's signed order.
+    speaker: who is known to have sent it, '' at the renewal door; ordered: it came in a technician's signed order.
     """
     present = load_certificate(renewal.certificate)
     name = common_name(present)

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from contract import topics
 from contract.certificates import der, load_public
-from contract.commissioning import MESSAGE_BYTES_MAX, Renewal, SignedBirth
+from contract.commissioning import CLAIM_PREFIX, MESSAGE_BYTES_MAX, Renewal, SignedBirth
 from contract.commissioning_problems import Problem, Refusal
 from contract.dispatch import decode, encode
 from contract.errors import RekamError, RemoteError
@@ -48,6 +48,7 @@ from hub import approvals, certificates, technician_certificates, update_views
 from hub import technician_rights as rights
 from hub.command_relay import CommandRelay
 from hub.commissioning import DeskParts, Said
+from hub.context import HUB_KEY_ID
 from hub.schema.commissioning_tables import ClaimRow, Commissioning, Technician, TechnicianOrder
 from hub.schema.tables import Operator, Site, Unit
 from hub.technician_views import account_for, find_knock, knocks, settings, status, whereabouts
@@ -79,12 +80,12 @@ class TechnicianDesk:
             return self._passed_on(key, order, payload, topic)
         return [Said(topic, self._answered(order, payload))]
 
-    def on_late_order(self, technician: str, nonce: str, payload: bytes) -> list[Said]:
-        """An order on the renewal listener, where a technician whose certificate has ended asks for the next one."""
+    def answer_late(self, technician: str, payload: bytes) -> bytes:
+        """The reply at the renewal door, where a technician whose certificate has ended orders the next one."""
         _, order = self._verified(technician, payload)
         if order.verb is not Verb.CERTIFICATE:
-            raise RemoteError("On this listener only the next certificate can be asked for.")
-        return [Said(topics.LATE_REPLY.at(nonce=nonce), self._answered(order, payload))]
+            raise RemoteError("At this door only the next certificate can be asked for.")
+        return self._answered(order, payload)
 
     def _verified(self, technician: str, payload: bytes) -> tuple[Technician, Order]:
         """Whose order this is, and what it says. Raises RemoteError."""
@@ -224,8 +225,8 @@ class TechnicianDesk:
         life = timedelta(hours=order.life_h)
         issued = []
         for claim in order.claims:
-            if session.get(ClaimRow, claim.nonce) is not None:
-                raise RemoteError("A claim with this nonce exists.", next_step="Run 'box' again.")
+            if not claim.nonce.startswith(CLAIM_PREFIX) or session.get(ClaimRow, claim.nonce) is not None:
+                raise RemoteError("A claim's nonce is in use, or is none.", next_step="Run 'box' again.")
             until = now + int(life / timedelta(milliseconds=1))
             session.add(ClaimRow(nonce=claim.nonce, serial=claim.serial, made_by=who.id, made_ms=now, expires_ms=until))
             issued.append(der(self._authority.issue_claim(claim.nonce, load_public(claim.key), life)))
@@ -273,7 +274,8 @@ class TechnicianDesk:
         """The unit of this name: a new one, or the same box that comes again. Raises Refusal where it is another's."""
         sign_pem, open_pem = approvals.packet_keys(row)
         unit = session.get(Unit, order.unit, with_for_update=True)
-        clash = order.unit == "hub" or session.get(Operator, order.unit) is not None
+        clash = order.unit == HUB_KEY_ID or order.unit.startswith(CLAIM_PREFIX)
+        clash = clash or session.get(Operator, order.unit) is not None
         if unit is None and not clash:
             unit = Unit(
                 id=order.unit,

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from contract.broker_access import CLAIM_ACCESS, CONTROL_ACCESS, RENEWAL_ACCESS, service_access
+from contract.broker_access import CLAIM_ACCESS, CONTROL_ACCESS, service_access
 from provisioning.world import World
 
 PACKET_BYTES_MAX = 2_000_000
-LATE_CONNECTIONS_MAX = 200
 
 
 def mosquitto_conf(world: World, folder: Path) -> str:
     """mosquitto.conf for a broker whose files lie in `folder`."""
-    service, claims, renewals, control = world.broker.doors
+    service, claims, _, control = world.broker.doors
     host = world.broker.host
     server = f"certfile {folder}/tls.crt\nkeyfile {folder}/tls.key\ntls_version tlsv1.2"
     # Below a listener: above the first one Mosquitto would open a plain one for these.
@@ -57,14 +56,6 @@ cafile {folder}/claims.crt
 {known}
 use_username_as_clientid true
 
-# Units whose certificate has ended; what they send proves itself.
-listener {renewals} {host}
-allow_anonymous true
-acl_file {folder}/acl-renewals
-max_connections {LATE_CONNECTIONS_MAX}
-cafile {folder}/ca.crt
-{server}
-
 # The hub's control: whoever connects under another's client id ends that session.
 listener {control} 127.0.0.1
 allow_anonymous false
@@ -82,6 +73,5 @@ def access_lists(world: World) -> dict[str, bytes]:
     return {
         "acl": service_access(units, technicians).encode(),
         "acl-claims": CLAIM_ACCESS.encode(),
-        "acl-renewals": RENEWAL_ACCESS.encode(),
         "acl-control": CONTROL_ACCESS.encode(),
     }

@@ -5,7 +5,6 @@ A claim file takes its name last, after every byte is on the media; a box that f
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +13,9 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 
 from contract.certificates import certificate_key, der, is_issued_by, load_certificate, new_key, public_der
+from contract.channel_disk import write_whole
 from contract.clock import utc
-from contract.commissioning import CLAIM_FILE, Claim, encode_claim
+from contract.commissioning import CLAIM_FILE, CLAIM_PREFIX, Claim, encode_claim
 from contract.errors import DeviceError, RemoteError
 from contract.technician import CLAIMS_MAX, ClaimAsk, ClaimsOrder, ClaimsResult, Verb
 from provisioning.line import HubLine
@@ -51,7 +51,7 @@ def wishes_for(count: int, serials: Sequence[str]) -> list[ClaimWish]:
     if len(set(serials)) != len(serials):
         raise DeviceError("A serial number is given twice.", next_step="Give each box its own serial number.")
     given = list(serials) or [""] * count
-    return [ClaimWish(f"c-{secrets.token_hex(NONCE_BYTES)}", serial) for serial in given]
+    return [ClaimWish(f"{CLAIM_PREFIX}{secrets.token_hex(NONCE_BYTES)}", serial) for serial in given]
 
 
 async def make_claims(line: HubLine, wishes: Sequence[ClaimWish], life_h: int) -> list[MadeClaim]:
@@ -104,22 +104,11 @@ async def _make_some(line: HubLine, wishes: Sequence[ClaimWish], life_h: int) ->
 def write_media(claim: MadeClaim, folder: Path) -> Path:
     """Put a claim into a media folder; never over another one. Raises DeviceError."""
     path = folder / CLAIM_FILE
-    draft = folder / f".{CLAIM_FILE}.draft"
     if path.exists():
         raise DeviceError(f"{path} exists already.", next_step="Use empty media for each box.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(claim.encoded)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        write_whole(path, claim.encoded)
     except OSError as error:
         raise DeviceError(
             f"{folder} cannot be written: {error.strerror}.", next_step="Check the media, or use another."

@@ -2,36 +2,32 @@
 
 The next key is made here and the request proved by the present one, inside a signed order: so the TLS key of an old
 laptop alone renews nothing. The next certificate is used at once, the hub told so, and only then does it take the
-present one's place; a cut anywhere leaves one that works. One that has ended, up to 180 days ago, is renewed on the
-renewal listener in the same way; one that was revoked never.
+present one's place; a cut anywhere leaves one that works. One that has ended, up to 180 days ago, is renewed at the
+renewal door in the same way; one that was revoked never.
 """
 
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from contract.certificates import serial_text
-from contract.channel_mqtt import MqttChannel, MqttSettings
+from contract.channel_mqtt import MqttSettings
+from contract.channel_renewal import Door, ask
 from contract.clock import Clock
-from contract.commissioning import SignedBirth
+from contract.commissioning import LateQuestion, SignedBirth
 from contract.commissioning_problems import Problem
 from contract.credential import Credential
 from contract.dispatch import decode, encode
 from contract.durable_files import DurableFolder
-from contract.errors import RekamError, RemoteError, TransientError
+from contract.errors import RemoteError, TransientError
 from contract.identifiers import uuid7
 from contract.packet import Model
 from contract.technician import CertificateResult, Order, Reply, Verb, sign_order, verify_reply
-from contract.topics import LATE_ORDER, LATE_REPLY
 from provisioning.technician_identity import Identity
 
 SOFTWARE = "rekam-provision"
-LATE_TIMEOUT_S, LATE_REPEAT_S = 60.0, 3.0
 R = TypeVar("R", bound=Model)
 
 
@@ -92,7 +88,7 @@ class OwnCertificate:
         return await asyncio.to_thread(self.credential.take_over, serial)
 
     async def renew_late(self, say: Callable[[str], None]) -> bool:
-        """Where the certificate has ended, get the next one on the renewal listener; whether it did.
+        """Where the certificate has ended, get the next one at the renewal door; whether it did.
 
         Raises OwnRefusal, TransientError.
         """
@@ -115,28 +111,14 @@ class OwnCertificate:
         return True
 
     async def _say_late(self, order: Order) -> Reply:
-        """The hub's reply to an order on the renewal listener. Raises TransientError where none comes."""
-        nonce = f"r-{secrets.token_hex(10)}"
-        signed = sign_order(order, self._identity.order)
-        topic = LATE_ORDER.at(nonce=nonce, technician=self._identity.technician)
-        answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        settings = replace(self._settings, port=self._identity.renewal_port, client_id=nonce)
-        channel = MqttChannel(settings)
-
-        async def take(_names: dict[str, str], payload: bytes) -> None:
-            if not answered.done():
-                answered.set_result(verify_reply(payload, self._identity.hub, order.id))
-
-        channel.on(LATE_REPLY, take, nonce=nonce)
+        """The hub's reply to an order at the renewal door. Raises TransientError where none comes."""
+        who = self._identity
+        question = LateQuestion(technician=who.technician, body=sign_order(order, who.order))
         try:
-            async with channel, asyncio.timeout(LATE_TIMEOUT_S):
-                while not answered.done():
-                    with suppress(RekamError):
-                        await channel.publish(topic, signed)
-                    await asyncio.wait({answered}, timeout=LATE_REPEAT_S)
-        except TimeoutError:
+            content = await asyncio.to_thread(ask, Door(who.host, who.renewal_port, who.ca), encode(question))
+        except TransientError as error:
             raise TransientError(
-                "Your certificate has ended, and nobody answers on the renewal listener.",
-                next_step=f"Check the link to {settings.host}:{settings.port} and this machine's clock; try again.",
+                f"Your certificate has ended. {error.message}",
+                next_step=f"Check the link to {who.host}:{who.renewal_port} and this machine's clock; try again.",
             ) from None
-        return answered.result()
+        return verify_reply(content, who.hub, order.id)

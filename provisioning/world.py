@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from contract.commissioning import CLAIM_PREFIX
 from contract.errors import DeviceError
 from contract.packet import Name
 
@@ -186,8 +187,8 @@ class World(_Table):
         for what, values in (("site", codes), ("unit", ids), ("operator", names)):
             if len(set(values)) != len(values):
                 raise ValueError(f"two {what}s carry the same id")
-        if "hub" in ids or set(ids) & set(names):
-            raise ValueError("no unit may be called 'hub', or like an operator")
+        if "hub" in ids + names or set(ids) & set(names) or any(one.startswith(CLAIM_PREFIX) for one in ids + names):
+            raise ValueError("nobody may be called 'hub' or 'c-…', and no unit like an operator")
         if unknown := sorted({unit.site for unit in self.units} - set(codes)):
             raise ValueError(f"units stand at unknown sites: {unknown}")
         return self

@@ -122,13 +122,13 @@ def test_not_before_its_time_and_never_for_another(tmp_path: Path) -> None:
         asyncio.run(own_at(other, world).keep_good(DeskLine(world, TECHNICIAN)))
     assert refused.value.problem is Problem.NAME_DIFFERS
     renewal = encode(own_at(folder, world).credential.request())
-    (said,) = world.desks.commissioning.on_renewal(renewal, "renew/r-1/dn/answer")  # by the TLS key alone
-    assert Problem.PROOF_WRONG.value.encode() in said.payload
+    answer = world.desks.commissioning.renew(renewal)  # by the TLS key alone
+    assert Problem.PROOF_WRONG.value.encode() in answer
     identity = load_identity(folder)
     order = Order(id=uuid7(world.clock), technician=TECHNICIAN, verb=Verb.STATUS, at_ms=world.clock.wall_ms(),
                   body=encode(StatusOrder()))  # fmt: skip
     with pytest.raises(RemoteError, match="only the next certificate"):
-        world.desks.technicians.on_late_order(TECHNICIAN, "r-1", sign_order(order, identity.order))
+        world.desks.technicians.answer_late(TECHNICIAN, sign_order(order, identity.order))
     assert world.certificates(TECHNICIAN) == ["ACTIVE"]
 
 

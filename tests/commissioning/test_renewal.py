@@ -1,9 +1,8 @@
-"""A unit stays in: renewed on its own line, after weeks in a drawer on the renewal listener, and never by fraud."""
+"""A unit stays in: renewed on its own line, after weeks in a drawer at the renewal door, and never by fraud."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from contract.certificates import Issuer, certify_client, der, load_certificate, new_key, pem, private_pem, serial_text
 from contract.channel_mqtt import MqttChannel
 from contract.channel_mqtt_settings import tls_context
+from contract.channel_renewal import Door
 from contract.clock import SystemClock
 from contract.commissioning_problems import Problem, Refusal
 from contract.credential import Credential
@@ -41,7 +41,7 @@ class Unit:
         self.credential = Credential(settings, SystemClock(), DurableFolder(settings.certificate.parent))
         self.channel = MqttChannel(self.credential.settings)
         self.hub = load_statement_public_key((self.folder / "hub-statement.pub").read_bytes())
-        self.late = replace(settings, port=stage.ports[2], client_id="")
+        self.late = Door("127.0.0.1", stage.ports[2], settings.ca)
         self.standing = Standing(
             self.channel, self.credential, UNIT, self.hub, SystemClock(), serial="S-1", software="test", late=self.late
         )

@@ -107,13 +107,13 @@ async def test_nobody_is_heard_under_another_name(stage: Stage) -> None:
     unit = MqttChannel(stage.unit_settings())
     forbidden = (
         topics.UP_BIRTH.at(unit="desk-b2"), topics.TECHNICIAN_ORDER.at(technician="tek-andi", order="x"),
-        topics.CLAIM_KNOCK.at(nonce="c-1"), topics.LATE_RENEWAL.at(nonce="c-1"),
+        topics.CLAIM_KNOCK.at(nonce="c-1"),
     )  # fmt: skip
 
     async def note(_names: dict[str, str], payload: bytes) -> None:
         heard.append(payload.decode())
 
-    for topic in (topics.UP_BIRTH, topics.TECHNICIAN_ORDER, topics.CLAIM_KNOCK, topics.LATE_RENEWAL):
+    for topic in (topics.UP_BIRTH, topics.TECHNICIAN_ORDER, topics.CLAIM_KNOCK):
         hub.on(topic, note)
     with stage.broker:
         async with hub, unit:

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from contract import topics
 from contract.certificates import certificate_key, der, load_certificate, make_request, new_key, public_der
 from contract.commissioning import Renewal, RenewalAnswer, renewal_text, verify_renewal_answer
 from contract.commissioning_problems import Problem
+from contract.credential import FileSigner
+from contract.dispatch import encode
 from contract.seal import load_statement_public_key
 from contract.technician import ReplaceOrder, UnitOrder, Verb
 from edge.box import Box
 from edge.box_files import TLS_KEY, Phase
-from edge.unit_signer import FileSigner
+from hub import certificates
 from tests.commissioning.desk_world import DAY_MS, DeskWorld, hear, make_box
 from tests.commissioning.stage import LOCAL, SITE, UNIT
 
@@ -52,31 +53,21 @@ def born_box(world: DeskWorld, folder: Path, name: str = NAME, serial: str = "S-
 
 def renewed(world: DeskWorld, certificate: bytes, signer: FileSigner) -> RenewalAnswer:
     """The hub's answer to a renewal that this certificate asks for with its own key."""
-    request = der(make_request(NAME, new_key()))
-    now = world.clock.wall_ms()
-    renewal = Renewal(
-        certificate=certificate,
-        request=request,
-        wall_ms=now,
-        proof=signer.sign(renewal_text(certificate, request, now)),
-    )
-    from contract.dispatch import encode
-
-    (said,) = world.desks.commissioning.on_renewal(encode(renewal), topics.LATE_RENEWAL_ANSWER.at(nonce="r-1"))
+    request, now = der(make_request(NAME, new_key())), world.clock.wall_ms()
+    proof = signer.sign(renewal_text(certificate, request, now))
+    renewal = Renewal(certificate=certificate, request=request, wall_ms=now, proof=proof)
     public = load_statement_public_key((world.folder / "units" / UNIT / "hub-statement.pub").read_bytes())
-    return verify_renewal_answer(said.payload, public, request)
+    return verify_renewal_answer(world.desks.commissioning.renew(encode(renewal)), public, renewal.request)
 
 
 def test_a_certificate_that_was_followed_by_a_revoked_one_brings_nobody_back(world: DeskWorld, tmp_path: Path) -> None:
-    """A copy of last month's key, or a unit that was cut between two certificates, on the renewal listener."""
+    """A copy of last month's key, or a unit that was cut between two certificates, at the renewal door."""
     box = born_box(world, tmp_path / "box")
     old, signer = der(box.files.certificate()), FileSigner(box.files.kept(TLS_KEY))
     world.clock.now_ms += 20 * DAY_MS
     answer = renewed(world, old, signer)
     assert answer.problem is None
     with world.database.transaction() as session:
-        from hub import certificates
-
         row = certificates.find(session, load_certificate(answer.certificate))
         assert row is not None
         certificates.activate(session, row, world.clock.wall_ms())

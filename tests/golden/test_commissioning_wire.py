@@ -20,7 +20,7 @@ from contract.commissioning_problems import Problem
 from contract.configuration import Desired, Reported
 from contract.dispatch import decode, encode
 from contract.technician import Order, Verb
-from contract.topics import CLAIM_GRANT, CLAIM_KNOCK, DN_COMMAND, LATE_RENEWAL, TECHNICIAN_ORDER, UP_BIRTH, UP_PART
+from contract.topics import CLAIM_GRANT, CLAIM_KNOCK, DN_COMMAND, TECHNICIAN_ORDER, UP_BIRTH, UP_PART
 from contract.unit_command import (
     Command,
     CommandOrder,
@@ -199,7 +199,6 @@ def test_key_digest_and_fingerprint():
 def test_topics_of_commissioning():
     assert CLAIM_KNOCK.at(nonce="c-1") == "prov/c-1/up/knock"
     assert CLAIM_GRANT.at(nonce="c-1") == "prov/c-1/dn/grant"
-    assert LATE_RENEWAL.at(nonce="r-1") == "renew/r-1/up/request"
     assert TECHNICIAN_ORDER.at(technician="t", order="o") == "t/t/up/order/o"
     assert (UP_BIRTH.at(unit="u"), UP_BIRTH.retain) == ("k/u/up/birth", True)
     assert (DN_COMMAND.at(unit="u", command="c"), DN_COMMAND.retain) == ("k/u/dn/cmd/c", False)
