@@ -31,6 +31,7 @@ NO_WHEELS = frozenset({"pyscard", "wsq", "python-prctl", "pidng"})
 GLIBC_MINOR_MAX = 36
 PIP_TIMEOUT_S = 540
 BUILD_TIMEOUT_S = 300
+FLAGS = "-O2 -DNDEBUG -fwrapv -fstack-protector-strong -D_FORTIFY_SOURCE=2"
 # Runs a source's own build in this process, with its files in the order of their names.
 BUILD = """
 import glob, sys
@@ -45,7 +46,8 @@ arguments=()
 for argument in "$@"; do [ "$argument" = -m64 ] || arguments+=("$argument"); done
 exec {triplet}-gcc -I{root}/usr/include/{triplet}/python{python} -I{root}/usr/include/python{python} \\
   -I{root}/usr/include -I{root}/usr/include/{triplet} -I{root}/usr/include/PCSC "${{arguments[@]}}" \\
-  -L{root}/usr/lib/{triplet} -L{root}/lib/{triplet} -g0 -ffile-prefix-map={source}=. -Wl,--build-id=none
+  -L{root}/usr/lib/{triplet} -L{root}/lib/{triplet} -g0 -Wl,--build-id=none \\
+  -ffile-prefix-map={source}=. -ffile-prefix-map={root}=
 """
 
 
@@ -152,7 +154,7 @@ def _build(archive: Path, machine: Machine, root: Path, target: Path, epoch: int
     )
     compiler.chmod(0o755)
     environment = {
-        "CC": str(compiler.resolve()), "LDSHARED": f"{compiler.resolve()} -shared", "CFLAGS": "", "LDFLAGS": "",
+        "CC": str(compiler.resolve()), "LDSHARED": f"{compiler.resolve()} -shared", "CFLAGS": FLAGS, "LDFLAGS": "",
         "PKG_CONFIG_LIBDIR": str(root / "usr/lib" / machine.triplet / "pkgconfig"), "PKG_CONFIG_SYSROOT_DIR": str(root),
         "CPATH": str(root / "usr/include"), "SOURCE_DATE_EPOCH": str(epoch), "PYTHONHASHSEED": "0",
         "_PYTHON_HOST_PLATFORM": f"linux-{machine.machine}",

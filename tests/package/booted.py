@@ -24,7 +24,7 @@ from typing import Literal
 
 SERVICE = "rekam-edge.service"
 GROUPS = ("systemd", "unified", "cpu", "memory", "devices", "pids")
-PATIENCE_S = 300.0
+PATIENCE_S = 900.0
 # The groups come first: what is unshared then sees only its own part of them. A getty hangs up the console.
 ENTER = (
     f"trap '' HUP; for kind in {' '.join(GROUPS)}; do group=/sys/fs/cgroup/$kind/$1; mkdir -p $group; "
@@ -32,6 +32,14 @@ ENTER = (
 )
 # Quicker than in service: the test waits for it.
 SHORT_WATCHDOG = "[Service]\nWatchdogSec=4s\nTimeoutAbortSec=3s\nRestartSec=1s\n"
+FILLS = """[Service]
+Type=oneshot
+WatchdogSec=0
+TimeoutStartSec=20min
+Environment=PYTHONPATH=/usr/lib/rekam
+ExecStart=
+ExecStart=/usr/bin/python3 -P -m edge.package_slot /var/lib/rekam/slots /usr/lib/rekam/wheelhouse --unit /tmp
+"""
 PAGE = (
     "import urllib.request, http.cookiejar as c;"
     "o = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(c.CookieJar()));"
@@ -135,6 +143,8 @@ def main(folder: str, package: str) -> None:
             check_media(debian)
         with fact("an agent that hangs is killed with a traceback and started again"):
             check_watchdog(debian)
+        with fact("what the service may do is enough to fill the other slot, as an update does"):
+            check_filling(debian)
         with fact("it stops in good order"):
             debian.run("systemctl", "stop", SERVICE)
             assert debian.show("Result") == "success", debian.show("Result")
@@ -218,6 +228,23 @@ def check_watchdog(debian: Booted) -> None:
     assert re.search(r'Fatal Python error: Aborted(.|\n)*edge/first_boot.py", line \d+ in ', said), said[-3000:]
     debian.run("rm", f"/run/systemd/system/{SERVICE}.d/short.conf")
     debian.run("systemctl", "daemon-reload")
+
+
+def check_filling(debian: Booted) -> None:
+    """A virtual environment made and filled under the service's own user, filters and read-only places."""
+    drop_in, mark = f"/run/systemd/system/{SERVICE}.d/fill.conf", "/var/lib/rekam/slots/a/release.json"
+    held = debian.run("cat", mark)
+    debian.run("tee", mark, text='{"number": 0, "version": "0.0.1"}')
+    debian.run("tee", drop_in, text=FILLS)
+    debian.run("systemctl", "daemon-reload")
+    debian.run("systemctl", "restart", SERVICE)
+    assert debian.show("Result") == "success"
+    assert debian.run("cat", "/var/lib/rekam/slots/b/release.json") == held
+    assert "rekam-edge" in debian.run("ls", "/var/lib/rekam/slots/b/bin")
+    debian.shell(f"rm {drop_in}; rm -r /var/lib/rekam/slots/boot.json /var/lib/rekam/slots/b")
+    debian.run("tee", mark, text=held)
+    debian.run("systemctl", "daemon-reload")
+    debian.run("systemctl", "restart", SERVICE)
 
 
 def check_read_only(debian: Booted) -> None:
