@@ -13,7 +13,7 @@ FINGERS ?=
 SEED ?= 1
 
 DEB := $(VENV)/deb
-.PHONY: help demo run deb test test-arm test-deb check bench bench-unit fault fleet fleet-1000 firmware link quality-model clean lock
+.PHONY: help demo run deb test test-arm test-deb check bench bench-unit fault fleet fleet-1000 ninety-days firmware link quality-model clean lock
 
 help: ## list these targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -96,6 +96,9 @@ fleet: $(VENV)/dev.stamp ## 20 boxes into service at once, live sessions revoked
 
 fleet-1000: $(VENV)/dev.stamp ## 1,000 simulated units on one broker and hub, which die and come back: seconds, memory, CPU
 	@$(BIN)/python -m tests.fleet.thousand --out out/fleet-1000
+
+ninety-days: $(VENV)/dev.stamp ## 90 days of certificates and revocation lists on a faked wall clock: who was locked out, and a picture
+	@$(BIN)/python -m tests.fleet.ninety_days --out out/ninety-days
 
 lock: ## resolve the lock files again (needs uv)
 	uv pip compile pyproject.toml provisioning/build.in --extra edge --extra hub --extra provision --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements.lock

@@ -97,6 +97,10 @@ class Authority:
             return "The revocation list runs out: at its end the broker refuses everybody. Look at the hub's log."
         return ""
 
+    def has_list(self, session: Session) -> bool:
+        """Whether a list was ever signed."""
+        return session.scalars(select(RevocationList.number).limit(1)).first() is not None
+
     def certify_hub(self) -> bool:
         """Renew the hub's own certificate where it is due or missing; whether there is a new one."""
         settings = self._context.settings

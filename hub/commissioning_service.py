@@ -150,13 +150,15 @@ class CommissioningService:
 
         Both from one reading: whoever was shut out since is in no list yet, and would only come back.
         """
+        with self._context.database.reading() as session:
+            listed = self.authority.has_list(session)
+            alarm = self.authority.alarm(session) if listed else ""
+        if alarm:  # before a new one is signed: it is told, too, where the module with the key does not answer
+            log.critical("alarm", message=alarm)
         with self._context.database.transaction() as session:
             access = _access(session)
             revocations = self.authority.revocation_list(session).encoded
-            alarm = self.authority.alarm(session)
             out = certificates.shut_out(session, self._context.clock.wall_ms())
-        if alarm:
-            log.critical("alarm", message=alarm)
         self._unread |= self._folder.update(LIST_FILE, revocations)
         self._unread |= self._folder.update(ACCESS_FILE, access.encode())
         self._unread |= self.authority.certify_broker(self._folder.folder)

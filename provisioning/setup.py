@@ -341,6 +341,8 @@ def _unit_toml(world: World, unit: Unit) -> str:
     if unit.role in CARD_ROLES:
         keys["sam"] = "sam.key"
     broker = unit.broker or world.broker
+    # Where a unit goes through a gateway of its own, the renewal listener is two ports above, as the agent assumes.
+    late: dict[str, Setting] = {} if unit.broker else {"renewal_port": world.broker.doors[2]}
     tables: dict[str, Mapping[str, Setting]] = {
         "unit": {"id": unit.id, "site": unit.site, "role": unit.role, "data_dir": "data"},
         "broker": {
@@ -349,6 +351,7 @@ def _unit_toml(world: World, unit: Unit) -> str:
             "ca": "ca.crt",
             "certificate": "tls.crt",
             "key": "tls.key",
+            **late,
         },
         "keys": keys,
         "screen": {"host": "127.0.0.1", "port": unit.screen_port},

@@ -18,6 +18,7 @@ development=(
   eatmydata                          # tests that do not test durability
   strace                             # the power-cut campaign records the spool's writes
   gcc-aarch64-linux-gnu libc6-dev-arm64-cross debian-archive-keyring   # the few wheels of make deb that no index has
+  faketime                           # 90 days of certificates and revocation lists in minutes
   softhsm2                           # a PKCS#11 module for the tests of the issuing key
 )
 case "${1:-runtime}" in

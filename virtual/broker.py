@@ -63,6 +63,11 @@ class PrivateBroker:
             self._configuration.write_text(f"user root\n{text}", encoding="utf-8")
 
     @property
+    def configuration(self) -> Path:
+        """The file that it runs on."""
+        return self._configuration
+
+    @property
     def pid(self) -> int | None:
         """Its process id while it runs."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None

@@ -27,7 +27,7 @@ from tests.fault.rig_world import broker_at
 from virtual.broker import PrivateBroker, free_ports
 
 UNITS_A_SITE = 10
-TECHNICIAN, OFFICER, SECRET = "tek-andi", "dc-1", "rahasia kampanye"
+TECHNICIAN, SELDOM, OFFICER, SECRET = "tek-andi", "tek-budi", "dc-1", "rahasia kampanye"
 
 
 def make_fleet(folder: Path, units: int, say: Callable[[str], None], now: datetime | None = None) -> Stage:
@@ -46,6 +46,7 @@ def make_fleet(folder: Path, units: int, say: Callable[[str], None], now: dateti
         ),
         operators=(
             Operator(id=TECHNICIAN, name="Andi", roles=("technician",), sites=("*",)),
+            Operator(id=SELDOM, name="Budi", roles=("technician",), sites=("*",)),
             Operator(
                 id=OFFICER, name="Dewi", roles=("dc-officer",), sites=("*",), console_secret_file=Path("secret.txt")
             ),

@@ -10,18 +10,22 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from contract import topics
 from contract.channel_mqtt import Backoff, Connection, MqttChannel, MqttSettings
 from contract.clock import Clock
 from contract.configuration import Desired, Reported, SelftestReport
+from contract.credential import Credential
 from contract.dispatch import decode, encode
+from contract.durable_files import DurableFolder
 from contract.identifiers import uuid7
 from contract.packet import Biodata, Envelope, PacketKind, RefusalBody
 from contract.packet import encode as encode_packet
 from contract.seal import open_sealed, seal
 from contract.transfer import Step
+from edge.agent_parts import line_settings
 from edge.alarms import AlarmBook
 from edge.config import UnitConfig, load_config
 from edge.keys import UnitKeys, load_keys
@@ -30,12 +34,13 @@ from edge.moment import MomentSource
 from edge.presence import Presence
 from edge.sealed_store import SealedStore
 from edge.spool import Spool
-from edge.standing import Credential, Kept, Standing
+from edge.standing import Kept, Standing
 from edge.uplink import Uplink
 from edge.uplink_settings import UplinkSettings
 
 SOFTWARE = "rekam simulated"
 ANSWER_S = 20.0
+RECONNECT = Backoff()
 IDLE_S = 30.0  # a real unit looks into its spool every five seconds; here all disks are one
 
 
@@ -54,7 +59,8 @@ class SimulatedUnit:
         self._moments = MomentSource(self._store, clock)
         self._spool = Spool(data / "spool", self._keys.store, clock, 10**9, 10**5, observe=self._observe)
         self.presence = Presence(self.id, SOFTWARE, clock)
-        self.credential = Credential(_line(config), clock)
+        line = replace(line_settings(config), backoff=RECONNECT)
+        self.credential = Credential(line, clock, DurableFolder(config.broker.certificate.parent))
         self.channel = MqttChannel(self.credential.settings, self.presence.will)
         self.channel.on_connected(self._connected)
         self.presence.attach(self.channel)
@@ -100,6 +106,11 @@ class SimulatedUnit:
         self.captured += 1
         self.uplink.wake()
 
+    def close(self) -> None:
+        """Close the databases; it runs no more."""
+        self._store.close()
+        self._spool.close()
+
     @property
     def waiting(self) -> int:
         """Packets of this life and alarms that the hub has not freed."""
@@ -136,20 +147,6 @@ class SimulatedUnit:
         if is_new:
             for topic, content, retain in self._kept():
                 await self.channel.publish(topic, content, retain=retain)
-
-
-def _line(config: UnitConfig) -> MqttSettings:
-    broker = config.broker
-    return MqttSettings(
-        host=broker.host,
-        port=broker.port,
-        ca=broker.ca,
-        certificate=broker.certificate,
-        key=broker.key,
-        client_id=config.unit.id,
-        keepalive_s=broker.keepalive_s,
-        backoff=Backoff(),
-    )
 
 
 def _late(config: UnitConfig) -> MqttSettings:

@@ -40,7 +40,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub_service, "RECONNECT", FAST)
     monkeypatch.setattr(simulated_unit, "ANSWER_S", 0.5)
     monkeypatch.setattr(alarms, "AGAIN_S", 0.5)
-    monkeypatch.setattr(simulated_unit, "Backoff", lambda: Backoff(first_s=0.1, max_s=0.5))
+    monkeypatch.setattr(simulated_unit, "RECONNECT", Backoff(first_s=0.1, max_s=0.5))
 
 
 async def test_the_hubs_picture_is_right_whoever_dies_and_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
