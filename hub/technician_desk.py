@@ -202,7 +202,8 @@ class TechnicianDesk:
 
     def _alarm(self, session: Session) -> str:
         """What threatens everybody: first the authority's, then the updates'."""
-        return self._authority.alarm(session) or self._parts.repository.alarm(session)
+        updates = self._parts.repository.alarm(session) or self._updates.alarm(session)
+        return self._authority.alarm(session) or updates
 
     def _update(self, session: Session, who: Operator, order: Order) -> Model:
         if order.verb is Verb.RELEASES:

@@ -25,7 +25,7 @@ from hub import certificates, dispatches, history, outbox, presence, rollout
 from hub import technician_rights as rights
 from hub.context import HubContext
 from hub.fleet_watch import AT_WORK
-from hub.rollout import NOT_BEGUN, OPEN_STATES, Course, Limits, Member, RolloutState, UnitStep
+from hub.rollout import NOT_BEGUN, OPEN_STATES, SETTLED, Course, Limits, Member, RolloutState, UnitStep
 from hub.schema.commissioning_tables import Commissioning, UnitHistory
 from hub.schema.tables import Operator, Unit
 from hub.schema.update_tables import Rollout, RolloutUnit, UnitUpdate
@@ -99,7 +99,7 @@ class UpdateDesk:
             raise RemoteError(f"This update is {row.state}.", next_step="Order a new one.")
         if len(order.reason.strip()) < REASON_CHARACTERS_MIN:
             raise RemoteError("Steering an update needs a reason.", next_step="Add --reason with a sentence.")
-        if order.action is RolloutAction.RESUME:
+        if order.action is RolloutAction.RESUME and row.state == RolloutState.STOPPED:
             members = self._members(session, row)
             row.forgiven = rollout.count_failures(members, _limits(row), self._now())
         row.state = {
@@ -123,6 +123,12 @@ class UpdateDesk:
             query = select(RolloutUnit).where(RolloutUnit.unit == unit_id)
             for row in session.scalars(query.where(RolloutUnit.open | (RolloutUnit.job == report.job))).all():
                 self._hear(session, row, report)
+
+    def alarm(self, session: Session) -> str:
+        """Which update has stopped by itself and waits for somebody, or nothing."""
+        query = select(Rollout).where(Rollout.state == RolloutState.STOPPED).order_by(Rollout.made_ms.desc()).limit(1)
+        row = session.scalars(query).first()
+        return f"The update to {row.version[:60]} has stopped: {row.why[:60]}." if row is not None else ""
 
     def advance(self) -> None:
         """Go on with every open rollout, as far as what the units said allows."""
@@ -167,7 +173,7 @@ class UpdateDesk:
         query = select(RolloutUnit).join(Unit, Unit.id == RolloutUnit.unit).where(RolloutUnit.rollout == row.id)
         rows = session.scalars(query.where(Unit.state == UnitState.RETIRED)).all()
         for gone in rows:
-            if gone.step != UnitStep.GONE:
+            if gone.step not in SETTLED:
                 self._withdraw(session, gone)
                 gone.step, gone.since_ms = UnitStep.GONE, now
         waves = {gone.unit: gone.wave for gone in rows}
@@ -224,17 +230,18 @@ class UpdateDesk:
         """What a unit said, about its part in one rollout."""
         row = session.get_one(Rollout, link.rollout)
         step = UnitStep(link.step)
-        if step is UnitStep.GONE:
-            return
-        if report.job and report.job == link.job and report.state is not None:
+        mine = bool(report.job) and report.job == link.job
+        if mine and report.state is not None:
             said = STEP_OF[report.state]
-            link.problem, link.detail = report.problem or "", report.detail
         elif link.open and runs(report.running, ReleaseTarget.of(row)):
             said = UnitStep.GOOD
         else:
             return
         if step is UnitStep.SPARED and said in NOT_BEGUN:
             return
+        if step in (UnitStep.FAILED, UnitStep.GONE) or (step is UnitStep.GOOD and said is not UnitStep.FAILED):
+            return  # it is over for this job; a history must not grow by what one unit says again and again
+        link.problem, link.detail = (report.problem or "", report.detail) if mine else ("", "")
         if said is not step or said is UnitStep.WRITING:
             link.since_ms = self._now()
         link.step = said

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from tuf.api.metadata import TargetFile, Targets
 
 from contract.clock import Clock, SystemClock
-from contract.errors import DeviceError, RemoteError
+from contract.errors import DeviceError, RekamError, RemoteError
 from contract.update_metadata import (
     METADATA_BYTES_MAX,
     ROOT_CHAIN_MAX,
@@ -105,16 +105,23 @@ def take_release(settings: HubSettings, database: Database, media: Path, clock: 
 
 
 def adopt_first(context: HubContext) -> None:
-    """Where setup has left a new repository in the hub's folder, and none is served yet: begin with it."""
+    """Where setup has left a new repository in the hub's folder, and none is served yet: begin with it.
+
+    One that cannot be used is told in the log: captures do not wait for it.
+    """
     repository = UpdateRepository(context)
     first = repository.folder / FIRST_FOLDER
     with context.database.reading() as session:
         known = repository.root(session)
-    if known is None and first.is_dir():
+    if known is not None or not first.is_dir():
+        return
+    try:
         media = read_media(first)
         with context.database.transaction() as session:
             repository.begin(session, media.roots[0])
         _take(context, repository, media)
+    except RekamError as error:
+        log.critical("alarm", **error.diagnostics())
 
 
 def _take(context: HubContext, repository: UpdateRepository, media: Media) -> Taken:

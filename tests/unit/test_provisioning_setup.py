@@ -178,3 +178,18 @@ def test_the_console_pass_phrase_is_not_in_the_fleet_file(tmp_path: Path) -> Non
     text = (tmp_path / "out/hub/fleet.json").read_text()
     assert "kata sandi" not in text
     assert json.loads(text)["operators"][0]["console_secret"].startswith("scrypt$16384$8$1$")
+
+
+def test_a_repository_of_releases_is_made_where_the_world_asks_for_one(tmp_path: Path) -> None:
+    world = load_world(write(tmp_path, WORLD + "[updates]\n"))
+    set_up(world, tmp_path, tmp_path / "world", NOW, lambda _: None)
+    out = tmp_path / "world"
+    trusted = (out / "releases" / "update-root.json").read_bytes()
+    assert (out / "units" / "desk-a1" / "update-root.json").read_bytes() == trusted
+    held = sorted(path.name for path in (out / "hub" / "updates").glob("*.key"))
+    assert held == ["snapshot.key", "timestamp.key"] and not (out / "releases" / "online").exists()
+    assert not list((out / "hub").rglob("root-*.key")) and len(list((out / "releases" / "keys").iterdir())) == 5
+    without = world.model_copy(update={"updates": None})
+    set_up(without, tmp_path, tmp_path / "plain", NOW, lambda _: None)
+    assert not (tmp_path / "plain" / "releases").exists()
+    assert not list((tmp_path / "plain").rglob("update-root.json"))
