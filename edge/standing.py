@@ -135,6 +135,8 @@ class Standing:
             log.warning("birth not confirmed", **self.problem.diagnostics())
             if await asyncio.to_thread(self._credential.give_up, found.certificate):
                 self._channel.reconnect()
+            else:
+                await self._ask()  # with the certificate itself: a hub that lost it with a few days takes it up again
             return
         self.problem, self.is_confirmed = None, True
         if await asyncio.to_thread(self._credential.take_over, found.certificate):

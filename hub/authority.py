@@ -12,11 +12,13 @@ from pathlib import Path
 import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from contract.certificates import (
     CLAIM_LIFE_MAX,
+    CLOCK_SKEW,
+    RevocationReason,
     Revoked,
     certificate_key,
     certify_client,
@@ -33,13 +35,15 @@ from contract.certificates import (
 from contract.errors import RekamError
 from hub import certificates
 from hub.broker_files import write_private
-from hub.certificates import CertificateState, moment
+from hub.certificates import CertificateState, milliseconds, moment
 from hub.config import AuthoritySection
 from hub.context import HUB_KEY_ID, HubContext
 from hub.issuers import Issuers, file_key, load_issuers
 from hub.schema.commissioning_tables import Certificate, RevocationList
 
 ALARM_SHARE = 0.25
+LISTS_KEPT = 20
+_SKEW_MS = CLOCK_SKEW // timedelta(milliseconds=1)
 log = structlog.get_logger("authority")
 
 
@@ -77,22 +81,55 @@ class Authority:
     def revocation_list(self, session: Session) -> RevocationList:
         """The newest list; signed anew where certificates ended since, or half of its life has passed."""
         now = self._context.clock.wall_ms()
-        newest = session.scalars(select(RevocationList).order_by(RevocationList.number.desc()).limit(1)).first()
+        newest = _newest_list(session)
         lines = certificates.revoked(session, now)
-        if newest is not None and now < (newest.made_ms + newest.next_ms) // 2 and _lists(newest, lines):
+        if newest is not None:
+            lines += certificates.strangers(session, _lines_of(newest), now)
+        if newest is not None and _is_current(newest, now) and _lists(newest, lines):
             return newest
         row = RevocationList(encoded=b"", made_ms=now, next_ms=now + int(self._life / timedelta(milliseconds=1)))
         session.add(row)
         session.flush()
         row.encoded = make_revocation_list(self.issuers.issuing, row.number, lines, moment(now), self._life)
+        session.execute(delete(RevocationList).where(RevocationList.number <= row.number - LISTS_KEPT))
         session.flush()
         log.info("revocation list signed", number=row.number, lines=len(lines))
         return row
 
+    def is_listed(self, session: Session, certificate: x509.Certificate) -> bool:
+        """Whether the newest list revokes a certificate."""
+        newest = _newest_list(session)
+        return newest is not None and any(line.serial == certificate.serial_number for line in _lines_of(newest))
+
+    def adopt_list(self, session: Session, encoded: bytes) -> int:
+        """Believe the list that the broker holds where it is newer than the database; how many certificates ended.
+
+        A hub that begins again from a backup has forgotten whom it shut out since; the list that it signed has not.
+        """
+        try:
+            found = x509.load_pem_x509_crl(encoded)
+            number = found.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+            genuine = found.is_signature_valid(self.issuing_certificate.public_key())  # type: ignore[arg-type]
+        except (ValueError, TypeError, x509.ExtensionNotFound):
+            return 0
+        newest = _newest_list(session)
+        if not genuine or not number or (newest is not None and newest.number >= number):
+            return 0
+        row = RevocationList(
+            number=number,
+            encoded=encoded,
+            made_ms=milliseconds(found.last_update_utc + CLOCK_SKEW),
+            next_ms=milliseconds(found.next_update_utc or found.last_update_utc),
+        )
+        session.add(row)
+        ended = certificates.end_listed(session, _lines_of(row), self._context.clock.wall_ms())
+        log.critical("the broker's list is newer than the database: restored from a backup?", ended=",".join(ended))
+        return len(ended)
+
     def alarm(self, session: Session) -> str:
         """What is about to lock everybody out, or nothing."""
         now = self._context.clock.wall_ms()
-        newest = session.scalars(select(RevocationList).order_by(RevocationList.number.desc()).limit(1)).first()
+        newest = _newest_list(session)
         if newest is None or newest.next_ms - now < ALARM_SHARE * (newest.next_ms - newest.made_ms):
             return "The revocation list runs out: at its end the broker refuses everybody. Look at the hub's log."
         return ""
@@ -142,12 +179,36 @@ class Authority:
             return True
         fits = public_der(held.public_key()) == public_der(certificate_key(certificate))
         now = moment(self._context.clock.wall_ms())
-        return not fits or now >= renewal_due(certificate) or not is_issued_by(certificate, self.issuing_certificate)
+        in_time = certificate.not_valid_before_utc <= now < renewal_due(certificate)
+        return not fits or not in_time or not is_issued_by(certificate, self.issuing_certificate)
 
     def _write(self, certificate: Path, key: Path, issued: x509.Certificate, fresh: ec.EllipticCurvePrivateKey) -> None:
         """Key and certificate. A cut between them leaves two that do not fit, which the next start notices."""
         write_private(key, private_pem(fresh))
         write_private(certificate, pem(issued, self.issuing_certificate))
+
+
+def _newest_list(session: Session) -> RevocationList | None:
+    return session.scalars(select(RevocationList).order_by(RevocationList.number.desc()).limit(1)).first()
+
+
+def _is_current(row: RevocationList, now_ms: int) -> bool:
+    """Whether half of its life has not passed, and it has begun: a clock that was ahead signs lists of the future."""
+    return row.made_ms - _SKEW_MS <= now_ms < (row.made_ms + row.next_ms) // 2
+
+
+def _lines_of(row: RevocationList) -> list[Revoked]:
+    """The lines of a signed list."""
+    lines = []
+    for entry in x509.load_pem_x509_crl(row.encoded):
+        try:
+            reason = entry.extensions.get_extension_for_class(x509.CRLReason).value.reason
+        except x509.ExtensionNotFound:
+            reason = x509.ReasonFlags.unspecified
+        superseded = reason is x509.ReasonFlags.superseded
+        kind = RevocationReason.SUPERSEDED if superseded else RevocationReason.CESSATION
+        lines.append(Revoked(entry.serial_number, entry.revocation_date_utc, kind))
+    return lines
 
 
 def _lists(row: RevocationList, lines: list[Revoked]) -> bool:

@@ -7,6 +7,7 @@ its time stays on the revocation list until it would have ended anyway. Every me
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -15,6 +16,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from contract.certificates import (
+    CLOCK_SKEW,
+    OPERATIONAL_LIFE,
     RevocationReason,
     Revoked,
     certificate_key,
@@ -178,6 +181,44 @@ def revoked(session: Session, now_ms: int) -> list[Revoked]:
         )
         for row in session.scalars(query.order_by(Certificate.serial))
     ]
+
+
+def strangers(session: Session, lines: Iterable[Revoked], now_ms: int) -> list[Revoked]:
+    """Of these lines of a list those whose certificates this book does not know, and that may still be valid."""
+    after = moment(now_ms) - OPERATIONAL_LIFE - CLOCK_SKEW
+    return [line for line in lines if line.at > after and session.get(Certificate, f"{line.serial:x}") is None]
+
+
+def end_listed(session: Session, lines: Iterable[Revoked], now_ms: int) -> list[str]:
+    """Revoke the holders of what a list revokes and this book believes living; their names.
+
+    What was only superseded stays: its successor may be unknown here, and proves itself when it is renewed.
+    """
+    ended = []
+    for line in lines:
+        row = session.get(Certificate, f"{line.serial:x}", with_for_update=True)
+        if row is not None and row.state in LIVING and line.reason is not RevocationReason.SUPERSEDED:
+            revoke(session, row.holder, "on the list that the broker holds", now_ms)
+            ended.append(row.holder)
+    return ended
+
+
+def adopt(session: Session, certificate: x509.Certificate, listed: bool, now_ms: int) -> Certificate | None:
+    """Enter a certificate that the issuing authority signed and this book lost with the days since its backup.
+
+    None where it is not newer than every one that is known of its holder, or something speaks against it. listed: on
+    the newest revocation list.
+    """
+    known = all_of(session, common_name(certificate))
+    from_ms = milliseconds(certificate.not_valid_before_utc)
+    if listed or any(
+        row.from_ms >= from_ms or (row.state == CertificateState.REVOKED and (row.ended_ms or 0) >= from_ms)
+        for row in known
+    ):
+        return None
+    row = enter(session, certificate, CertificateState.PENDING, now_ms)
+    activate(session, row, now_ms)
+    return row
 
 
 def shut_out(session: Session, now_ms: int) -> set[str]:

@@ -100,6 +100,7 @@ class CommissioningService:
     async def prepare(self) -> None:
         """Before the first connection: hub and broker certified, the lists written."""
         await self._in_office(self.authority.certify_hub)
+        await self._in_office(self._adopt_list)
         await self._in_office(self._write)
 
     async def run(self) -> None:
@@ -144,6 +145,15 @@ class CommissioningService:
         for holder in sorted(self._put_out):
             await self._control.end_session(holder)
             self._put_out.discard(holder)
+
+    def _adopt_list(self) -> None:
+        """What the broker's list knows better than the database, which may come from a backup."""
+        try:
+            held = (self._folder.folder / LIST_FILE).read_bytes()
+        except OSError:
+            return
+        with self._context.database.transaction() as session:
+            self.authority.adopt_list(session, held)
 
     def _write(self) -> set[str]:
         """Write what differs from the database; who is shut out by what was written.

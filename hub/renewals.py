@@ -49,7 +49,7 @@ def next_certificate(
     if speaker and speaker != name:
         raise Refusal(Problem.NAME_DIFFERS, f"The line is {speaker}'s.")
     row = certificates.find(session, present)
-    if row is None or not is_issued_by(present, authority.issuing_certificate):
+    if not is_issued_by(present, authority.issuing_certificate):
         raise Refusal(Problem.CERTIFICATE_REVOKED, "This certificate is not known.")
     request = load_request(renewal.request)
     text = renewal_text(renewal.certificate, renewal.request, renewal.wall_ms)
@@ -58,10 +58,24 @@ def next_certificate(
         raise Refusal(Problem.PROOF_WRONG)
     if common_name(request) != name:
         raise Refusal(Problem.NAME_DIFFERS, f"It should be {name}.")
+    if row is None:
+        row = _adopted(session, authority, present, context.clock.wall_ms())
     _check_renewable(session, row, present, context.clock.wall_ms())
     issued = authority.issue(session, name, request_key(request), row.key_home)
     log.info("certificate renewed", holder=name, certificate=issued.serial)
     return issued
+
+
+def _adopted(session: Session, authority: Authority, present: x509.Certificate, now_ms: int) -> Certificate:
+    """A certificate of ours that was issued after the backup this hub began again from. Raises Refusal."""
+    name = common_name(present)
+    row = None
+    if session.get(Unit, name) is not None or session.get(Technician, name) is not None:
+        row = certificates.adopt(session, present, authority.is_listed(session, present), now_ms)
+    if row is None:
+        raise Refusal(Problem.CERTIFICATE_REVOKED, "This certificate is not known.")
+    log.warning("certificate adopted, unknown since a backup was restored", holder=name, certificate=row.serial)
+    return row
 
 
 def _check_renewable(session: Session, row: Certificate, present: x509.Certificate, now_ms: int) -> None:

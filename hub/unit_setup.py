@@ -61,9 +61,7 @@ class UnitSetups:
             session.add(row)
         if serial is not None:
             row.serial = serial
-        reported = reported_of(row)
-        newest = max(row.version, reported.version if reported else 0)  # a hub from its backup counts on from the unit
-        desired = Desired(unit=unit.id, site=unit.site, version=newest + 1, tables=tables)
+        desired = Desired(unit=unit.id, site=unit.site, version=_newest(row) + 1, tables=tables)
         row.version, row.tables, row.digest = desired.version, cbor2.dumps(tables, canonical=True), desired.digest()
         session.flush()
         dispatches.post_to_unit(session, self._context, topics.DN_DESIRED, desired, unit.id)
@@ -75,7 +73,7 @@ class UnitSetups:
         if row is not None:
             desired = Desired(unit=unit.id, site=unit.site, version=row.version, tables=cbor2.loads(row.tables))
             if desired.digest() != row.digest:
-                desired = desired.model_copy(update={"version": row.version + 1})
+                desired = desired.model_copy(update={"version": _newest(row) + 1})
             row.version, row.digest = desired.version, desired.digest()
             dispatches.post_to_unit(session, self._context, topics.DN_DESIRED, desired, unit.id)
 
@@ -117,6 +115,15 @@ class UnitSetups:
         if unit is None or row is None:
             raise Refusal(Problem.CONFIGURATION_FOR_OTHER_UNIT, "The hub has none for it.")
         return unit, row
+
+
+def _newest(row: UnitSetup) -> int:
+    """The highest version that hub or unit has seen: a hub from its backup counts on from the unit.
+
+    What the unit has refused counts too: it would take another configuration under that number for the same one.
+    """
+    reported = reported_of(row)
+    return max(row.version, reported.version, reported.refused_version) if reported else row.version
 
 
 def reported_of(row: UnitSetup) -> Reported | None:
