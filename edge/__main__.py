@@ -49,11 +49,6 @@ ConfigPath = Annotated[
 ]
 DEFAULT_CONFIG = Path("unit.toml")
 ANSWER_TIMEOUT_S = 20.0
-CLOCK_WORDS = {
-    "follows": "the machine's",
-    "kept": "the machine's is behind what is sure: goes on from the last time; check the time servers",
-    "refuses": "the machine's is too far ahead: not followed before the hub's word; check the time servers",
-}
 
 
 @app.command()
@@ -115,7 +110,7 @@ def status(
             "Not yet at the centre": uplink["pending"],
             "Set aside": uplink["held"],
             "Hub": "on-line" if uplink["hub_online"] else "off-line",
-            "Clock": CLOCK_WORDS.get(found["clock"], found["clock"]),
+            "Clock": found["clock"]["problem_en"] or "the machine's",
             **_software_rows(found["software"]),
         },
     )

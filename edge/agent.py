@@ -201,7 +201,7 @@ class Agent:
         status = UnitStatus(
             config.unit, spool, uplink, bench, worker, gallery, moments, clock, self._configurations, self._updates
         )
-        status.clock_state = lambda: clock.state
+        status.time = clock.status
         services = Services(bench, worker, keeper, register, roster, config.policy, clock, worker.stamp)
         station = await self._make_station(store, services, keeper, bench, keys, parts)
         if station is not None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -36,6 +36,17 @@ LATEST_MS = 253_402_300_799_000  # 9999-12-31: what does not fit is no time
 KEEP_PERIOD_S = 600.0
 Pause = Callable[[float], Awaitable[object]]
 State = Literal["follows", "kept", "refuses"]
+# What a technician reads where the machine's clock is not followed: Indonesian, English.
+PROBLEMS: dict[State, tuple[str, str]] = {
+    "kept": (
+        "Jam mesin ini tertinggal. Unit memakai waktu terakhir yang pasti. Periksa server waktu dan jaringan.",
+        "This machine's clock is behind. The unit goes on from the last sure time. Check time servers and network.",
+    ),
+    "refuses": (
+        "Jam mesin ini terlalu maju. Unit tidak mengikutinya sebelum pusat memastikan waktu. Periksa server waktu.",
+        "This machine's clock is too far ahead. It is not followed before the hub confirms it. Check the time servers.",
+    ),
+}
 log = structlog.get_logger("clock")
 
 
@@ -130,6 +141,12 @@ class BoundedClock:
         while True:
             await asyncio.to_thread(self.keep)
             await pause(KEEP_PERIOD_S)
+
+    def status(self) -> Mapping[str, str]:
+        """For the unit's page and `rekam-edge status`, in both languages."""
+        state = self.state
+        problem_id, problem_en = PROBLEMS.get(state, ("", ""))
+        return {"state": state, "problem_id": problem_id, "problem_en": problem_en}
 
     def keep(self) -> None:
         """Keep the time for a start without a set clock. Blocks on the disk."""

@@ -49,7 +49,7 @@ class UnitStatus:
         self._updates = updates
         self.enclosure: Callable[[], Mapping[str, Any]] = dict
         self.controller: Callable[[], Mapping[str, Any]] = dict
-        self.clock_state: Callable[[], str] = lambda: "follows"
+        self.time: Callable[[], Mapping[str, str]] = dict
 
     def snapshot(self) -> Mapping[str, Any]:
         """Everything, as JSON-able values."""
@@ -60,7 +60,7 @@ class UnitStatus:
             "role": self._unit.role,
             "boot": self._moments.boot,
             "time_ms": self._clock.wall_ms(),
-            "clock": self.clock_state(),
+            "clock": self.time(),
             "checkpoint": checkpoint.sequence if checkpoint else 0,
             "uplink": self._uplink.status().model_dump(mode="json"),
             "spool": asdict(self._spool.counts()),

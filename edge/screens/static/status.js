@@ -64,6 +64,8 @@ async function draw() {
   unit.at("#box").hidden = !box.configured;
   unit.fill("#box-state", ...inside, doors[box.door] ? unit.make("span", { class: doors[box.door][1] }, doors[box.door][0]) : null,
     box.alarms_waiting ? unit.make("span", { class: "tag warn" }, `${box.alarms_waiting} kejadian menunggu jaringan (events wait for the line)`) : null, box.problem ? unit.note("problem", "alert", "Kotak perangkat bermasalah.", box.problem) : null);
+  const { problem_id: late, problem_en: behind } = status.clock || {};
+  unit.fill("#clock", late ? unit.note("problem", "alert", late, behind) : null);
   controller(status.controller || {});
   configuration(status.configuration || {});
   software(status.software);
