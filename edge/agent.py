@@ -20,7 +20,15 @@ from contract.clock import Clock
 from contract.dispatch import GalleryEntry
 from contract.errors import DeviceError, RekamError
 from contract.transfer import Receipt
-from edge.agent_parts import make_chip_desk, make_line, make_remote_test, make_ticket_desk, make_web_server, open_spool
+from edge.agent_parts import (
+    make_card_proof,
+    make_chip_desk,
+    make_line,
+    make_remote_test,
+    make_ticket_desk,
+    make_web_server,
+    open_spool,
+)
 from edge.alarms import AlarmBook
 from edge.bounded_clock import BoundedClock
 from edge.capture_state import Services
@@ -40,6 +48,7 @@ from edge.keys import UnitKeys, load_keys
 from edge.links import LinkWatch
 from edge.log_ring import LogRing
 from edge.moment import MomentSource
+from edge.officer_desk import OfficerDesk, SignOnTeller
 from edge.packing import PacketKeeper, Sealer
 from edge.panel_watch import PanelWatch, make_panel
 from edge.personalisation import PersonalisationDesk
@@ -48,6 +57,7 @@ from edge.register import Register
 from edge.roster import RosterBook
 from edge.screens.guard import drop_token
 from edge.sealed_store import SealedStore
+from edge.second_factor import FactorBook
 from edge.service_notice import ServiceNotice
 from edge.site_gallery import SiteGallery
 from edge.software import software
@@ -203,7 +213,8 @@ class Agent:
         )
         status.time = clock.status
         services = Services(bench, worker, keeper, register, roster, config.policy, clock, worker.stamp)
-        station = await self._make_station(store, services, keeper, bench, keys, parts)
+        officers = self._make_officers(store, services, channel, keys, bench)
+        station = await self._make_station(store, services, officers.factors, keeper, bench, keys, parts)
         if station is not None:
             JobIntake(channel, downlink, station, config.unit.id, keys.sign, keys.hub_packet)
         reports = Reports(
@@ -213,10 +224,10 @@ class Agent:
         desk = Desk(
             config.unit, services, reports, chip_desk=make_chip_desk(config, keys, bench), station=station,
             diary=Diary(store, clock), tickets=make_ticket_desk(config, bench, store, clock),
+            officers=officers,
         )  # fmt: skip
         self._make_box(alarms, panel, bench, desk, status, parts)
         parts.push_async_callback(desk.leave)
-        self._spawn(roster.time.run())
         test = make_remote_test(config, bench, worker, desk, status, clock)
         handlers = command_handlers(test, self._ring, standing.renew_now)
         CommandDesk(channel, downlink.opened, config.unit.id, keys.sign, store, clock, handlers, self._spawn)
@@ -261,15 +272,26 @@ class Agent:
         self._standing, self._bench = standing, bench
         self._spawn(standing.run())
 
+    def _make_officers(
+        self, store: SealedStore, services: Services, channel: MqttChannel, keys: UnitKeys, bench: DeviceBench
+    ) -> OfficerDesk:
+        """Who signs on here, by which factors, at what time; and the hub is told."""
+        factors = FactorBook(store, services.roster.time)
+        teller = SignOnTeller(self._config.unit.id, factors, channel.publish)
+        channel.on_connected(teller.say)
+        self._spawn(teller.run())
+        self._spawn(services.roster.time.run())
+        return OfficerDesk(services, factors, make_card_proof(self._config, keys, bench))
+
     async def _make_station(
-        self, store: SealedStore, services: Services, keeper: PacketKeeper, bench: DeviceBench, keys: UnitKeys,
-        parts: contextlib.AsyncExitStack,
+        self, store: SealedStore, services: Services, factors: FactorBook, keeper: PacketKeeper, bench: DeviceBench,
+        keys: UnitKeys, parts: contextlib.AsyncExitStack,
     ) -> PersonalisationDesk | None:  # fmt: skip
         """The personalisation desk, on a unit whose role it is."""
         config = self._config
         if config.unit.role != "station":
             return None
-        station = make_station(store, services, keeper, bench.card, config.devices, keys.sam, keys.issuer)
+        station = make_station(store, services, factors, keeper, bench.card, config.devices, keys.sam, keys.issuer)
         parts.push_async_callback(station.close)
         await station.load()
         return station

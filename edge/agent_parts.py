@@ -10,7 +10,7 @@ from contract.channel_mqtt import MqttChannel, MqttSettings
 from contract.clock import Clock
 from contract.credential import Credential
 from contract.durable_files import DurableFolder
-from edge.chip_desk import ReaderDesk
+from edge.chip_desk import ReaderDesk, ReaderProof
 from edge.comparison_worker import ComparisonWorker
 from edge.config import UnitConfig
 from edge.desk import CAPTURE_ROLES, HANDOVER_ROLES, Desk
@@ -76,6 +76,13 @@ def make_remote_test(
     """The self-test for a technician who is not here, on what this unit has."""
     watches = {"enclosure": status.enclosure, "controller": status.controller}
     return RemoteTest(config.devices, bench, worker, desk.held_by, clock, watches=watches)
+
+
+def make_card_proof(config: UnitConfig, keys: UnitKeys, bench: DeviceBench) -> ReaderProof | None:
+    """Officers' own cards as proof of who they are, where this unit has a reader for people and the key to it."""
+    if keys.sam is None or bench.card is None or config.unit.role == "station":
+        return None
+    return ReaderProof(bench.card, keys.sam, keys.issuer, config.policy.card_timeout_s)
 
 
 def make_ticket_desk(config: UnitConfig, bench: DeviceBench, store: SealedStore, clock: Clock) -> TicketDesk | None:

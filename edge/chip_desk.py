@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 
 from contract.attestation import AttestationPage, open_attestation
-from contract.card_keys import Sam
+from contract.card_keys import CardRole, Sam
 from contract.chip_file import ChipData
 from contract.dispatch import ConsignedCard
 from contract.errors import RemoteError
@@ -14,13 +15,26 @@ from contract.finger_card import CardFormat, decode_card
 from contract.finger_minutiae import encode_record
 from contract.sample import FingerPosition
 from contract.seal import PublicKey, load_public_key
-from edge.card_access import ReadChip, read_card
+from edge.card_access import ReadChip, open_card, read_card
 from edge.ports import ChipContent
 from edge.sensors.interface import CardReader
 from edge.sensors.worker import DeviceWorker
 
 ISSUER = "issuer"
 READ_TIMEOUT_S = 20.0
+
+
+def reading(sam: Sam, card_timeout_s: float) -> Callable[[CardReader, threading.Event], ReadChip]:
+    """Waits for a card on a reader and reads all of it, for the reader's thread."""
+
+    def read(reader: CardReader, cancel: threading.Event) -> ReadChip:
+        channel = reader.connect(card_timeout_s, cancel)
+        try:
+            return read_card(channel, sam)
+        finally:
+            channel.close()
+
+    return read
 
 
 class ReaderDesk:
@@ -34,7 +48,7 @@ class ReaderDesk:
 
     async def read(self, card: ConsignedCard) -> ChipContent:
         """Wait for a card, read it, verify it by the issuer's key that came with the consignment."""
-        found = await self._reader.run(self._read, self._card_timeout_s + READ_TIMEOUT_S)
+        found = await self._reader.run(reading(self._sam, self._card_timeout_s), self._card_timeout_s + READ_TIMEOUT_S)
         issuer = await asyncio.to_thread(load_public_key, card.issuer_key, self._issuer.kid)
         return chip_content(found.uid, found.verified(issuer))
 
@@ -46,10 +60,33 @@ class ReaderDesk:
         """End a read that is under way."""
         self._reader.cancel()
 
-    def _read(self, reader: CardReader, cancel: threading.Event) -> ReadChip:
+
+class ReaderProof:
+    """A CardProof on the unit's reader: card and unit authenticate each other under the card's own key."""
+
+    def __init__(self, reader: DeviceWorker[CardReader], sam: Sam, issuer: PublicKey, card_timeout_s: float) -> None:
+        self._reader = reader
+        self._sam = sam
+        self._issuer = issuer
+        self._card_timeout_s = card_timeout_s
+
+    async def uid(self) -> str:
+        """Wait for a card and authenticate it."""
+        return await self._reader.run(self._prove, self._card_timeout_s + READ_TIMEOUT_S)
+
+    def cancel(self) -> None:
+        """End a wait that is under way."""
+        self._reader.cancel()
+
+    async def owner(self) -> ChipContent:
+        """Wait for a card, authenticate it, read it, verify it by the issuer's key."""
+        found = await self._reader.run(reading(self._sam, self._card_timeout_s), self._card_timeout_s + READ_TIMEOUT_S)
+        return chip_content(found.uid, found.verified(self._issuer))
+
+    def _prove(self, reader: CardReader, cancel: threading.Event) -> str:
         channel = reader.connect(self._card_timeout_s, cancel)
         try:
-            return read_card(channel, self._sam)
+            return open_card(channel, self._sam, CardRole.READER).uid
         finally:
             channel.close()
 

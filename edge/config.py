@@ -84,7 +84,10 @@ class SpoolTable(_Table):
 
 
 class PolicyTable(_Table):
-    """Thresholds, named by their false match rates, and the quality gate's retries (M12, M43)."""
+    """Thresholds, named by their false match rates, and the quality gate's retries (M12, M43).
+
+    sign_on_h, sign_on_idle_min: a sign-on ends after so long, or after so long without work.
+    """
 
     sign_fmr: Fmr = 1e-4
     verify_fmr: Fmr = 1e-4
@@ -98,6 +101,8 @@ class PolicyTable(_Table):
     scan_timeout_s: Annotated[float, Field(gt=0, le=600)] = 120.0
     card_timeout_s: Annotated[float, Field(gt=0, le=300)] = 30.0
     handover_policy: Literal["either", "both"] = "either"
+    sign_on_h: Annotated[float, Field(gt=0, le=24)] = 10.0
+    sign_on_idle_min: Annotated[float, Field(gt=0, le=1440)] = 60.0
 
 
 class QueueTable(_Table):

@@ -6,7 +6,6 @@ Holds the open procedures and nothing else; every rule is in the step tables and
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -19,13 +18,16 @@ from contract.sample import Modality
 from contract.transfer import Receipt
 from edge.capture_state import Capture, Services
 from edge.config import UnitTable
-from edge.diary import Diary
-from edge.eligibility import Eligibility, Refusal, check_eligibility
+from edge.diary import BoxLines, Diary, DiaryPen
+from edge.eligibility import OPERATOR_ROLE, Eligibility, Refusal, check_eligibility
 from edge.enclosure import WorkView
 from edge.enrolment import start_enrolment
+from edge.handover import HANDOVER_ROLES as OFFICER_ROLES
 from edge.handover import Handover, start_handover
+from edge.officer_desk import OfficerDesk, OfficerWork
 from edge.ports import ChipDesk, TicketState
 from edge.procedure import Fields, Procedure, Refused
+from edge.sign_on import Purpose
 from edge.snapshot import Snapshot, handover_snapshot, session_snapshot
 from edge.ticket_desk import TicketDesk
 
@@ -34,7 +36,6 @@ log = structlog.get_logger("edge.desk")
 CAPTURE_ROLES = frozenset({"kiosk", "desk", "mobile"})
 HANDOVER_ROLES = frozenset({"handover", "desk", "mobile"})
 PRINTED_STEPS = frozenset({"saved", "berhasil", "gagal"})
-BOX_LINES_MAX, HOUR_MS = 120, 3_600_000  # lines of the box in any hour
 STATION_ROLES = frozenset({"station"})
 
 
@@ -90,6 +91,7 @@ class Desk:
         station: Station | None = None,
         diary: Diary | None = None,
         tickets: TicketDesk | None = None,
+        officers: OfficerDesk | None = None,
     ) -> None:
         self.unit = unit
         self.services = services
@@ -98,11 +100,13 @@ class Desk:
         self.station = station
         self.diary = diary
         self.tickets = tickets
+        self.officers = officers
+        if officers is not None:
+            officers.note = lambda work, step, operator: self._note(work, step, "", operator)
         self.watch: Callable[[WorkView | None], None] = lambda _work: None
-        self._writing: set[asyncio.Task[None]] = set()
+        self._pen = DiaryPen()
         self._printing: set[asyncio.Task[None]] = set()
-        self._box_lines_ms: deque[int] = deque(maxlen=BOX_LINES_MAX)
-        self._diary_turn = asyncio.Lock()
+        self._box_lines = BoxLines()
         self._session: Procedure[Capture] | None = None
         self._handover: Procedure[Handover] | None = None
         self._starting = asyncio.Lock()
@@ -112,9 +116,14 @@ class Desk:
     @property
     def is_free(self) -> bool:
         """Whether nobody is served and no device works for a person."""
-        open_work = [work for work in (self._session, self._handover) if work is not None and not work.ended]
-        at_work = open_work or self._printing or (self.station is not None and self.station.busy)
-        return not (at_work or self.technician or self._starting.locked())
+        officers = self.officers is not None and not self.officers.is_free
+        at_work = self._serves or self._printing or (self.station is not None and self.station.busy)
+        return not (at_work or officers or self.technician or self._starting.locked())
+
+    @property
+    def _serves(self) -> bool:
+        """Whether a capture or a handover is open."""
+        return any(work is not None and not work.ended for work in (self._session, self._handover))
 
     @contextmanager
     def held_by(self, technician: str) -> Iterator[None]:
@@ -171,6 +180,7 @@ class Desk:
         async with self._starting:
             self._free()
             try:
+                self._require(operator, OPERATOR_ROLE)
                 procedure = await start_enrolment(self.services, nik, operator, papers)
             except Refused as refused:
                 self._note("enrolment", refused.refusal.value, nik, operator)
@@ -199,6 +209,7 @@ class Desk:
         async with self._starting:
             self._free()
             try:
+                self._require(operator, *OFFICER_ROLES)
                 procedure = start_handover(self.services, self.chip_desk, operator, nik=nik, card_uid=card_uid)
             except Refused as refused:
                 self._note("handover", refused.refusal.value, nik, operator)
@@ -220,10 +231,39 @@ class Desk:
         if action == "cancel":
             await procedure.cancel()
             return
+        if self.officers is not None and procedure in (self._session, self._handover) and not procedure.ended:
+            self.officers.check_work(procedure)
         task = procedure.start(action, fields)
         await asyncio.wait({task}, timeout=wait_s)
         if procedure.step == "finished":
             self._close(procedure)
+
+    # --- officers ---
+
+    async def identify_officer(self, operator: str, purpose: Purpose, subject: str = "") -> OfficerWork:
+        """An officer signs on, changes their PIN, or lifts a lock. Raises Refused while somebody is served.
+
+        It may be done beside open work whose own officer may not go on: the one who signs on takes it over.
+        """
+        officers = self._officers()
+        if any(work is not None and officers.may_finish(work) for work in (self._session, self._handover)):
+            raise Refused(Refusal.BUSY)
+        return await officers.identify(operator, purpose, subject)
+
+    def enrol_operator(self, operator_id: str, name: str, roles: Sequence[str]) -> OfficerWork:
+        """The officer who is signed on takes a new operator. Raises Refused."""
+        if self._serves:
+            raise Refused(Refusal.BUSY)
+        return self._officers().enrol(operator_id, name, roles)
+
+    def _officers(self) -> OfficerDesk:
+        if self.officers is None:
+            raise Refused(Refusal.NOT_THIS_ROLE)
+        return self.officers
+
+    def _require(self, operator: str, *roles: str) -> None:
+        if self.officers is not None:
+            self.officers.require(operator, *roles)
 
     async def cancel_open(self) -> None:
         """The cancel button on the unit's box: what is open ends as if its page had said so; else nothing happens."""
@@ -233,14 +273,13 @@ class Desk:
 
     def note(self, work: str, step: str) -> None:
         """A line in the diary that belongs to nobody's capture. A contact that chatters does not fill the disk."""
-        now_ms, lines = self.services.clock.monotonic_ms(), self._box_lines_ms
-        if len(lines) == BOX_LINES_MAX and now_ms - lines[0] < HOUR_MS:
-            return
-        lines.append(now_ms)
-        self._note(work, step, "", "")
+        if self._box_lines.may_write(self.services.clock.monotonic_ms()):
+            self._note(work, step, "", "")
 
     def note_receipt(self, pid: str, receipt: Receipt) -> None:
         """The hub has signed for a packet: the screen that waits for it is told."""
+        if self.officers is not None:
+            self.officers.note_receipt(pid, receipt)
         for procedure in (self._session, self._handover):
             context = procedure.context if procedure else None
             if procedure is not None and context is not None and context.kept is not None and context.kept.pid == pid:
@@ -256,6 +295,8 @@ class Desk:
 
     async def leave(self) -> None:
         """The agent stops: what is open is cancelled and forgotten."""
+        if self.officers is not None:
+            await self.officers.leave()
         for procedure in (self._session, self._handover):
             if procedure is not None and procedure.may_cancel:
                 try:
@@ -266,7 +307,8 @@ class Desk:
                 procedure.context.forget()
         for task in self._printing:
             task.cancel()
-        await asyncio.gather(*self._writing, *self._printing, return_exceptions=True)
+        await self._pen.finish()
+        await asyncio.gather(*self._printing, return_exceptions=True)
 
     # --- paper ---
 
@@ -337,16 +379,7 @@ class Desk:
 
     def _note(self, work: str, step: str, nik: str, operator: str, session_id: str = "") -> None:
         if self.diary is not None:
-            task = asyncio.create_task(self._write(self.diary, work, step, nik, operator, session_id))
-            self._writing.add(task)
-            task.add_done_callback(self._writing.discard)
-
-    async def _write(self, diary: Diary, *fields: str) -> None:
-        try:
-            async with self._diary_turn:
-                await asyncio.to_thread(diary.note, *fields)
-        except RekamError as error:
-            log.warning("diary line not written", **error.diagnostics())
+            self._pen.write(self.diary, work, step, nik, operator, session_id)
 
     def _free(self) -> None:
         """Make room for new work. Raises Refused while a person is being served, or a technician tests the unit."""
@@ -363,6 +396,10 @@ class Desk:
             raise Refused(Refusal.TECHNICIAN)
 
     def _close(self, procedure: Procedure[Any]) -> None:
+        if procedure not in (self._session, self._handover):
+            if self.officers is not None:
+                self.officers.closed(procedure)
+            return
         procedure.context.forget()
         self.watch(None)
         if procedure is self._session:

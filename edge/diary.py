@@ -5,18 +5,25 @@ It says what was done, never what was captured: no sample, no picture, no score.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+from collections import deque
 from typing import Annotated
 
+import structlog
 from pydantic import Field
 
 from contract.clock import Clock
 from contract.dispatch import decode, encode
+from contract.errors import RekamError
 from contract.packet import Millis, Model, Name
 from edge.sealed_store import SealedStore
 
 KIND = "diary"
 ENTRY_BYTES_MAX = 4096
+BOX_LINES_MAX, HOUR_MS = 120, 3_600_000  # lines of the box in any hour
+
+log = structlog.get_logger("edge.diary")
 
 
 class DiaryEntry(Model):
@@ -49,3 +56,42 @@ class Diary:
         """The newest lines, newest first."""
         lines = sorted(((int(name), value) for name, value in self._store.items(KIND)), reverse=True)
         return [decode(DiaryEntry, value, ENTRY_BYTES_MAX) for _, value in lines[:limit]]
+
+
+class BoxLines:
+    """How often the box may write: a contact that chatters does not fill the disk."""
+
+    def __init__(self) -> None:
+        self._times_ms: deque[int] = deque(maxlen=BOX_LINES_MAX)
+
+    def may_write(self, now_ms: int) -> bool:
+        """Whether a line may be written now; it then counts."""
+        if len(self._times_ms) == BOX_LINES_MAX and now_ms - self._times_ms[0] < HOUR_MS:
+            return False
+        self._times_ms.append(now_ms)
+        return True
+
+
+class DiaryPen:
+    """Writes lines beside the event loop, in their order; a line that cannot be written stops nobody."""
+
+    def __init__(self) -> None:
+        self._writing: set[asyncio.Task[None]] = set()
+        self._turn = asyncio.Lock()
+
+    def write(self, diary: Diary, *fields: str) -> None:
+        """Begin to write a line."""
+        task = asyncio.create_task(self._write(diary, *fields))
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+
+    async def finish(self) -> None:
+        """Wait until everything is written."""
+        await asyncio.gather(*self._writing, return_exceptions=True)
+
+    async def _write(self, diary: Diary, *fields: str) -> None:
+        try:
+            async with self._turn:
+                await asyncio.to_thread(diary.note, *fields)
+        except RekamError as error:
+            log.warning("diary line not written", **error.diagnostics())

@@ -29,6 +29,12 @@ class Refusal(StrEnum):
     OPERATOR_UNKNOWN = "OPERATOR_UNKNOWN"
     OPERATOR_REVOKED = "OPERATOR_REVOKED"
     LEASE_ENDED = "LEASE_ENDED"
+    SIGN_ON_FIRST = "SIGN_ON_FIRST"
+    SECOND_FACTOR = "SECOND_FACTOR"
+    PIN_ASKED = "PIN_ASKED"
+    PIN_WAITS = "PIN_WAITS"
+    PIN_LOCKED = "PIN_LOCKED"
+    OPERATOR_KNOWN = "OPERATOR_KNOWN"
     LOCAL_DUPLICATE = "LOCAL_DUPLICATE"
     BUSY = "BUSY"
     TECHNICIAN = "TECHNICIAN"
@@ -77,6 +83,27 @@ MESSAGES: dict[Refusal, tuple[str, str]] = {
     Refusal.LEASE_ENDED: (
         "Wewenang operator sudah berakhir. Sambungkan perangkat ke pusat: wewenang dan jam dibetulkan sendiri.",
         "The operator's lease has ended. Connect the unit to the centre: lease and clock are put right by themselves.",
+    ),
+    Refusal.SIGN_ON_FIRST: (
+        "Belum ada petugas yang masuk untuk pekerjaan ini. Masuk dahulu dengan sidik jari.",
+        "Nobody with the right to this work is signed on. Sign on by finger first.",
+    ),
+    Refusal.SECOND_FACTOR: (
+        "Di sini diminta PIN atau kartu. Buat PIN di halaman Petugas, atau minta kepala seksi mendaftarkan kartu.",
+        "A PIN or card is asked here. Make a PIN on the page Petugas, or have the section head enrol your card.",
+    ),
+    Refusal.PIN_ASKED: ("Masukkan PIN petugas.", "The officer's PIN is asked as well."),
+    Refusal.PIN_WAITS: (
+        "PIN salah beberapa kali. Tunggu sebentar, lalu coba lagi.",
+        "The PIN was wrong several times. Wait a while, then try again.",
+    ),
+    Refusal.PIN_LOCKED: (
+        "PIN terkunci: terlalu banyak salah. Kepala seksi membukanya di halaman Petugas.",
+        "The PIN is locked after too many wrong tries. A section head lifts it on the page Petugas.",
+    ),
+    Refusal.OPERATOR_KNOWN: (
+        "Sidik jari ini milik petugas yang sudah terdaftar. Satu orang hanya satu petugas.",
+        "These fingers belong to an officer who is enrolled already. Nobody is two officers.",
     ),
     Refusal.LOCAL_DUPLICATE: (
         "Sidik jari ini sudah direkam di tempat ini. Perekaman ditolak; penduduk dapat mengajukan keberatan.",

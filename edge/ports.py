@@ -176,6 +176,25 @@ class ChipContent:
     attestation_key: bytes
 
 
+class CardProof(Protocol):
+    """The card reader as a proof of who is there."""
+
+    async def uid(self) -> str:
+        """The UID of the genuine card that is laid on the reader: both sides have authenticated each other.
+
+        Raises CaptureRetry where no card came, RemoteError for one that is not ours.
+        """
+        ...
+
+    async def owner(self) -> ChipContent:
+        """What the card that is laid on the reader holds, where its issuer signed it. Raises as `uid` does."""
+        ...
+
+    def cancel(self) -> None:
+        """End a wait that is under way."""
+        ...
+
+
 class ChipDesk(Protocol):
     """The card reader of a handover desk, with the reader key behind it."""
 

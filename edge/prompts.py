@@ -51,6 +51,20 @@ OTHER_CARD = Advice(
     "The card on the reader is not this resident's. Place the right card.",
 )
 
+WEAK_PIN = Advice(
+    "PIN harus enam angka, tidak sama semua dan tidak berurutan.",
+    "A PIN has six digits, not all the same and not in a row.",
+)
+OTHER_PIN = Advice("Kedua PIN tidak sama. Masukkan lagi.", "The two PINs differ. Enter both again.")
+WRONG_CARD = Advice(
+    "Kartu ini bukan kartu petugas tersebut. Letakkan KTP-el Anda sendiri.",
+    "This card is not this officer's. Lay your own identity card on the reader.",
+)
+SAME_OFFICER_FINGER = Advice(
+    "Jari ini sudah diambil. Letakkan jari lain yang diminta.",
+    "This finger was taken already. Place the other finger that is asked for.",
+)
+
 RETRY_FINGER = "Jari belum terbaca. Letakkan jari yang diminta di tengah kaca dan tahan."
 RETRY_PHOTO = "Foto belum terambil. Lihat ke kamera dan coba lagi."
 RETRY_PEN = "Tanda tangan belum terbaca. Tanda tangan di bidangnya sampai selesai."
@@ -165,6 +179,54 @@ _STATEMENT_EN = (
     "electronic identity card before.\n\n"
     "If this statement is not true, I accept the consequences that the law provides."
 )
+
+
+# step of a sign-on, or of an operator's enrolment: the same.
+OFFICER_PROMPTS: dict[str, tuple[str, str]] = {
+    "finger": ("Petugas {who}: letakkan {finger} pada pemindai.", "Officer {who}: place the {finger} on the scanner."),
+    "pin": ("Masukkan PIN Anda.", "Enter your PIN."),
+    "card": ("Letakkan KTP-el Anda sendiri pada pembaca kartu.", "Lay your own identity card on the reader."),
+    "new_pin": ("Pilih PIN baru, enam angka.", "Choose a new PIN of six digits."),
+    "signed_on": ("Selamat bekerja, {who}.", "You are signed on, {who}."),
+    "pin_changed": (
+        "PIN diganti. Di perangkat ini berlaku sekarang; di perangkat lain setelah pusat menerimanya.",
+        "The PIN is changed: here at once, at other units when the centre has it.",
+    ),
+    "unlocked": ("Kunci PIN dibuka.", "The PIN's lock is lifted."),
+    "fingers": ("Calon petugas {who}: letakkan {finger}.", "New officer {who}: place the {finger}."),
+    "factor": (
+        "Pilih pengaman kedua untuk {who}: PIN, KTP-el, atau tanpa.",
+        "Choose a second factor for {who}: PIN, identity card, or none.",
+    ),
+    "enrolment_pin": ("{who} memilih PIN sendiri, enam angka.", "{who} chooses a PIN of six digits."),
+    "enrolment_card": ("Letakkan KTP-el {who} pada pembaca kartu.", "Lay the identity card of {who} on the reader."),
+    "sign_off": (
+        "Petugas yang mendaftarkan mengesahkan dengan {finger}.",
+        "The enrolling officer signs off with the {finger}.",
+    ),
+    "seal": ("Mohon tunggu, data sedang disegel dan disimpan.", "Please wait while the data are sealed and saved."),
+    "enrolled": (
+        "Pendaftaran {who} tersimpan. Wewenang berlaku setelah petugas kedua menyetujui di konsol pusat.",
+        "The enrolment of {who} is saved. Rights come when a second officer approves at the centre's console.",
+    ),
+    "cancelled": ("Dibatalkan. Tidak ada data yang disimpan.", "Cancelled. Nothing has been kept."),
+    "finished": ("Terima kasih.", "Thank you."),
+}
+
+
+def officer_prompt(step: str, who: str, labels: tuple[str, str] | None) -> tuple[str, str]:
+    """The prompt of an officer's step, with the name and the asked finger put in."""
+    finger_id, finger_en = (name[:1].lower() + name[1:] for name in labels or ("jari", "finger"))
+    text_id, text_en = OFFICER_PROMPTS[step]
+    return text_id.format(who=who, finger=finger_id), text_en.format(who=who, finger=finger_en)
+
+
+def pin_wrong(tries_left: int) -> Advice:
+    """A wrong PIN, with what is left."""
+    return Advice(
+        f"PIN salah. Sisa {tries_left} kali sebelum terkunci.",
+        f"The PIN is wrong. {tries_left} more before it is locked.",
+    )
 
 
 def statement_of_truth(biodata: Biodata) -> tuple[str, str]:

@@ -102,12 +102,12 @@ def session_snapshot(procedure: Procedure[Capture]) -> Snapshot:
     """A capture session as it stands."""
     capture = procedure.context
     asked = asked_sample(procedure)
-    ask = _ask(asked)
+    ask = asked_of(asked)
     prompt_id, prompt_en = prompt(procedure.step, (ask.label_id, ask.label_en) if ask else None)
     texts = statement_of_truth(capture.biodata) if procedure.step == "attest" else ("", "")
     fingers = sum(modality is Modality.FINGER for modality, _ in (*capture.taken, *capture.exceptions))
     return Snapshot(
-        **_shared(procedure),
+        **shared_fields(procedure),
         ticket=asdict(capture.ticket) if capture.ticket else None,
         id=capture.capture_id,
         kind="enrolment",
@@ -144,13 +144,13 @@ def session_snapshot(procedure: Procedure[Capture]) -> Snapshot:
 def handover_snapshot(procedure: Procedure[Handover]) -> Snapshot:
     """A handover as it stands."""
     handover = procedure.context
-    ask = _ask(asked_at_handover(procedure))
+    ask = asked_of(asked_at_handover(procedure))
     labels = (ask.label_id, ask.label_en) if ask else None
     step = "result" if procedure.step.startswith("result_") else procedure.step
     texts = fill(HANDOVER_VERIFY, labels) if step == "verify" else prompt(step, labels)
     chip = handover.chip
     return Snapshot(
-        **_shared(procedure),
+        **shared_fields(procedure),
         ticket=asdict(handover.ticket) if handover.ticket else None,
         id=handover.handover_id,
         kind="handover",
@@ -194,7 +194,8 @@ def _attestation(handover: Handover) -> dict[str, Any] | None:
     }
 
 
-def _shared(procedure: Procedure[Any]) -> dict[str, Any]:
+def shared_fields(procedure: Procedure[Any]) -> dict[str, Any]:
+    """What every snapshot says of its procedure."""
     row = procedure.table[procedure.step]
     advice = procedure.advice
     shown = [step for step, item in procedure.table.items() if item.shown]
@@ -226,11 +227,12 @@ def _place_of(procedure: Procedure[Any], shown: list[str]) -> int:
 
 
 def _progress(procedure: Procedure[Any], fingers: int) -> Progress:
-    steps: list[StepView] = _shared(procedure)["steps"]
+    steps: list[StepView] = shared_fields(procedure)["steps"]
     return Progress(done=sum(step.state == "done" for step in steps), total=len(steps), fingers=fingers)
 
 
-def _ask(asked: tuple[Modality, int, str, str] | None) -> Ask | None:
+def asked_of(asked: tuple[Modality, int, str, str] | None) -> Ask | None:
+    """The sample that is asked for, with its names."""
     if asked is None:
         return None
     modality, position, purpose, person = asked
@@ -245,7 +247,7 @@ def _session_result(procedure: Procedure[Capture]) -> dict[str, Any] | None:
         return None
     capture = procedure.context
     outcome = {"saved": "captured", "refused": "LOCAL_DUPLICATE"}.get(procedure.step, procedure.step)
-    found: dict[str, Any] = {"outcome": outcome, **_packet(capture.kept, capture.receipt)}
+    found: dict[str, Any] = {"outcome": outcome, **packet_of(capture.kept, capture.receipt)}
     if procedure.step == "saved":
         found |= {"capture_id": capture.capture_id, "status": "BIO_CAPTURED"}
     if procedure.step in {"refused", "appealed"}:
@@ -268,11 +270,12 @@ def _handover_result(procedure: Procedure[Handover]) -> dict[str, Any] | None:
             {"position": int(FingerPosition(check.position)), "value": check.value, "matched": check.matched}
             for check in handover.verification
         ],
-        **_packet(handover.kept, handover.receipt),
+        **packet_of(handover.kept, handover.receipt),
     }
 
 
-def _packet(kept: Kept | None, receipt: Receipt | None) -> dict[str, Any]:
+def packet_of(kept: Kept | None, receipt: Receipt | None) -> dict[str, Any]:
+    """What became of the packet, and the hub's receipt once there is one."""
     return {
         "packet_id": kept.packet_id if kept else "",
         "pid": kept.pid if kept else "",

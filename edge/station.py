@@ -27,8 +27,10 @@ from edge.eligibility import Refusal
 from edge.officer import identify_officer
 from edge.packing import PacketKeeper
 from edge.personalisation import PersonalisationDesk
-from edge.procedure import Fields, Refused
+from edge.procedure import Fields, Refused, Retry
+from edge.prompts import pin_wrong
 from edge.sealed_store import SealedStore
+from edge.second_factor import Factor, FactorBook, factor_of
 from edge.station_card import StationCard
 from edge.station_ports import ReaderPort, StationDevices
 
@@ -36,10 +38,14 @@ log = structlog.get_logger("edge.station")
 
 
 class RosterOfficers:
-    """Officers by the roster, its leases, and their finger (M67): a name alone starts and releases nothing."""
+    """Officers by the roster, its leases, finger and PIN (M67): a name alone starts and releases nothing.
 
-    def __init__(self, services: Services, *, has_scanner: bool) -> None:
+    The station's reader holds the card in work, so an officer's own card is not asked for here, but the PIN.
+    """
+
+    def __init__(self, services: Services, factors: FactorBook, *, has_scanner: bool) -> None:
         self._services = services
+        self._factors = factors
         self._has_scanner = has_scanner
 
     async def authorise(self, operator: str, role: str, fields: Fields) -> str:
@@ -54,7 +60,18 @@ class RosterOfficers:
                 "This station has no fingerprint scanner, so nobody can prove who they are. "
                 "Give unit.toml the table [devices.finger] and start the station again.",
             )
-        await identify_officer(services, found, fields)
+        entry = found.entry.model_copy(update={"pin": self._factors.pin_of(found.entry)})
+        factor = factor_of(services.roster.sign_on, entry, reads_cards=False)
+        if factor is Factor.PIN and not fields.get("pin"):
+            raise Refused(Refusal.PIN_ASKED)
+        try:
+            await identify_officer(services, found, fields)
+        except Retry:
+            await asyncio.to_thread(self._factors.note_failed, operator)
+            raise
+        if factor is Factor.PIN and not await asyncio.to_thread(self._factors.check_pin, found.entry, fields["pin"]):
+            raise Retry(pin_wrong(self._factors.tries_left(found.entry)))
+        await asyncio.to_thread(self._factors.note_signed_on, operator)
         return found.operator
 
 
@@ -94,6 +111,7 @@ class JobIntake:
 def make_station(
     store: SealedStore,
     services: Services,
+    factors: FactorBook,
     keeper: PacketKeeper,
     reader: ReaderPort | None,
     devices: Mapping[str, Mapping[str, Setting]],
@@ -117,7 +135,7 @@ def make_station(
     return PersonalisationDesk(
         store,
         StationDevices(reader, CardPrinter(uri, clock=services.clock), card),
-        RosterOfficers(services, has_scanner="finger" in devices),
+        RosterOfficers(services, factors, has_scanner="finger" in devices),
         report,
         services.clock,
     )

@@ -11,12 +11,12 @@ from typing import Annotated, Any, Literal
 
 import cv2
 import numpy as np
-from fastapi import APIRouter, Body, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Query, Response
+from pydantic import Field
 
 from contract.errors import RemoteError
 from contract.image_formats import decode_image
-from contract.packet import Name, Nik
+from contract.packet import CardUid, Name, Nik
 from contract.sample import Modality
 from contract.signature_series import decode_series
 from contract.signature_strokes import ink_of, replay_data
@@ -24,29 +24,21 @@ from edge.desk import Desk
 from edge.eligibility import Refusal
 from edge.procedure import Procedure, Refused
 from edge.screens.codes_api import add_codes
+from edge.screens.forms import WAIT_DEFAULT_S, ActionFields, FieldText, Form, WaitS, texts
+from edge.screens.officer_api import add_officers
 from edge.screens.pictures import jpeg
 from edge.sensors.interface import Frame, PointerBatch, PointerReport, PointerState
 from edge.snapshot import Snapshot, handover_snapshot, session_snapshot
 
-WAIT_DEFAULT_S = 0.3
-WAIT_MAX_S = 60.0
 # Steps beside the photo at which a device may show what it sees, if it can.
 LIVE_KINDS = {"fingers": "finger", "verify": "finger", "irises": "iris"}
-WaitS = Annotated[float, Query(ge=0, le=WAIT_MAX_S)]
-FieldText = Annotated[str, Field(max_length=200)] | int
 
 
-class _Form(BaseModel):
-    """Base of the bodies: closed to unknown fields."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
-
-
-class EligibilityForm(_Form):
+class EligibilityForm(Form):
     """Whose eligibility is asked, with the papers that are ticked."""
 
     nik: Nik
-    papers: Annotated[list[Name], Field(max_length=20)] = []
+    papers: Annotated[tuple[Name, ...], Field(max_length=20)] = ()
 
 
 class SessionForm(EligibilityForm):
@@ -55,21 +47,21 @@ class SessionForm(EligibilityForm):
     operator: Name
 
 
-class HandoverForm(_Form):
+class HandoverForm(Form):
     """Whose card, and who serves; a card is found by NIK or by its chip's UID."""
 
     operator: Name
     nik: Nik | None = None
-    card_uid: Annotated[str, Field(pattern=r"^[0-9A-F]{8,20}$")] | None = None
+    card_uid: CardUid | None = None
 
 
-class QueueForm(_Form):
+class QueueForm(Form):
     """What somebody waits for."""
 
     service: Literal["capture", "handover"]
 
 
-class PenReport(_Form):
+class PenReport(Form):
     """One report of the pointer in the signature field; see PointerReport."""
 
     x: Annotated[float, Field(ge=0, le=20_000, allow_inf_nan=False)]
@@ -79,7 +71,7 @@ class PenReport(_Form):
     s: PointerState
 
 
-class PenForm(_Form):
+class PenForm(Form):
     """What the page's signature field reports, a few times a second."""
 
     stream: Annotated[int, Field(ge=0, lt=2**32)]
@@ -93,9 +85,6 @@ class PenForm(_Form):
         return PointerBatch(self.stream, self.sequence, self.screen_px, reports)
 
 
-ActionFields = Annotated[dict[str, FieldText], Body(max_length=10)]
-
-
 def make_api(desk: Desk) -> APIRouter:
     """All routes below /api."""
     api = APIRouter(prefix="/api")
@@ -106,6 +95,7 @@ def make_api(desk: Desk) -> APIRouter:
     _add_station(api, desk)
     _add_queue(api, desk)
     add_codes(api, desk)
+    add_officers(api, desk)
     return api
 
 
@@ -314,7 +304,7 @@ def _add_station(api: APIRouter, desk: Desk) -> None:
         if desk.station is None:
             raise Refused(Refusal.NOT_THIS_ROLE)
         desk.check_not_held()
-        await desk.station.act(action, _texts(fields))
+        await desk.station.act(action, texts(fields))
         return desk.station.snapshot()
 
 
@@ -348,12 +338,8 @@ def _add_queue(api: APIRouter, desk: Desk) -> None:
 async def _act(
     desk: Desk, procedure: Procedure[Any], action: str, fields: Mapping[str, FieldText] | None, wait_s: float
 ) -> Procedure[Any]:
-    await desk.act(procedure, action, _texts(fields), wait_s)
+    await desk.act(procedure, action, texts(fields), wait_s)
     return procedure
-
-
-def _texts(fields: Mapping[str, FieldText] | None) -> dict[str, str]:
-    return {name: str(value) for name, value in (fields or {}).items()}
 
 
 def _pen(desk: Desk) -> dict[str, Any]:

@@ -28,6 +28,12 @@ PAPERS = {
     "letter-rt-rw": ("Surat pengantar RT/RW", "Letter of RT/RW"),
     "removal-letter": ("Surat keterangan pindah", "Removal letter"),
 }
+ROLES = {
+    "operator": ("Operator perekaman", "Capture operator"),
+    "front-desk-officer": ("Petugas pendukung pelayanan", "Front-desk officer"),
+    "distribution-officer": ("Petugas pendistribusian", "Distribution officer"),
+    "section-head": ("Kepala seksi", "Section head"),
+}
 STATUS_OF: dict[type[RekamError], int] = {
     CaptureRetry: 409,
     DeviceError: 503,
@@ -45,6 +51,7 @@ class Page(StrEnum):
     HANDOVER = "handover"
     STATION = "station"
     QUEUE = "queue"
+    OFFICERS = "officers"
     STATUS = "status"
     PROOF = "proof"
 
@@ -69,7 +76,7 @@ def _add_pages(app: FastAPI, desk: Desk) -> None:
     templates = Environment(
         loader=FileSystemLoader(ROOM / "templates"), autoescape=select_autoescape(), undefined=StrictUndefined
     )
-    shared = {"unit": desk.unit, "hands": hands(), "papers": PAPERS, "desk": desk}
+    shared = {"unit": desk.unit, "hands": hands(), "papers": PAPERS, "roles": ROLES, "desk": desk}
 
     @app.get("/")
     async def home() -> RedirectResponse:

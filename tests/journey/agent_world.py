@@ -252,7 +252,24 @@ settled_s = 0.2
         assert self._client is not None
         return self._client.post(path, json=fields or {}, params={"wait_s": 30}).json()
 
+    def sign_on(self, who: Person | None = None, operator: str = "op-siti", pin: str = "") -> Snapshot:
+        """The officer lays the asked finger, and gives the PIN where one is asked."""
+        found: Snapshot = self.post("/api/officer-work/identify", {"operator": operator})
+        named = who or self.operator
+        while found.get("step") in {"finger", "pin"}:
+            if found["step"] == "pin":
+                return self.post("/api/officer-work/pin", {"pin": pin})  # type: ignore[no-any-return]
+            self.devices.obey(
+                {"finger": {"person": [named.seed, named.index], "position": found["ask"]["position"], "impression": 1}}
+            )
+            found = self.post("/api/officer-work/capture")
+            if found.get("advice_id"):
+                break
+        return found
+
     def begin(self, who: Person) -> Snapshot:
+        if self.get("/api/sign-on")["officer"] is None:
+            assert self.sign_on()["step"] == "signed_on"
         self.devices.obey({"person": {"seed": who.seed, "index": who.index}})
         found: Snapshot = self.post("/api/session", {"nik": who.nik, "operator": "op-siti", "papers": PAPERS})
         return found

@@ -26,7 +26,7 @@ from edge.matcher_lite.portrait_report import portrait_page
 from edge.matcher_lite.signature_report import replay_page
 from edge.screens.app import make_app
 from tests.screens.conftest import PICTURES, SCREEN_PX, fits, served
-from tests.screens.test_unit_pages import TOKEN
+from tests.screens.test_unit_pages import TOKEN, officers_of
 from tests.unit.edge_fakes import NIK, FakeDesk, biodata, chip, consigned, make_bench
 from virtual.people import person
 
@@ -68,6 +68,7 @@ def stand(tmp_path: Path) -> Iterator[Stand]:
         bench.services,
         Reports(lambda: {"unit": "desk-a1"}, links, lambda _name: None, lambda: 0),
         chip_desk=reader,
+        officers=officers_of(bench),
     )
     with served(make_app(desk, TOKEN)) as address:
         yield Stand(address, reader)

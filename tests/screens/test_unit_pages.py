@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import stat
 from collections.abc import AsyncIterator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,12 @@ import pytest
 from edge.config import UnitTable
 from edge.desk import Desk, Reports
 from edge.diary import Diary
+from edge.officer_desk import OfficerDesk
 from edge.screens.app import PAPERS, make_app
 from edge.screens.guard import COOKIE, drop_token, make_token
 from edge.screens.hands import hands
+from edge.second_factor import FactorBook
+from edge.sign_on import Purpose
 from tests.unit.edge_fakes import NIK, OPERATOR, Bench, FakeDesk, chip, consigned, make_bench
 from tests.unit.edge_fakes import PAPERS as NEEDED
 
@@ -34,7 +39,28 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     made.store.close()
 
 
-def make_desk(bench: Bench, role: str = "desk") -> Desk:
+def officers_of(bench: Bench, on_duty: str = OPERATOR) -> OfficerDesk:
+    """The officers' side of a unit, where one has signed on by finger already; nobody where the name is empty."""
+    officers = OfficerDesk(bench.services, FactorBook(bench.store, bench.roster.time), None)
+    person, bench.sensors.person = bench.sensors.person, on_duty
+    devices = bench.services.sensors
+    object.__setattr__(bench.services, "sensors", bench.sensors)  # a test may have put others in their place
+
+    async def sign_on() -> None:
+        procedure = await officers.identify(on_duty, Purpose.SIGN_ON)
+        await procedure.start("capture", {})
+        officers.closed(procedure)
+
+    if on_duty:
+        with ThreadPoolExecutor(1) as outside:  # the caller may have a loop of its own
+            outside.submit(asyncio.run, sign_on()).result()
+    object.__setattr__(bench.services, "sensors", devices)
+    bench.sensors.person = person
+    bench.sensors.calls.clear()
+    return officers
+
+
+def make_desk(bench: Bench, role: str = "desk", on_duty: str = OPERATOR) -> Desk:
     async def links() -> list[Any]:
         return []
 
@@ -46,6 +72,7 @@ def make_desk(bench: Bench, role: str = "desk") -> Desk:
         bench.services,
         Reports(status, links, lambda _name: None, lambda: 2),
         chip_desk=FakeDesk(chip()),
+        officers=officers_of(bench, on_duty),
     )
 
 
@@ -63,7 +90,7 @@ async def client(bench: Bench) -> AsyncIterator[httpx.AsyncClient]:
 
 async def test_every_page_renders_in_indonesian_and_hands_out_the_cookie(bench: Bench) -> None:
     async with client_of(make_desk(bench)) as browser:
-        for page in ("kiosk", "desk", "handover", "station", "status", "proof"):
+        for page in ("kiosk", "desk", "handover", "station", "officers", "status", "proof"):
             answer = await browser.get(f"/{page}")
             assert answer.status_code == 200 and '<html lang="id">' in answer.text
             cookie = answer.headers["set-cookie"]

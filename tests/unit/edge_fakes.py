@@ -72,7 +72,7 @@ def biodata(nik: str = NIK, name: str = "SARI CONTOH") -> Biodata:
     )  # fmt: skip
 
 
-def operator_entry(name: str, *roles: str, lease_until_ms: int = LEASE_UNTIL_MS, **changes: object) -> OperatorEntry:
+def operator_entry(name: str, /, *roles: str, lease_until_ms: int = LEASE_UNTIL_MS, **changes: object) -> OperatorEntry:
     """An operator with a lease for every site. changes: of the entry, but sites and sequence of its lease."""
     public = KEY.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     lease = Lease(

@@ -17,8 +17,7 @@ from contract.transfer import MESSAGE_BYTES_MAX, UnitAlarm
 from edge.alarms import HOUR_MS as ALARM_HOUR_MS
 from edge.alarms import KIND_MAX, AlarmBook
 from edge.config import EnclosureTable
-from edge.desk import BOX_LINES_MAX, HOUR_MS
-from edge.diary import Diary
+from edge.diary import BOX_LINES_MAX, HOUR_MS, Diary
 from edge.enclosure import LAMPS, STEP_LAMP, Contact, Enclosure, WorkView, lamps_of
 from edge.enclosure_watch import EnclosureWatch
 from edge.enrolment import ENROLMENT

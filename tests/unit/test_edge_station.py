@@ -14,10 +14,12 @@ from contract import topics
 from contract.dispatch import JobAnswer, PrintJob, decode
 from contract.errors import DeviceError, RemoteError, TransientError
 from contract.seal import load_opening_key, load_public_key, load_recipient_key, load_signing_key, open_sealed
+from contract.secret import hash_secret
 from edge.eligibility import Refusal
 from edge.procedure import Refused, Retry
+from edge.second_factor import FactorBook
 from edge.station import JobIntake, RosterOfficers, make_station
-from tests.unit.edge_fakes import HEAD, OPERATOR, Bench, biodata, make_bench
+from tests.unit.edge_fakes import HEAD, OPERATOR, Bench, biodata, make_bench, operator_entry, roster_of
 from tests.unit.test_edge_downlink import DISPATCH, UNIT, Line, pem, public, sealed
 from tests.unit.test_edge_downlink import Unit as Downlinked
 
@@ -89,7 +91,8 @@ async def test_a_full_disk_leaves_the_job_with_the_broker(tmp_path: Path) -> Non
 
 
 async def test_only_an_officer_of_the_role_may_work_and_proves_it_with_a_finger(bench: Bench) -> None:
-    door = RosterOfficers(bench.services, has_scanner=True)
+    factors = FactorBook(bench.store, bench.roster.time)
+    door = RosterOfficers(bench.services, factors, has_scanner=True)
     with pytest.raises(Refused) as caught:
         await door.authorise(OPERATOR, "section-head", {})
     assert caught.value.refusal is Refusal.OPERATOR_UNKNOWN
@@ -101,8 +104,24 @@ async def test_only_an_officer_of_the_role_may_work_and_proves_it_with_a_finger(
     bench.sensors.person = HEAD
     assert await door.authorise(HEAD, "section-head", {}) == HEAD
     with pytest.raises(Refused, match=r"devices\.finger") as caught:
-        await RosterOfficers(bench.services, has_scanner=False).authorise(HEAD, "section-head", {})
+        await RosterOfficers(bench.services, factors, has_scanner=False).authorise(HEAD, "section-head", {})
     assert caught.value.refusal is Refusal.NO_SCANNER
+
+
+async def test_an_officer_with_a_pin_gives_it_at_the_station_too(bench: Bench) -> None:
+    entry = operator_entry(HEAD, "section-head", pin=hash_secret("482913", bytes(16), 2))
+    bench.roster.take(roster_of(entry, version=2))
+    bench.sensors.person = HEAD
+    factors = FactorBook(bench.store, bench.roster.time)
+    door = RosterOfficers(bench.services, factors, has_scanner=True)
+    with pytest.raises(Refused) as caught:
+        await door.authorise(HEAD, "section-head", {})
+    assert caught.value.refusal is Refusal.PIN_ASKED and bench.sensors.calls == []
+    with pytest.raises(Retry):
+        await door.authorise(HEAD, "section-head", {"pin": "482914"})
+    assert await door.authorise(HEAD, "section-head", {"pin": "482913"}) == HEAD
+    (count,) = factors.report().counts
+    assert (count.signed_on, count.failed) == (1, 1)
 
 
 @pytest.mark.parametrize("devices", [{}, {"printer": {}}, {"printer": {"uri": "http://x/"}}])
@@ -111,6 +130,7 @@ def test_a_station_without_its_devices_says_what_is_missing(bench: Bench, device
         make_station(
             bench.store,
             bench.services,
+            FactorBook(bench.store, bench.roster.time),
             None,
             None,
             devices,

@@ -13,7 +13,23 @@ from virtual.demo.unit_client import Snapshot, UnitClient
 
 PAPERS = ("application-form", "family-card")
 SESSION, HANDOVER = "/api/session", "/api/handover"
+OFFICER_WORK, TRIES_MAX = "/api/officer-work", 5
 STEPS_MAX = 60
+
+
+async def sign_on(unit: UnitClient, stage: Stage, operator: Staff) -> None:
+    """The operator signs on by finger, unless they are at work here already. Raises RemoteError."""
+    found = await unit.get("/api/sign-on")
+    if found["officer"] and found["officer"]["operator"] == operator.id:
+        return
+    snapshot = await unit.post(f"{OFFICER_WORK}/identify", {"operator": operator.id})
+    for _ in range(TRIES_MAX):
+        stage.lay_finger(unit.name, operator, FingerPosition(snapshot["ask"]["position"]), CHECKED)
+        snapshot = await unit.settle(OFFICER_WORK, await unit.post(f"{OFFICER_WORK}/capture"))
+        if snapshot["step"] == "signed_on":
+            await unit.post(f"{OFFICER_WORK}/finish")
+            return
+    raise stuck(unit.name, snapshot)
 
 
 class Capture:
@@ -24,6 +40,7 @@ class Capture:
 
     async def run(self) -> Snapshot:
         """Walk the procedure until it is saved or refused. Raises Refused where it does not even begin."""
+        await sign_on(self._unit, self._stage, self._operator)
         self._stage.sit_down(self._unit.name, self._resident)
         fields = {"nik": self._resident.nik, "operator": self._operator.id, "papers": list(PAPERS)}
         snapshot: Snapshot = await self._unit.post(SESSION, fields)
@@ -71,6 +88,7 @@ class Handover:
 
     async def run(self, card_uid: str, old_card: str) -> Snapshot:
         """Walk the procedure until berhasil or gagal; the card lies on the reader meanwhile."""
+        await sign_on(self._unit, self._stage, self._operator)
         slot = self._stage.slots[self._unit.name]
         slot.insert(card_uid)
         try:

@@ -105,7 +105,7 @@ async function listCards() {
 
 async function start() {
   officers = await unit.ask("/api/operators").catch(() => []);
-  unit.fill("#operator", ...officers.filter((officer) => officer.roles.some((role) => role === "operator" || role === "front-desk-officer")).map((officer) => unit.make("option", { value: officer.operator }, officer.name)));
+  unit.signedOn(["operator", "front-desk-officer"], () => !shown);
   unit.at("#start-form").addEventListener("submit", async (event) => {
     event.preventDefault();
     try {

@@ -212,7 +212,7 @@ function draw(found) {
 
 async function startForm() {
   officers = await unit.ask("/api/operators").catch(() => []);
-  unit.fill("#operator", ...officers.filter((officer) => officer.roles.includes("operator")).map((officer) => unit.make("option", { value: officer.operator }, officer.name)));
+  unit.signedOn(["operator"], () => !shown);
   const form = unit.at("#start-form");
   form.addEventListener("submit", async (event) => {
     event.preventDefault();

@@ -15,7 +15,15 @@ let shown = null;
 
 async function act(action, fields = {}) {
   try { draw(await unit.ask(`/api/station/${action}`, fields)); }
-  catch (error) { unit.fill("#notes", unit.tell(error)); }
+  catch (error) { if (error.content?.code === "PIN_ASKED") askPin(action, fields); else unit.fill("#notes", unit.tell(error)); }
+}
+
+function askPin(action, fields) {
+  const box = unit.make("dialog", {}, unit.make("div", { class: "stack" }, unit.make("h2", {}, "Masukkan PIN Anda"), unit.make("p", { class: "en", lang: "en" }, "Enter your PIN; then place your finger."), unit.make("div", { class: "choices" })));
+  const close = () => { box.close(); box.remove(); };
+  box.querySelector(".choices").append(keypad.make((pin) => { close(); act(action, { ...fields, pin }); }), unit.button("Kembali", "Back", "quiet", close));
+  document.body.append(box);
+  box.showModal();
 }
 
 function button(action) {

@@ -102,7 +102,11 @@ const unit = {
     return note;
   },
 
-  tell: (error) => unit.note("problem", "alert", error.content?.next_step || "", error.content?.message || error.message),
+  tell(error) {
+    const note = unit.note("problem", "alert", error.content?.next_step || "", error.content?.message || error.message);
+    if (["SIGN_ON_FIRST", "OPERATOR_REVOKED"].includes(error.content?.code)) note.append(unit.make("a", { class: "button", href: `/officers?next=${document.body.dataset.page}` }, ...unit.both("Masuk", "Sign on")));
+    return note;
+  },
 
   // Strokes of a signature pad, fitted into a canvas.
   ink(canvas, points) {
@@ -145,6 +149,24 @@ const unit = {
       } catch { failures += 1; }
     }
     URL.revokeObjectURL(shown);
+  },
+
+  // Who is signed on for this page's work, kept up to date while `alive()`; without anybody nothing can be started.
+  async signedOn(roles, alive) {
+    for (;;) {
+      const found = alive() ? await unit.ask("/api/sign-on").catch(() => null) : null;
+      if (found) {
+        const officer = found.officer && found.officer.roles.some((role) => roles.includes(role)) ? found.officer : null;
+        const place = unit.at("#signed-on");
+        unit.at("#operator").value = officer ? officer.operator : "";
+        for (const button of unit.all("#start-form button[type=submit]")) button.disabled = !officer;
+        const link = (id, en, kind) => unit.make("a", { class: `button ${kind}`, href: `/officers?next=${place.dataset.next}` }, ...unit.both(id, en));
+        place.className = officer ? "signed-on" : "signed-on nobody";
+        unit.fill(place, unit.icon(officer ? "tick" : "hand"), unit.make("div", {}, officer ? officer.name : "Belum ada petugas yang masuk", unit.make("small", { lang: officer ? undefined : "en" }, officer ? "petugas yang bertugas" : "Nobody is signed on for this work")),
+          officer ? link("Ganti", "Change", "") : link("Masuk", "Sign on", "primary"));
+      }
+      await unit.pause(3000);
+    }
   },
 
   async watch() {

@@ -1,0 +1,173 @@
+"""What an operator shows besides the finger (M67): which factor is asked, the PIN's tries, and what the hub is told.
+
+A try counts, durably, before it is compared: neither a restart nor a power cut gives one back, and a clock that is set
+back shortens no wait (edge.trusted_time). After too many in a row the PIN is locked until another officer lifts it, or
+the hub sends another PIN. A PIN that was changed here is good here before the hub's roster brings it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from enum import StrEnum
+
+from contract.dispatch import decode, encode
+from contract.operators import OperatorEntry, SignOnCount, SignOnPolicy, SignOns
+from contract.packet import Millis, Model, Name
+from contract.secret import SecretHash, secret_matches
+from edge.eligibility import Refusal
+from edge.procedure import Refused
+from edge.sealed_store import Change, SealedStore
+from edge.trusted_time import TrustedTime
+
+TALLY, OWN_PIN = "sign-on", "own-pin"
+FREE_TRIES, TRIES_MAX = 3, 8
+FIRST_WAIT_MS = 30_000
+VALUE_BYTES_MAX = 2048
+
+
+class Factor(StrEnum):
+    """The second thing that is asked for."""
+
+    NONE = "none"
+    PIN = "pin"
+    CARD = "card"
+
+
+class Tally(Model):
+    """One operator's sign-ons on this unit. failed: all of them, ever; in_a_row: wrong PINs since the last right one.
+
+    of_pin: the PIN's record that in_a_row counts for: another PIN begins anew.
+    """
+
+    operator: Name
+    last_ms: Millis = 0
+    signed_on: int = 0
+    failed: int = 0
+    in_a_row: int = 0
+    wait_until_ms: Millis = 0
+    of_pin: SecretHash = ""
+
+    @property
+    def locked(self) -> bool:
+        """Whether no PIN is taken any more."""
+        return self.in_a_row >= TRIES_MAX
+
+
+class OwnPin(Model):
+    """A PIN that was changed at this unit: good for as long as the roster still holds the one that it replaces."""
+
+    replaces: SecretHash
+    pin: SecretHash
+
+
+def factor_of(policy: SignOnPolicy, entry: OperatorEntry, *, reads_cards: bool) -> Factor:
+    """What this operator shows besides the finger. Raises Refused where they lack what is asked.
+
+    An operator who has a second factor shows it everywhere; a site may ask it of everybody. A card is asked where the
+    unit can read one, and the PIN elsewhere.
+    """
+    has_card = entry.card_uid is not None and reads_cards
+    if policy is SignOnPolicy.FINGER and not entry.pin and entry.card_uid is None:
+        return Factor.NONE
+    if has_card and (policy is not SignOnPolicy.FINGER_AND_PIN or not entry.pin):
+        return Factor.CARD
+    if entry.pin and not (policy is SignOnPolicy.FINGER_AND_CARD and reads_cards):
+        return Factor.PIN
+    raise Refused(Refusal.SECOND_FACTOR)
+
+
+class FactorBook:
+    """Tries and PINs at rest. Thread-safe; every method that writes blocks: call it off the event loop."""
+
+    def __init__(self, store: SealedStore, time: TrustedTime) -> None:
+        self._store = store
+        self._time = time
+        self._lock = threading.Lock()
+        self._tallies = {name: decode(Tally, value, VALUE_BYTES_MAX) for name, value in store.items(TALLY)}
+        self._own = {name: decode(OwnPin, value, VALUE_BYTES_MAX) for name, value in store.items(OWN_PIN)}
+        self.on_change: Callable[[], None] = lambda: None
+
+    def pin_of(self, entry: OperatorEntry) -> str:
+        """The record of the PIN that is good here now, or ''."""
+        own = self._own.get(entry.operator)
+        return own.pin if own is not None and own.replaces == entry.pin else entry.pin
+
+    def check_pin(self, entry: OperatorEntry, pin: str) -> bool:
+        """Compare a PIN. Raises Refused where it has to wait, or is locked."""
+        stored = self.pin_of(entry)
+        with self._lock:
+            tally = self._tally(entry.operator, stored)
+            self._refuse_now(tally)
+            tries = tally.in_a_row + 1
+            wait_ms = FIRST_WAIT_MS << (tries - FREE_TRIES) if tries >= FREE_TRIES else 0
+            until_ms = self._time.now_ms() + wait_ms if wait_ms else 0
+            self._write(tally, in_a_row=tries, failed=tally.failed + 1, wait_until_ms=until_ms, of_pin=stored)
+        if not secret_matches(pin, stored):
+            self.on_change()
+            return False
+        with self._lock:
+            self._write(tally, in_a_row=0, wait_until_ms=0, of_pin=stored)
+        return True
+
+    def check_open(self, entry: OperatorEntry) -> None:
+        """Raise Refused where no PIN is taken now: it has to wait, or is locked."""
+        with self._lock:
+            self._refuse_now(self._tally(entry.operator, self.pin_of(entry)))
+
+    def tries_left(self, entry: OperatorEntry) -> int:
+        """How many wrong PINs are left until it is locked."""
+        return TRIES_MAX - self._tally(entry.operator, self.pin_of(entry)).in_a_row
+
+    def note_failed(self, operator: str) -> None:
+        """A finger or a card that was not the operator's."""
+        with self._lock:
+            tally = self._tallies.get(operator) or Tally(operator=operator)
+            self._write(tally, failed=tally.failed + 1)
+        self.on_change()
+
+    def note_signed_on(self, operator: str) -> None:
+        """The operator is at work."""
+        with self._lock:
+            tally = self._tallies.get(operator) or Tally(operator=operator)
+            self._write(tally, signed_on=tally.signed_on + 1, last_ms=self._time.now_ms())
+        self.on_change()
+
+    def unlock(self, operator: str) -> None:
+        """Another officer lifts the lock."""
+        with self._lock:
+            tally = self._tallies.get(operator)
+            if tally is not None:
+                self._write(tally, in_a_row=0, wait_until_ms=0)
+        self.on_change()
+
+    def is_locked(self, entry: OperatorEntry) -> bool:
+        """Whether no PIN of this operator is taken any more."""
+        return self._tally(entry.operator, self.pin_of(entry)).locked
+
+    def set_pin(self, entry: OperatorEntry, pin: str) -> None:
+        """Keep a PIN that was changed here. pin: its record."""
+        own = OwnPin(replaces=entry.pin, pin=pin)
+        self._store.change((Change(OWN_PIN, entry.operator, encode(own)),))
+        self._own[entry.operator] = own
+
+    def report(self) -> SignOns:
+        """The counts, for the hub."""
+        shared = ("operator", "last_ms", "signed_on", "failed", "locked")
+        counts = [SignOnCount(**{name: getattr(tally, name) for name in shared}) for tally in self._tallies.values()]
+        return SignOns(counts=tuple(sorted(counts, key=lambda count: count.operator)))
+
+    def _tally(self, operator: str, pin: str) -> Tally:
+        tally = self._tallies.get(operator) or Tally(operator=operator)
+        return tally if tally.of_pin == pin else tally.model_copy(update={"in_a_row": 0, "wait_until_ms": 0})
+
+    def _refuse_now(self, tally: Tally) -> None:
+        if tally.locked:
+            raise Refused(Refusal.PIN_LOCKED)
+        if tally.wait_until_ms > self._time.now_ms():
+            raise Refused(Refusal.PIN_WAITS)
+
+    def _write(self, tally: Tally, **changes: object) -> None:
+        written = tally.model_copy(update=changes)
+        self._store.put(TALLY, tally.operator, encode(written))
+        self._tallies[tally.operator] = written
