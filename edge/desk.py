@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
@@ -25,7 +25,7 @@ from edge.enrolment import start_enrolment
 from edge.handover import HANDOVER_ROLES as OFFICER_ROLES
 from edge.handover import Handover, start_handover
 from edge.officer_desk import OfficerDesk, OfficerWork
-from edge.ports import ChipDesk, TicketState
+from edge.ports import ChipDesk, Station, TicketState
 from edge.procedure import Fields, Procedure, Refused
 from edge.sign_on import Purpose
 from edge.snapshot import Snapshot, handover_snapshot, session_snapshot
@@ -37,35 +37,6 @@ CAPTURE_ROLES = frozenset({"kiosk", "desk", "mobile"})
 HANDOVER_ROLES = frozenset({"handover", "desk", "mobile"})
 PRINTED_STEPS = frozenset({"saved", "berhasil", "gagal"})
 STATION_ROLES = frozenset({"station"})
-
-
-class Station(Protocol):
-    """The personalisation desk as its page drives it."""
-
-    @property
-    def busy(self) -> bool:
-        """Whether an action is under way."""
-        ...
-
-    def snapshot(self) -> dict[str, Any]:
-        """Jobs, the one in work, its step, prompt and allowed actions."""
-        ...
-
-    async def act(self, action: str, fields: Fields) -> None:
-        """Do an action; returns when it is done. Raises Refused."""
-        ...
-
-    async def wait(self, after: int, timeout_s: float) -> None:
-        """Return when the snapshot's revision is higher than `after`."""
-        ...
-
-    def touch(self) -> None:
-        """Tell everybody who waits that the snapshot has changed."""
-        ...
-
-    def picture(self, name: str) -> tuple[bytes, str] | None:
-        """A picture for the page and its media type: front, back, or how the blank lies."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +216,7 @@ class Desk:
 
         It may be done beside open work whose own officer may not go on: the one who signs on takes it over.
         """
+        self.check_not_held()
         officers = self._officers()
         if any(work is not None and officers.may_finish(work) for work in (self._session, self._handover)):
             raise Refused(Refusal.BUSY)
@@ -252,6 +224,7 @@ class Desk:
 
     def enrol_operator(self, operator_id: str, name: str, roles: Sequence[str]) -> OfficerWork:
         """The officer who is signed on takes a new operator. Raises Refused."""
+        self.check_not_held()
         if self._serves:
             raise Refused(Refusal.BUSY)
         return self._officers().enrol(operator_id, name, roles)

@@ -106,7 +106,7 @@ class PersonalisationDesk:
             return JobAnswer(job_id=job.job_id, accepted=False, reason=str(error)[:200], at_ms=self._clock.wall_ms())
         return JobAnswer(job_id=job.job_id, accepted=True, at_ms=self._clock.wall_ms())
 
-    # --- the station's page (edge.desk.Station) ---
+    # --- the station's page (edge.ports.Station) ---
 
     @property
     def current(self) -> Work | None:

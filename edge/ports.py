@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from contract.attestation import AttestationPage
 from contract.comparison import Candidate, ComparisonScore
@@ -15,7 +15,7 @@ from contract.dispatch import ConsignedCard, GalleryEntry
 from contract.packet import Biodata, Body, PacketKind
 from contract.sample import FingerPosition, IrisPosition
 from contract.transfer import Receipt
-from edge.procedure import Advice
+from edge.procedure import Advice, Fields
 from edge.sensors.interface import Frame, PenPoint, PointerBatch
 
 
@@ -211,4 +211,33 @@ class ChipDesk(Protocol):
 
     def cancel(self) -> None:
         """End a read that is under way."""
+        ...
+
+
+class Station(Protocol):
+    """The personalisation desk as its page drives it."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether an action is under way."""
+        ...
+
+    def snapshot(self) -> dict[str, Any]:
+        """Jobs, the one in work, its step, prompt and allowed actions."""
+        ...
+
+    async def act(self, action: str, fields: Fields) -> None:
+        """Do an action; returns when it is done. Raises Refused."""
+        ...
+
+    async def wait(self, after: int, timeout_s: float) -> None:
+        """Return when the snapshot's revision is higher than `after`."""
+        ...
+
+    def touch(self) -> None:
+        """Tell everybody who waits that the snapshot has changed."""
+        ...
+
+    def picture(self, name: str) -> tuple[bytes, str] | None:
+        """A picture for the page and its media type: front, back, or how the blank lies."""
         ...

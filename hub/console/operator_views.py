@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -133,6 +134,7 @@ def _history(session: Session, names: set[str]) -> list[Fields]:
     query = select(OperatorHistory).order_by(OperatorHistory.sequence.desc()).limit(SHOWN_MAX)
     lines = [link for link in session.scalars(query) if link.subject in names and link.event != "lease signed"]
     return [
-        {"operator": link.subject, "event": link.event, "at_ms": link.at_ms, "actor": link.actor, "note": link.note}
+        {"operator": link.subject, "event": link.event, "at_ms": link.at_ms, "actor": link.actor}
+        | {name: value for name, value in json.loads(link.note).items() if name in ("count", "reason")}
         for link in lines[:HISTORY_MAX]
     ]

@@ -19,7 +19,7 @@ from contract.lifecycle import RecordState
 from contract.packet import EnrolmentBody, PacketSample, RefusalBody
 from hub import returns
 from hub.central import Central
-from hub.console import fleet_views, pictures, views
+from hub.console import fleet_views, operator_views, pictures, views
 from hub.console.api import Guard, visitor_of
 from hub.console.sessions import Sessions, Visitor
 from hub.console.words import in_indonesian
@@ -100,6 +100,16 @@ def page_routes(central: Central, sessions: Sessions, folder: Path) -> APIRouter
         portrait = pictures.portrait(_samples(central, pid)) if asked else ""
         return show(request, "record.html", "records", who, r=found, way=WAY, portrait=portrait)
 
+    _add_fleet_pages(routes, central, visitor, show)
+    _add_paper_pages(routes, central, visitor, show)
+    _add_case_pages(routes, central, visitor, show)
+    _add_ledger_pages(routes, central, visitor, show)
+    return routes
+
+
+def _add_fleet_pages(routes: APIRouter, central: Central, visitor: Guard, show: Show) -> None:
+    database = central.context.database
+
     @routes.get("/units")
     def units(request: Request, who: Visitor = Depends(visitor)) -> Response:
         """The fleet by site, and what somebody has to see to; refreshed by htmx."""
@@ -108,10 +118,12 @@ def page_routes(central: Central, sessions: Sessions, folder: Path) -> APIRouter
         part = "fleet_part.html" if request.headers.get("hx-request") else "fleet.html"
         return show(request, part, "units", who, f=found)
 
-    _add_paper_pages(routes, central, visitor, show)
-    _add_case_pages(routes, central, visitor, show)
-    _add_ledger_pages(routes, central, visitor, show)
-    return routes
+    @routes.get("/operators")
+    def operators(request: Request, who: Visitor = Depends(visitor)) -> Response:
+        """Operators of the visitor's region, and who waits for a second officer (M67)."""
+        with database.reading() as session:
+            found = operator_views.operators(session, central, who)
+        return show(request, "operators.html", "operators", who, o=found)
 
 
 def _add_paper_pages(routes: APIRouter, central: Central, visitor: Guard, show: Show) -> None:

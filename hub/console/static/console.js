@@ -12,7 +12,8 @@ function bodyOf(form, submitter) {
   for (const field of form.elements) {
     if (!field.name || field.type === "submit" || (field.type === "radio" && !field.checked)) continue;
     if ("withSame" in field.dataset && body.verdict !== "same") continue;
-    if (field.value !== "") body[field.name] = valueOf(field);
+    if (field.dataset.kind === "list") (body[field.name] ||= []).push(...(field.checked ? [field.value] : []));
+    else if (field.value !== "") body[field.name] = valueOf(field);
   }
   if (submitter && submitter.name) body[submitter.name] = valueOf(submitter);
   return body;
