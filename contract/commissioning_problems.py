@@ -27,6 +27,11 @@ class Problem(StrEnum):
     BROKER_UNREACHABLE = "broker-unreachable"
     BROKER_REFUSES = "broker-refuses"
     BROKER_UNKNOWN = "broker-unknown"
+    BROKER_FULL = "broker-full"
+    BROKER_TLS_OLD = "broker-tls-old"
+    ACCESS_DENIED = "access-denied"
+    NAME_IN_USE = "name-in-use"
+    CERTIFICATE_ENDED = "certificate-ended"
     NOT_APPROVED = "not-approved"
     NAME_DIFFERS = "name-differs"
     PROOF_WRONG = "proof-wrong"
@@ -129,6 +134,36 @@ WORDING: dict[Problem, Wording] = {
         "Periksa alamat pada label klaim dan jaringan; jangan lanjutkan di jaringan yang tidak dikenal.",
         "The server at this address is not the centre's broker.",
         "Check the address on the claim's label and the network; do not go on in a network you do not know.",
+    ),
+    Problem.BROKER_FULL: Wording(
+        "Server pesan sedang penuh dan tidak menerima sambungan baru.",
+        "Tunggu; unit mencoba lagi sendiri. Bila tetap penuh, hubungi pusat.",
+        "The message broker is full and takes no new connection.",
+        "Wait, the unit tries again by itself. If it stays full, tell the centre.",
+    ),
+    Problem.BROKER_TLS_OLD: Wording(
+        "Server pesan dan unit ini tidak memakai versi TLS yang sama (diperlukan 1.2 atau lebih baru).",
+        "Periksa nomor port pada label klaim; bila benar, pusat memperbarui server pesannya.",
+        "The message broker and this unit do not speak the same TLS; 1.2 or later is needed.",
+        "Check the port on the claim's label; if it is right, the centre updates its broker.",
+    ),
+    Problem.ACCESS_DENIED: Wording(
+        "Server pesan mengenal unit ini, tetapi tidak mengizinkannya berbicara.",
+        "Tunggu satu menit: pusat menulis daftar izin. Bila tetap begitu, hubungi teknisi.",
+        "The message broker knows this unit and does not let it speak.",
+        "Wait a minute: the centre writes the list of who may. If it stays so, call the technician.",
+    ),
+    Problem.NAME_IN_USE: Wording(
+        "Perangkat lain tersambung dengan nama unit ini.",
+        "Laporkan segera: mungkin kuncinya disalin. Teknisi mencabut sertifikatnya dengan 'rekam-provision revoke'.",
+        "Another device is connected under this unit's name.",
+        "Report it at once: its keys may have been copied. The technician uses 'rekam-provision revoke'.",
+    ),
+    Problem.CERTIFICATE_ENDED: Wording(
+        "Masa berlaku sertifikat unit ini sudah habis.",
+        "Biarkan tersambung: unit memperbaruinya sendiri. Bila jam unit salah, setel dahulu.",
+        "This unit's certificate has ended.",
+        "Leave it connected: it renews by itself. If its clock is wrong, set that first.",
     ),
     Problem.NOT_APPROVED: Wording(
         "Unit menunggu persetujuan teknisi.",

@@ -48,9 +48,7 @@ class FileSigner:
         except (ValueError, TypeError):
             key = None
         if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
-            raise DeviceError(
-                "A key file holds no P-256 key.", next_step="Commission this unit again, or enrol again as technician."
-            )
+            raise DeviceError("A key file holds no P-256 key.", next_step="Commission the unit, or enrol, again.")
         self.key = key
 
     def public(self) -> bytes:

@@ -231,6 +231,7 @@ class Agent:
         test = make_remote_test(config, bench, worker, desk, status, clock)
         handlers = command_handlers(test, self._ring, standing.renew_now)
         CommandDesk(channel, downlink.opened, config.unit.id, keys.sign, store, clock, handlers, self._spawn)
+        status.line = standing.status
         self._stand(standing, bench)
         self._take_in(channel, downlink, desk, bench, parts)
         await self._serve(desk, channel, uplink, presence)

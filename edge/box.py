@@ -206,7 +206,7 @@ class Box:
         passed = all(row.passed for row in rows)
         report = SelftestReport(digest=reported.digest, rows=tuple(rows), passed=passed, at_ms=self._clock.wall_ms())
         self.files.folder.write(SELFTEST, encode(report))
-        failed = ", ".join(f"{row.kind}: {row.next_step}" for row in rows if not row.passed)
+        failed = " ".join(f"{row.kind}: {row.next_step}" for row in rows if not row.passed)
         self.problem = None if passed else Refusal(Problem.SELFTEST_FAILED, failed[:800])
         return passed
 

@@ -18,6 +18,7 @@ import structlog
 from contract import topics
 from contract.certificates import load_certificate, pem
 from contract.channel_mqtt import Backoff, Connection, Disconnected, MqttChannel, MqttSettings
+from contract.channel_probe import probe
 from contract.clock import Clock, utc
 from contract.commissioning import CLAIM_BYTES_MAX, CLAIM_FILE
 from contract.commissioning_problems import Problem, Refusal
@@ -27,14 +28,13 @@ from edge.box import Box, Saying
 from edge.box_files import CA, TLS_CHAIN, TLS_KEY, Phase, claim_credential
 from edge.config import UnitConfig
 from edge.factory import Factory
-from edge.line_probe import probe
 from edge.sensors.selftest import Outcome, examine_devices
 
 CREDENTIAL, ANCHOR = "claim.pem", "claim-ca.crt"
 REPEAT_S = 2.0
 MEDIA_S = 2.0
 RETEST_S = 30.0
-LOSSES_BEFORE_PROBE = 2
+LOSSES_BEFORE_PROBE, REFUSED_BEFORE_TOLD = 2, 3
 RECONNECT = Backoff(first_s=0.5, max_s=15.0)
 Devices = Mapping[str, Mapping[str, object]]
 log = structlog.get_logger("commissioning")
@@ -85,7 +85,7 @@ class Commissioner:
         self._tester = tester
         self._line_problem: Refusal | None = None
         self._media_problem: Refusal | None = None
-        self._losses = 0
+        self._losses = self._refused = 0
         self._turn = asyncio.Event()
 
     @property
@@ -228,11 +228,15 @@ class Commissioner:
         try:
             for saying in sayings:
                 await channel.publish(saying.topic, saying.payload, retain=saying.retain)
+                self._note_taken()
         except Disconnected:
             return False
         except RemoteError as error:
             # The access list lags behind a fresh certificate by a moment.
             log.info("not taken yet", **error.diagnostics())
+            self._refused += 1
+            if self._refused >= REFUSED_BEFORE_TOLD:
+                self._line_problem = Refusal(Problem.ACCESS_DENIED)
             return False
         return True
 
@@ -248,8 +252,16 @@ class Commissioner:
         return take
 
     async def _connected(self, _connection: Connection) -> None:
-        self._losses, self._line_problem = 0, None
+        self._losses = 0
+        if self._refused < REFUSED_BEFORE_TOLD:
+            self._line_problem = None
         self._turn.set()
+
+    def _note_taken(self) -> None:
+        """The broker lets this box speak."""
+        if self._refused >= REFUSED_BEFORE_TOLD:
+            self._line_problem = None
+        self._refused = 0
 
     def _lost(self, _loss: Disconnected) -> None:
         self._losses += 1

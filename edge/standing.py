@@ -16,6 +16,7 @@ import structlog
 
 from contract import topics
 from contract.channel_mqtt import Connection, Disconnected, MqttChannel
+from contract.channel_probe import probe
 from contract.channel_renewal import Door, ask
 from contract.clock import Clock, utc
 from contract.commissioning import (
@@ -33,7 +34,7 @@ from contract.seal import StatementPublicKey
 from edge.box_files import REPORTED, SELFTEST
 from edge.config import UnitConfig
 from edge.factory import load_factory
-from edge.line_probe import probe
+from edge.line_watch import LineWatch, words_of
 
 CHECK_S = 3600.0
 LATE_WAIT_S = 20.0
@@ -71,6 +72,7 @@ class Standing:
         self._asked: Renewal | None = None
         self._renewed_ms: int | None = None
         self._wake = asyncio.Event()
+        self._line = LineWatch(channel, credential.settings, clock)
         self.problem: Refusal | None = None
         self.is_confirmed = False
         channel.on(topics.DN_CONFIRMED, self._confirmed, unit=unit)
@@ -78,8 +80,17 @@ class Standing:
         channel.on_connected(self._connected)
         channel.on_lost(self._lost)
 
+    def status(self) -> dict[str, str]:
+        """For the status page: why there is no line, or no next certificate; empty where all is well."""
+        return words_of(self._line.problem or self.problem)
+
     async def run(self) -> None:
-        """Renew in time, for ever; what fails is tried again."""
+        """Renew in time, and look why there is no line, for ever; what fails is tried again."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._line.run(), name="line watch")
+            tasks.create_task(self._renew(), name="renewal")
+
+    async def _renew(self) -> None:
         while True:
             try:
                 wait_s = await self._look_after()

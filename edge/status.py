@@ -47,6 +47,7 @@ class UnitStatus:
         self._clock = clock
         self._configurations = configurations
         self._updates = updates
+        self.line: Callable[[], Mapping[str, str]] = dict
         self.enclosure: Callable[[], Mapping[str, Any]] = dict
         self.controller: Callable[[], Mapping[str, Any]] = dict
         self.time: Callable[[], Mapping[str, str]] = dict
@@ -67,6 +68,7 @@ class UnitStatus:
             "spool_full": self._spool.refuses() or "",
             "waiting": [self._waiting(packet) for packet in self._spool.all()[:WAITING_SHOWN_MAX]],
             "devices": [asdict(device) for device in self._bench.states()],
+            "line": self.line(),
             "configuration": self._configurations.status(),
             "software": self._updates.status(),
             "enclosure": self.enclosure(),

@@ -206,8 +206,7 @@ class CommissioningDesk:
     def _objection(self, session: Session, row: Commissioning) -> Refusal | None:
         """Why this box does not go on for now, though its claim is good."""
         if abs(row.clock_off_ms) > CLOCK_SKEW_MS_MAX:
-            off_min = row.clock_off_ms // 60_000
-            return Refusal(Problem.CLOCK_WRONG, f"It is off by {off_min} minutes.")
+            return Refusal(Problem.CLOCK_WRONG, f"It is {_amount(abs(row.clock_off_ms))} {_way(row.clock_off_ms)}.")
         taken = self._setups.holder_of_serial(session, row.serial)
         if taken not in (None, row.unit, row.replaces) and not approvals.is_same_box(session, row, taken or ""):
             return Refusal(Problem.SERIAL_TAKEN, f"It is {taken}.")
@@ -346,3 +345,13 @@ class CommissioningDesk:
 
     def _now(self) -> int:
         return self._context.clock.wall_ms()
+
+
+def _amount(ms: int) -> str:
+    """A length of time as a person would say it."""
+    minutes = ms // 60_000
+    return f"{minutes} minutes" if minutes < 2 * 24 * 60 else f"{minutes // (24 * 60)} days"
+
+
+def _way(off_ms: int) -> str:
+    return "ahead" if off_ms > 0 else "behind"

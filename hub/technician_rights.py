@@ -6,6 +6,7 @@ from sqlalchemy.orm import Session
 
 from contract.commissioning_problems import Problem, Refusal
 from contract.errors import RemoteError
+from hub import certificates
 from hub.fleet import Role
 from hub.rights import EVERYWHERE
 from hub.schema.tables import Operator, Site, Unit
@@ -16,6 +17,8 @@ def technician(session: Session, name: str) -> Operator:
     found = session.get(Operator, name)
     if found is None or found.revoked or Role.TECHNICIAN not in found.roles.split(","):
         raise Refusal(Problem.NO_RIGHTS, f"'{name}' may not act as technician.")
+    if not certificates.has_living(session, name):
+        raise Refusal(Problem.NO_RIGHTS, f"'{name}' has no certificate any more.")
     return found
 
 

@@ -164,7 +164,7 @@ def _trouble(setup: UnitSetup | None) -> tuple[Problem | None, str, int]:
     if reported is not None and reported.problem is not None:
         return reported.problem, reported.detail, version
     if report is not None and not report.passed:
-        failed = ", ".join(f"{row.kind}: {row.next_step}" for row in report.rows if not row.passed)
+        failed = " ".join(f"{row.kind}: {row.next_step}" for row in report.rows if not row.passed)
         return Problem.SELFTEST_FAILED, failed, version
     return None, "", version
 

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from contract.channel_mqtt import Backoff, Connection, Disconnected, MqttChannel, MqttSettings
+from contract.channel_probe import probe
 from contract.clock import Clock, SystemClock, utc
+from contract.commissioning_problems import Problem, Refusal
 from contract.dispatch import decode, encode
 from contract.errors import DeviceError, RemoteError, TransientError
 from contract.identifiers import uuid7
@@ -21,12 +23,14 @@ from contract.seal import load_public_key
 from contract.technician import Order, Reply, Verb, sign_order, verify_reply
 from contract.topics import COMMAND_LIFE_S, TECHNICIAN_ORDER, TECHNICIAN_PART, TECHNICIAN_REPLY
 from contract.unit_command import CommandOrder, Part, Passed
+from provisioning.line_trouble import PASSING, LineRefused, waits_for
 from provisioning.own_certificate import OwnCertificate
 from provisioning.technician_identity import Identity
 from provisioning.unit_answer import UnitAnswer
 
 REPEAT_S = 3.0
 ATTEMPT_S = 5.0
+LOSSES_BEFORE_LOOK, DENIED_MAX = 3, 5  # after a renewal both certificates are tried twice
 RECONNECT = Backoff(first_s=0.5, max_s=10.0)
 R = TypeVar("R", bound=Model)
 
@@ -65,6 +69,10 @@ class HubLine:
         self._waiting: dict[str, asyncio.Future[Reply]] = {}
         self._answers: dict[str, UnitAnswer] = {}
         self._online = asyncio.Event()
+        self._refused = asyncio.Event()
+        self._trouble: LineRefused | None = None
+        self._losses = self._denied = 0
+        self._looking: asyncio.Task[None] | None = None
         settings = MqttSettings(
             host=identity.host,
             port=identity.port,
@@ -95,6 +103,9 @@ class HubLine:
         return self
 
     async def __aexit__(self, *error: object) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
         await self._channel.__aexit__(*error)
 
     async def keep_certificate_good(self) -> bool:
@@ -106,7 +117,7 @@ class HubLine:
         self._online.clear()
         self._channel.reconnect()
         async with asyncio.timeout(self._patience.total_s):
-            await self._online.wait()
+            await self._line()
 
     async def ask(self, verb: Verb, body: Model, kind: type[R]) -> R:
         """Give an order and wait for its result. Raises Refused, or TransientError when patience ends."""
@@ -199,17 +210,43 @@ class HubLine:
         reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiting[order] = reply
         try:
-            await self._online.wait()
+            await self._line()
             self._progress("Waiting for the hub")
             topic = TECHNICIAN_ORDER.at(technician=self._identity.technician, order=order)
             try:
                 await self._channel.publish(topic, signed, expiry_s=life_s)
+                self._denied = 0
             except Disconnected:
                 await asyncio.sleep(0)
+            except RemoteError:  # the access list lags behind a fresh certificate by a moment
+                self._denied += 1
+                if self._denied >= DENIED_MAX:
+                    raise LineRefused(Refusal(Problem.ACCESS_DENIED)) from None
             done, _ = await asyncio.wait({reply}, timeout=self._patience.repeat_s)
             return reply.result() if done else None
         finally:
             del self._waiting[order]
+
+    async def _line(self) -> None:
+        """Wait for the line. Raises LineRefused where waiting brings none."""
+        waits = [asyncio.create_task(event.wait()) for event in (self._online, self._refused)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if self._trouble is not None and not self._online.is_set():
+            raise self._trouble
+
+    async def _look(self) -> None:
+        """Say why there is no line; what does not pass by itself ends the waiting."""
+        found = await asyncio.to_thread(probe, self._own.credential.settings(), utc(self._clock.wall_ms()))
+        if found is None or self._online.is_set():
+            return
+        self._progress(waits_for(found) if found.problem in PASSING else LineRefused(found).message)
+        if found.problem not in PASSING:
+            self._trouble = LineRefused(found)
+            self._refused.set()
 
     async def _take_part(self, names: dict[str, str], payload: bytes) -> None:
         answer = self._answers.get(names["command"])
@@ -223,9 +260,14 @@ class HubLine:
 
     async def _connected(self, _connection: Connection) -> None:
         self._own.credential.note_connected()
+        self._losses, self._trouble = 0, None
+        self._refused.clear()
         self._online.set()
 
     def _lost(self, loss: Disconnected) -> None:
         self._own.credential.note_lost()
         self._online.clear()
         self._progress(f"No line, trying again ({loss.message})")
+        self._losses += 1
+        if self._losses >= LOSSES_BEFORE_LOOK and (self._looking is None or self._looking.done()):
+            self._looking = asyncio.create_task(self._look())

@@ -33,7 +33,12 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "provisioning": ("contract", "provisioning"),
     "virtual": ("contract", "firmware", "virtual", "edge.matcher_lite", "provisioning"),
 }
-CHANNELS = ("contract.channel_mqtt", "contract.channel_pcsc", "contract.channel_renewal")
+CHANNELS = (
+    "contract.channel_mqtt",
+    "contract.channel_pcsc",
+    "contract.channel_probe",
+    "contract.channel_renewal",
+)
 # The one importer of each library that touches a wire.
 SOLE_IMPORTERS = {
     "aiomqtt": {"contract/channel_mqtt.py"},

@@ -11,6 +11,7 @@ import pytest
 
 from contract import topics
 from contract.certificates import der, load_certificate, make_request, new_key
+from contract.channel_probe import probe
 from contract.commissioning import Answer, CertificateAsk, binding_text, decode_claim, verify_answer
 from contract.commissioning_problems import WORDING, Problem, Refusal
 from contract.configuration import Desired
@@ -21,7 +22,6 @@ from contract.seal import load_recipient_key, load_statement_public_key, seal
 from contract.technician import Order, StatusOrder, Verb, sign_order, verify_reply
 from edge.box import Box
 from edge.box_files import Phase
-from edge.line_probe import probe
 from provisioning.technician_identity import load_identity
 from tests.commissioning.boxes import make_commissioner, put_claims
 from tests.commissioning.desk_world import DAY_MS, HOUR_MS, DeskWorld, SetClock, hear, make_box
@@ -62,13 +62,33 @@ def test_a_clock_a_year_behind_is_named_before_anything_is_sent(world: DeskWorld
     assert "Setel tanggal" in WORDING[refused.value.problem].do_id
 
 
+def test_a_clock_a_year_ahead_shows_both_dates_and_a_box_that_knocks_with_it_is_told_so(
+    world: DeskWorld, tmp_path: Path
+) -> None:
+    ahead = SetClock(datetime(2027, 11, 25, tzinfo=UTC))
+    with pytest.raises(Refusal) as refused:
+        make_box(world, tmp_path / "box", clock=ahead).take_claim(world.claim())
+    assert refused.value.problem is Problem.CLAIM_EXPIRED and "2027-11-25" in refused.value.detail
+    assert "Periksa jam unit" in WORDING[refused.value.problem].do_id
+    for days in (365, -365):
+        clock = SetClock()
+        box = make_box(world, tmp_path / f"box{days}", f"S{days}", clock=clock)
+        box.take_claim(world.claim())
+        clock.now_ms += days * DAY_MS
+        knock(world, box)
+        assert problem_of(box) is Problem.CLOCK_WRONG and box.problem is not None
+        assert f"365 days {'ahead' if days > 0 else 'behind'}" in box.problem.detail
+
+
 def test_a_clock_hours_off_is_told_at_both_ends_and_goes_on_once_it_is_set(world: DeskWorld, tmp_path: Path) -> None:
     clock = SetClock()
     box = make_box(world, tmp_path / "box", clock=clock)
     box.take_claim(world.claim())
     clock.now_ms += 3 * HOUR_MS
     knock(world, box)
-    assert problem_of(box) is Problem.CLOCK_WRONG and box.problem is not None and "180 minutes" in box.problem.detail
+    assert (
+        problem_of(box) is Problem.CLOCK_WRONG and box.problem is not None and "180 minutes ahead" in box.problem.detail
+    )
     (row,) = world.knocks().rows
     assert (row.problem, row.clock_off_ms) == (Problem.CLOCK_WRONG, 3 * HOUR_MS)
     refused = world.approve(box, NAME)

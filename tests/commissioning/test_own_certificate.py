@@ -153,6 +153,8 @@ def test_who_dismisses_works_wherever_the_other_does_and_says_why(tmp_path: Path
         assert not reply.done and reply.next_step
     assert world.order(Verb.DISMISS, DismissOrder(technician=LOCAL, reason="laptop stolen"), TECHNICIAN).done
     assert (world.certificates(LOCAL), world.certificates(TECHNICIAN)) == (["REVOKED"], ["ACTIVE"])
+    reply = world.order(Verb.STATUS, StatusOrder(), LOCAL)  # over a session that the broker has not ended yet
+    assert not reply.done and "no certificate any more" in reply.message
     with pytest.raises(Refused):
         world.clock.now_ms += 21 * DAY_MS
         asyncio.run(own_at(world.folder / "technicians" / LOCAL, world).keep_good(DeskLine(world, LOCAL)))

@@ -46,6 +46,11 @@ function software(found) {
     found.problem_id ? unit.note("problem", "alert", found.problem_id, found.problem_en) : null);
 }
 
+function line(found) {
+  unit.fill("#line", found.problem ? unit.make("div", { class: "note problem line-problem", role: "status", "data-problem": found.problem }, unit.icon("alert"),
+    unit.make("div", {}, found.message_id, unit.make("small", { lang: "en" }, found.message_en), found.detail ? unit.make("small", { class: "detail" }, found.detail) : null)) : null);
+}
+
 async function draw() {
   const status = await unit.ask("/api/status").catch(() => null);
   if (!status) return;
@@ -66,6 +71,7 @@ async function draw() {
     box.alarms_waiting ? unit.make("span", { class: "tag warn" }, `${box.alarms_waiting} kejadian menunggu jaringan (events wait for the line)`) : null, box.problem ? unit.note("problem", "alert", "Kotak perangkat bermasalah.", box.problem) : null);
   const { problem_id: late, problem_en: behind } = status.clock || {};
   unit.fill("#clock", late ? unit.note("problem", "alert", late, behind) : null);
+  line(status.line || {});
   controller(status.controller || {});
   configuration(status.configuration || {});
   software(status.software);

@@ -11,12 +11,28 @@ import ssl
 from datetime import datetime
 
 from contract.certificates import load_certificate
-from contract.channel_mqtt_settings import MqttSettings, tls_context
+from contract.channel_mqtt_settings import Disconnected, MqttSettings, tls_context
 from contract.commissioning_problems import Problem, Refusal
 from contract.errors import DeviceError, RemoteError
 
 TIMEOUT_S = 5.0
 ALERT_WAIT_S = 1.0
+# What OpenSSL calls the alerts, and its own complaints, that have a cause of their own.
+_ALERTS = {
+    "certificate revoked": Problem.CERTIFICATE_REVOKED,
+    "certificate expired": Problem.CERTIFICATE_ENDED,
+    "alert protocol version": Problem.BROKER_TLS_OLD,
+    "protocol version": Problem.BROKER_TLS_OLD,
+    "unsupported protocol": Problem.BROKER_TLS_OLD,
+    "wrong version number": Problem.BROKER_TLS_OLD,
+}
+_SAID = {
+    0x87: Problem.ACCESS_DENIED,  # not authorized
+    0x89: Problem.BROKER_FULL,  # server busy
+    0x97: Problem.BROKER_FULL,  # quota exceeded
+    0x9F: Problem.BROKER_FULL,  # connection rate exceeded
+    0x8E: Problem.NAME_IN_USE,  # session taken over
+}
 _NOT_YET_VALID, _EXPIRED = 9, 10  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
 
 
@@ -34,6 +50,12 @@ def probe(settings: MqttSettings, now: datetime) -> Refusal | None:
         return Refusal(Problem.BROKER_UNREACHABLE, f"{settings.host}:{settings.port}: {reason}.")
 
 
+def refusal_of(loss: Disconnected) -> Refusal | None:
+    """What a broker said itself when it ended a session or refused one, or None where it said nothing of use."""
+    problem = _SAID.get(loss.reason_code or 0)
+    return Refusal(problem, f"(MQTT reason 0x{loss.reason_code:02x})") if problem is not None else None
+
+
 def _handshake(context: ssl.SSLContext, raw: socket.socket, settings: MqttSettings, now: datetime) -> Refusal | None:
     try:
         with context.wrap_socket(raw, server_hostname=settings.host) as line:
@@ -47,8 +69,11 @@ def _handshake(context: ssl.SSLContext, raw: socket.socket, settings: MqttSettin
         if error.verify_code in (_NOT_YET_VALID, _EXPIRED):
             return _clock_or_broker(settings, now)
         return Refusal(Problem.BROKER_UNKNOWN, f"({error.verify_message})")
+    except (ssl.SSLEOFError, ConnectionError):
+        return Refusal(Problem.BROKER_FULL, "It closed the connection before it said who it is.")
     except ssl.SSLError as error:
-        return Refusal(Problem.BROKER_REFUSES, f"({_alert(error)})")
+        alert = _alert(error)
+        return Refusal(_ALERTS.get(alert, Problem.BROKER_REFUSES), f"({alert})")
 
 
 def _clock_or_broker(settings: MqttSettings, now: datetime) -> Refusal:
