@@ -19,7 +19,7 @@ for device in null zero full random urandom tty; do
   mount --bind /dev/$device "$root/dev/$device"
 done
 mknod "$root/dev/other" c 1 11 # one that no unit may open
-mkdir "$root/dev/pts" "$root/dev/shm" "$root/packages" 2>/dev/null || mkdir -p "$root/packages"
+mkdir -p "$root/dev/pts" "$root/dev/shm" "$root/packages"
 mount -t devpts -o newinstance,ptmxmode=0666,mode=620,gid=5 devpts "$root/dev/pts"
 mount -t tmpfs tmpfs "$root/dev/shm"
 ln -s /proc/self/fd "$root/dev/fd"
