@@ -167,6 +167,9 @@ class Fleet(RuleBasedStateMachine):
         assert found.course.wave in (before.wave, before.wave + 1)
         if found.course.wave > before.wave:
             assert before.reached_ms is not None and self.now - before.reached_ms >= LIMITS.soak_ms
+        failed = sum(m.step is UnitStep.FAILED for m in self.members.values())
+        if before.state is RolloutState.RUNNING and failed > LIMITS.stop_share * len(self.members):
+            assert found.course.state is RolloutState.STOPPED and not found.tell
         for name in found.withdraw:
             assert self.members[name].step in NOT_BEGUN
             self.put(name, step=UnitStep.WAITING)
