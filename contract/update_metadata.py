@@ -14,7 +14,7 @@ from tuf.api.serialization import DeserializationError, SerializationError
 
 from contract.errors import RemoteError
 
-METADATA_BYTES_MAX = 4 * 1024 * 1024
+METADATA_BYTES_MAX = 2 * 1024 * 1024  # what a unit takes of targets; of the others it takes less
 ROOT_CHAIN_MAX = 256
 ROOT, TARGETS, SNAPSHOT, TIMESTAMP = Root.type, Targets.type, Snapshot.type, Timestamp.type
 ADVICE = "Write the media again with 'rekam-provision release publish'; if that does not help, ask who signs releases."

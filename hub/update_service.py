@@ -74,11 +74,10 @@ class UpdateService:
             self._reader.shutdown()
 
     def part(self, unit: str, ask: FileAsk) -> FilePart | None:
-        """What a unit gets for its ask; None where it gets no answer. Blocks on the disk."""
+        """What a unit gets for its ask; None where it has no right to an answer. Blocks on the disk."""
         with self._context.database.reading() as session:
             row = session.get(Unit, unit)
             if row is None or row.state not in AT_WORK:
-                log.warning("update file refused", unit=unit[:64], state=row.state if row else "unknown")
                 return None
             if ask.role is FileRole.METADATA:
                 content = self._repository.metadata_file(session, ask.name)
@@ -127,9 +126,10 @@ class UpdateService:
                 log.critical("update file not sent", error=type(error).__name__)
 
     async def _say(self, unit: str, part: FilePart) -> None:
-        topic = DN_UPDATE_PART.at(unit=unit)
+        """Publish an answer; one without data is not waited for, since the unit asks again anyway."""
+        topic, qos = DN_UPDATE_PART.at(unit=unit), DN_UPDATE_PART.qos if part.data else 0
         try:
-            await self._channel.publish(topic, encode(part), expiry_s=DN_UPDATE_PART.expiry_s)
+            await self._channel.publish(topic, encode(part), qos=qos, expiry_s=DN_UPDATE_PART.expiry_s)
         except RemoteError as error:
             log.warning("update file refused by the broker", unit=unit, **error.diagnostics())
 

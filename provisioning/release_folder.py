@@ -180,7 +180,7 @@ class ReleaseFolder:
         A draft that is not signed is drafted anew. Targets follow where their keys changed.
         """
         chain = self.roots()
-        before = chain[-1] if self.root_lacks() == 0 else chain[-2]
+        before = chain[-1] if self.root_lacks() == 0 or len(chain) == 1 else chain[-2]
         root = read_metadata(before.to_bytes(), Root).signed
         root.version, root.expires = root.version + 1, now + ROOT_LIFE
         fresh: dict[str, CryptoSigner] = {}
