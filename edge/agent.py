@@ -29,7 +29,7 @@ from edge.agent_parts import (
     make_web_server,
     open_spool,
 )
-from edge.alarms import AlarmBook
+from edge.alarms import AlarmBook, AlarmLine
 from edge.bounded_clock import BoundedClock
 from edge.capture_state import Services
 from edge.command_desk import CommandDesk
@@ -204,7 +204,7 @@ class Agent:
         )  # fmt: skip
         await _settle(keeper, worker, gallery)
         presence.attach(channel)
-        alarms = AlarmBook(config.unit.id, store, clock, channel.publish)
+        alarms = AlarmBook(config.unit.id, store, clock, AlarmLine(channel, config.unit.id).tell)
         panel = make_panel(config.devices, store, alarms)
         bench = DeviceBench(config.devices, config.policy, panel.panel if panel else None)
         parts.push_async_callback(bench.close)

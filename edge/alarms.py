@@ -1,4 +1,4 @@
-"""What happens to the unit's box, told to the hub: durable on the unit until the broker has handed it over (M69)."""
+"""What happens to the unit's box, told to the hub: durable on the unit until the hub has written it down (M69)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
+from contract.channel_mqtt import MqttChannel
 from contract.clock import Clock
 from contract.dispatch import decode, encode
 from contract.errors import RekamError, RemoteError
 from contract.identifiers import uuid7
-from contract.topics import UP_EVENT
-from contract.transfer import UnitAlarm
+from contract.topics import DN_ALARM, UP_EVENT
+from contract.transfer import MESSAGE_BYTES_MAX, UnitAlarm
 from edge.sealed_store import Change, SealedStore
 
 KIND = "alarm"
@@ -21,6 +22,7 @@ ALARM_BYTES_MAX = 2048
 WAITING_MAX = 200
 KIND_MAX, HOUR_MS = 30, 3_600_000  # alarms of one kind that are told in any hour; the next one says how many were not
 AGAIN_S = 30.0
+ANSWER_S = 10.0
 
 log = structlog.get_logger("edge.alarms")
 
@@ -108,3 +110,34 @@ class AlarmBook:
             if alarm in self._waiting:
                 await asyncio.to_thread(self._store.remove, KIND, alarm.alarm_id)
                 self._waiting.remove(alarm)
+
+
+class AlarmLine:
+    """Tells the hub of an alarm and waits for its word that it is written down. Make it before the channel starts.
+
+    A broker's acknowledgement frees nothing here either: what it has taken, and not handed on, is lost with it.
+    """
+
+    def __init__(self, channel: MqttChannel, unit: str) -> None:
+        self._channel = channel
+        self._written: dict[str, asyncio.Event] = {}
+        channel.on(DN_ALARM, self._on_written, unit=unit)
+
+    async def tell(self, topic: str, payload: bytes) -> bool:
+        """Publish an alarm; whether the hub has written it down. Raises what the channel raises."""
+        alarm = decode(UnitAlarm, payload, MESSAGE_BYTES_MAX).alarm_id
+        written = self._written.setdefault(alarm, asyncio.Event())
+        try:
+            if not await self._channel.publish(topic, payload):
+                return False
+            async with asyncio.timeout(ANSWER_S):
+                await written.wait()
+        except TimeoutError:
+            return False
+        finally:
+            self._written.pop(alarm, None)
+        return True
+
+    async def _on_written(self, names: dict[str, str], _payload: bytes) -> None:
+        if (waiting := self._written.get(names["alarm"])) is not None:
+            waiting.set()

@@ -142,6 +142,7 @@ class DeadlinesSection(Section):
     seat_h: an adjudicator who has not decided by then has lost the seat to whoever claims it.
     data_waits_h, data_stuck_h: a unit's oldest packet that is not here is noticed, then grave; silent_h: a unit in
     service of which nothing was heard; certificate_ends_h: a certificate that ends so soon was not renewed in time.
+    alarms_kept_days: how long an alarm of a unit is kept after an officer has seen it; before that it always is.
     """
 
     search_retry_s: Annotated[float, Field(gt=0)] = 30.0
@@ -155,6 +156,7 @@ class DeadlinesSection(Section):
     data_stuck_h: Annotated[float, Field(gt=0)] = 48.0
     silent_h: Annotated[float, Field(gt=0)] = 24.0
     certificate_ends_h: Annotated[float, Field(gt=0)] = 24.0 * 8
+    alarms_kept_days: Annotated[float, Field(gt=0)] = 90.0
 
 
 class UpdatesSection(Section):

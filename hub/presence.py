@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 
 from sqlalchemy import select
@@ -11,12 +10,8 @@ from sqlalchemy.orm import Session
 from contract.dispatch import decode
 from contract.errors import RemoteError
 from contract.packet import Millis
-from contract.transfer import MESSAGE_BYTES_MAX, UnitAlarm, UnitState, UplinkStatus
-from hub import history
-from hub.schema.commissioning_tables import UnitHistory
+from contract.transfer import MESSAGE_BYTES_MAX, UnitState, UplinkStatus
 from hub.schema.tables import Unit
-
-ALARM = "alarm "
 
 
 class HeardUplink(UplinkStatus):
@@ -34,7 +29,7 @@ class HeardUplink(UplinkStatus):
 def take_state(session: Session, unit_id: str, payload: bytes, now_ms: int) -> bool:
     """Keep a unit's presence; False for the will of an older boot. Raises RemoteError."""
     state = decode(UnitState, payload, MESSAGE_BYTES_MAX)
-    unit = _unit(session, unit_id)
+    unit = unit_named(session, unit_id)
     known = UnitState.model_validate_json(unit.presence) if unit.presence else None
     if not state.supersedes(known):
         return False
@@ -59,41 +54,9 @@ def mark_absent(session: Session, heard: Collection[str]) -> int:
 def take_uplink(session: Session, unit_id: str, payload: bytes, now_ms: int) -> None:
     """Keep a unit's uplink panel. Raises RemoteError."""
     status = decode(UplinkStatus, payload, MESSAGE_BYTES_MAX)
-    unit = _unit(session, unit_id)
+    unit = unit_named(session, unit_id)
     heard = HeardUplink.model_validate({**dict(status), "heard_ms": now_ms})
     unit.uplink, unit.seen_ms = heard.model_dump_json(), now_ms
-
-
-def take_alarm(session: Session, unit_id: str, payload: bytes, now_ms: int) -> bool:
-    """Write an alarm into the unit's history (M69); False where it stands there already. Raises RemoteError."""
-    alarm = decode(UnitAlarm, payload, MESSAGE_BYTES_MAX)
-    unit = _unit(session, unit_id)
-    said = select(UnitHistory.sequence).where(
-        UnitHistory.subject == unit_id, UnitHistory.note.contains(f'"{alarm.alarm_id}"', autoescape=True)
-    )
-    if session.scalars(said).first() is not None:
-        return False
-    note: history.Note = {
-        "alarm_id": alarm.alarm_id,
-        "source": alarm.source,
-        "detail": alarm.detail,
-        "unit_at_ms": alarm.at_ms,
-    }
-    history.append(
-        session, UnitHistory, subject=unit_id, event=f"{ALARM}{alarm.kind}", from_state=unit.state, to_state=unit.state,
-        at_ms=now_ms, actor=unit_id, note=note,
-    )  # fmt: skip
-    unit.seen_ms = now_ms
-    return True
-
-
-def alarms(session: Session, limit: int) -> list[dict[str, str | int]]:
-    """The newest alarms of all units, newest first."""
-    query = select(UnitHistory).where(UnitHistory.event.startswith(ALARM)).order_by(UnitHistory.sequence.desc())
-    return [
-        {"unit": link.subject, "kind": link.event.removeprefix(ALARM), "heard_ms": link.at_ms} | json.loads(link.note)
-        for link in session.scalars(query.limit(limit))
-    ]
 
 
 def presence_of(unit: Unit) -> UnitState | None:
@@ -106,7 +69,8 @@ def uplink_of(unit: Unit) -> HeardUplink | None:
     return HeardUplink.model_validate_json(unit.uplink) if unit.uplink else None
 
 
-def _unit(session: Session, unit_id: str) -> Unit:
+def unit_named(session: Session, unit_id: str) -> Unit:
+    """The unit that speaks. Raises RemoteError for one the fleet does not have."""
     unit = session.get(Unit, unit_id, with_for_update=True)
     if unit is None:
         raise RemoteError(f"No unit is called '{unit_id}'.", next_step="Correct the fleet file.")

@@ -25,8 +25,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from contract.channel_mqtt import Backoff, Connection, Disconnected, MqttChannel, MqttSettings
 from contract.clock import Clock, SystemClock
 from contract.errors import DeviceError, RekamError, RemoteError
-from contract.topics import UP_EVENT, UP_JOB, UP_ROSTER, UP_SIGN_ONS, UP_STATE, UP_STATUS
-from hub import checkpoints, dispatches, fleet_watch, outbox, presence, rosters, sign_ons
+from contract.topics import DN_ALARM, UP_EVENT, UP_JOB, UP_ROSTER, UP_SIGN_ONS, UP_STATE, UP_STATUS
+from hub import alarms, checkpoints, dispatches, fleet_watch, outbox, presence, rosters, sign_ons
 from hub.central import Central, assemble
 from hub.commissioning_service import CommissioningService
 from hub.config import HubSettings
@@ -180,6 +180,7 @@ class HubService:
             with self._context.database.transaction() as session:
                 checkpoints.tick(session, self._context)
                 self._central.operators.renew(session)
+                alarms.drop_old(session, self._settings.deadlines.alarms_kept_days, self._context.clock.wall_ms())
 
         await self._in_office(work)
 
@@ -272,12 +273,18 @@ class HubService:
         if names["event"] == LINK_CHECK:
             return
 
+        written: list[str] = []
+
         def work() -> None:
             with self._context.database.transaction() as session:
-                if presence.take_alarm(session, names["unit"], payload, self._context.clock.wall_ms()):
-                    log.warning("alarm", unit=names["unit"], alarm=names["event"])
+                alarm, is_new = alarms.take(session, names["unit"], payload, self._context.clock.wall_ms())
+            written.append(alarm)
+            if is_new:
+                log.warning("alarm", unit=names["unit"], alarm=names["event"])
 
         await self._heard(work)
+        for alarm in written:  # the unit says it until it hears this: a broker's word is lost with the broker
+            await self._channel.publish(DN_ALARM.at(unit=names["unit"], alarm=alarm), b"", expiry_s=DN_ALARM.expiry_s)
 
     async def _on_roster(self, names: dict[str, str], payload: bytes) -> None:
         def work() -> None:

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from contract.lifecycle import UnitEvent
 from contract.packet import CardUid, Name, UuidText
+from hub import alarms, register
 from hub.central import Central
 from hub.console import operator_views
 from hub.console.api import Form, Guard, Reason
@@ -58,6 +59,7 @@ class CardForm(Form):
 def add_officer_routes(routes: APIRouter, central: Central, visitor: Guard) -> None:
     """The routes of this module, beside the console's others."""
     database = central.context.database
+    _add_alarm_route(routes, central, visitor)
 
     @routes.post("/units")
     def move_unit(form: UnitForm, who: Visitor = Depends(visitor)) -> dict[str, Any]:
@@ -109,3 +111,13 @@ def add_officer_routes(routes: APIRouter, central: Central, visitor: Guard) -> N
         with database.transaction() as session:
             card = central.returns.destroy(session, form.card_uid, who.operator, form.reason)
             return {"card_uid": card.card_uid, "state": card.state}
+
+
+def _add_alarm_route(routes: APIRouter, central: Central, visitor: Guard) -> None:
+    @routes.post("/units/{unit}/alarms/{alarm_id}/seen")
+    def see_alarm(unit: Name, alarm_id: UuidText, who: Visitor = Depends(visitor)) -> dict[str, Any]:
+        """Say that a unit's alarm was dealt with (a dc-officer or technician); it is dropped a while after that."""
+        with central.context.database.transaction() as session:
+            register.operator_with(session, who.operator, Role.DC_OFFICER, Role.TECHNICIAN)
+            alarms.note_seen(session, unit, alarm_id, who.operator, central.context.clock.wall_ms())
+        return {"unit": unit, "alarm_id": alarm_id}

@@ -14,13 +14,13 @@ from sqlalchemy.orm import Session
 
 from contract.errors import RemoteError
 from contract.lifecycle import CardState, RecordState
-from hub import clocks, history, ledger, outbox, register, verdicts
+from hub import alarms, clocks, history, ledger, outbox, register, verdicts
 from hub.capture_order import Order, order_of
 from hub.central import Central
 from hub.enrolment_checks import ADVICE, Failure
 from hub.fleet import Role
 from hub.notices import biodata_as_captured
-from hub.presence import alarms, presence_of, uplink_of
+from hub.presence import presence_of, uplink_of
 from hub.schema.tables import (
     Card,
     CardHistory,
@@ -65,7 +65,8 @@ def overview(session: Session, central: Central) -> Fields:
         "open_cases": session.scalar(select(func.count()).where(Case.decided_ms.is_(None))) or 0,
         "open_proposals": session.scalar(select(func.count()).where(Proposal.decided_ms.is_(None))) or 0,
         "outbox": outbox.waiting(session),
-        "alarms": alarms(session, ALARMS_SHOWN),
+        "alarms": alarms.newest(session, ALARMS_SHOWN),
+        "alarms_unseen": alarms.unseen(session),
         "time_ms": now,
     }
 

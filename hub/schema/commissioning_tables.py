@@ -104,6 +104,21 @@ class Certificate(Base):
     )
 
 
+class Alarm(Base):
+    """What a unit reported of its box. seen_by, seen_ms: the officer who has dealt with it; until then it is kept."""
+
+    __tablename__ = "alarm"
+    unit: Mapped[str] = mapped_column(ForeignKey("unit.id"), primary_key=True)
+    alarm_id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    source: Mapped[str]
+    detail: Mapped[str] = mapped_column(Text)
+    unit_at_ms: Mapped[int]
+    heard_ms: Mapped[int] = mapped_column(index=True)
+    seen_by: Mapped[str] = mapped_column(default="")
+    seen_ms: Mapped[int | None] = mapped_column(default=None, index=True)
+
+
 class RevocationList(Base):
     """A revocation list that was signed; the newest one is what the broker should hold."""
 

@@ -42,7 +42,7 @@ COME_BACK_S, SHORT_S, SETTLE_S, POLL_S = 25.0, 3.0, 0.4, 0.05
 UNITS_OF_SETUP = 6
 LEFT_DAYS_MIN = 9.0  # renewal is due at two thirds of thirty days
 LIST_LEFT_DAYS_MIN = 3.0  # signed anew at half of seven
-RENEWED_S = 15.0
+RENEWED_S, TROUBLED_S = 15.0, 1.5  # a hub that cannot sign tries again every second
 SITE = "9901-00"
 BOXES = ("box-1", "box-2")
 ALWAYS = ("unit-0000", "unit-0001", "unit-0002", *BOXES)
@@ -161,6 +161,7 @@ class NinetyDays:
 
     async def _daily(self) -> None:
         """Cut every line; everybody who should be there has to come back. Note what everybody holds."""
+        await asyncio.sleep(TROUBLED_S if self._flag.exists() else 0)
         self._note()
         if "broker" in self._away_since:
             return
@@ -180,8 +181,7 @@ class NinetyDays:
 
     async def _check_lives(self) -> None:
         """Whoever is on has renewed at two thirds, within seconds of its time; hub, broker and list always have."""
-        begun_s = time.monotonic()
-        short = self._short_lives()
+        begun_s, short = time.monotonic(), self._short_lives()
         while short and time.monotonic() - begun_s < RENEWED_S:
             await asyncio.sleep(POLL_S)
             short = self._short_lives()

@@ -26,7 +26,7 @@ from contract.packet import encode as encode_packet
 from contract.seal import open_sealed, seal
 from contract.transfer import Step
 from edge.agent_parts import line_settings
-from edge.alarms import AlarmBook
+from edge.alarms import AlarmBook, AlarmLine
 from edge.config import UnitConfig, load_config
 from edge.keys import UnitKeys, load_keys
 from edge.links import LinkWatch
@@ -70,7 +70,7 @@ class SimulatedUnit:
         )  # fmt: skip
         settings = UplinkSettings(unit=self.id, site=self.site, idle_s=IDLE_S, answer_timeout_s=ANSWER_S)
         self.uplink = Uplink(self.channel, self._spool, settings, self._keys.hub_statement, clock)
-        self.alarms = AlarmBook(self.id, self._store, clock, self.channel.publish)
+        self.alarms = AlarmBook(self.id, self._store, clock, AlarmLine(self.channel, self.id).tell)
         broker = config.broker
         self._links = LinkWatch(self.channel, self.id, broker.host, broker.port, lambda: self.uplink.hub_online, clock)
         self.uplink.links = lambda: self._links.latest

@@ -31,7 +31,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from contract.errors import DeviceError
-from hub import history, outbox, presence
+from hub import alarms, history, outbox, presence
 from hub.config import load_settings
 from hub.schema.commissioning_tables import UnitHistory
 from hub.schema.database import Database
@@ -300,11 +300,11 @@ def _counts(session: Session) -> dict[str, int]:
     """What the hub holds of what was sent. Raises DeviceError where a history does not verify."""
     history.verify(session, UnitHistory)
     freed = select(func.count(func.distinct(ReceiptRow.pid))).where(ReceiptRow.disposition == "released")
-    alarms = select(func.count()).where(UnitHistory.event.startswith(presence.ALARM))
+    told = select(func.count()).where(UnitHistory.event.startswith(alarms.EVENT))
     return {
         "packets": session.scalar(select(func.count()).select_from(Packet)) or 0,
         "packets freed": session.scalar(freed) or 0,
-        "alarms": session.scalar(alarms) or 0,
+        "alarms": session.scalar(told) or 0,
         "quarantined": session.scalar(select(func.count()).where(Packet.quarantine != "")) or 0,
         "waiting in the outbox": outbox.waiting(session),
     }
