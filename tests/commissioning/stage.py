@@ -76,8 +76,10 @@ class Stage:
                 await task
 
 
-def make_stage(folder: Path, now: datetime | None = None) -> Stage:
-    """Write a world with one unit, two sites and two technicians, one of whom works at one site only."""
+def make_stage(
+    folder: Path, now: datetime | None = None, *, units: tuple[Unit, ...] = (), operators: tuple[Operator, ...] = ()
+) -> Stage:
+    """Write a world with one unit, two sites and two technicians, one of whom works at one site only; and more."""
     ports = free_ports(4)
     world = World(
         name="Uji",
@@ -87,10 +89,11 @@ def make_stage(folder: Path, now: datetime | None = None) -> Stage:
             Site(code=SITE, name="Kecamatan Uji", region="9901"),
             Site(code=OTHER_SITE, name="Kecamatan Lain", region="9902"),
         ),
-        units=(Unit(id=UNIT, site=SITE, role="desk", screen_port=1),),
+        units=(Unit(id=UNIT, site=SITE, role="desk", screen_port=1), *units),
         operators=(
             Operator(id=TECHNICIAN, name="Andi", roles=("technician",), sites=("*",)),
             Operator(id=LOCAL, name="Lia", roles=("technician",), sites=(OTHER_SITE,)),
+            *operators,
         ),
         updates=Updates(),
     )
