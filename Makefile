@@ -76,6 +76,10 @@ bench-unit: $(VENV)/dev.stamp $(VENV)/warm.stamp ## a capture unit's idle cost, 
 fault: $(VENV)/dev.stamp ## 1,000 packets under kill -9 of unit, hub and broker; power cuts at every write
 	@$(BIN)/python -m tests.fault.campaign --out out/fault --seed $(SEED)
 
+updates: $(VENV)/dev.stamp ## releases to a unit through launcher, slots and hub: good, crashing, unwell; kill -9 at every megabyte and step
+	@$(BIN)/python -m tests.updates.campaign --out out/updates
+	@$(BIN)/python -m tests.updates.killed --out out/updates-killed
+
 firmware: check ## the controller's firmware for both ports, compiled, with sizes and digests, in build/firmware
 	@$(BIN)/python -m provisioning.firmware_image --out build/firmware
 

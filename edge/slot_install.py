@@ -7,6 +7,7 @@ people meanwhile. Nothing is fetched here: pip gets files, and the hash of each.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -14,7 +15,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
@@ -26,6 +28,7 @@ from edge.launcher import RELEASE_FILE
 from edge.slots import Release, Slots, release_mark
 from edge.update_client import Fetched
 
+LOCK_FILE = "install.lock"
 STEP_TIMEOUT_S = 1800.0  # of a Raspberry Pi with a slow card, compiling
 POLL_S = 0.1
 SAID_CHARACTERS_MAX = 700
@@ -43,6 +46,7 @@ class Installer:
         self._config = config
         self._observe = observe
         self._stopping = threading.Event()
+        self._lock = -1
 
     def stop(self) -> None:
         """End what runs; the slot stays without its mark."""
@@ -50,19 +54,43 @@ class Installer:
 
     def install(self, fetched: Fetched) -> None:
         """Raises UpdateRefusal (INSTALL_FAILED) that says which step failed and why."""
-        slot = self._slots.path(self._slots.other)
-        python = str(slot / "bin" / "python")
         try:
-            self._step("clear", lambda: self._clear(slot))
-            self._step("environment", lambda: self._run([sys.executable, "-m", "venv", *_options(), str(slot)]))
-            self._step("packages", lambda: self._install_wheels(python, slot, fetched))
-            check = [python, "-m", "edge.slot_check", fetched.custom.version, "--config", str(self._config)]
-            self._step("check", lambda: self._run(check))
-            self._step("sync", os.sync)
-            release = Release(fetched.custom.number, fetched.custom.version)
-            self._step("mark", lambda: DurableFolder(slot).write(RELEASE_FILE, release_mark(release)))
+            with self._alone():
+                self._fill(fetched)
         except OSError as error:
             raise UpdateRefusal(UpdateProblem.INSTALL_FAILED, f"({error.strerror})") from None
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the lock that each step's process holds too: who was killed may have left one that still writes.
+
+        Raises DeviceError where it is not to be had in time.
+        """
+        with (self._slots.folder / LOCK_FILE).open("a") as lock:
+            deadline_s = time.monotonic() + STEP_TIMEOUT_S
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if self._stopping.wait(POLL_S) or time.monotonic() > deadline_s:
+                        raise DeviceError(
+                            "An earlier installation still runs.", next_step="It is tried again; or restart the unit."
+                        ) from None
+            self._lock = lock.fileno()
+            yield
+
+    def _fill(self, fetched: Fetched) -> None:
+        slot = self._slots.path(self._slots.other)
+        python = str(slot / "bin" / "python")
+        self._step("clear", lambda: self._clear(slot))
+        self._step("environment", lambda: self._run([sys.executable, "-m", "venv", *_options(), str(slot)]))
+        self._step("packages", lambda: self._install_wheels(python, slot, fetched))
+        check = [python, "-m", "edge.slot_check", fetched.custom.version, "--config", str(self._config)]
+        self._step("check", lambda: self._run(check))
+        self._step("sync", os.sync)
+        release = Release(fetched.custom.number, fetched.custom.version)
+        self._step("mark", lambda: DurableFolder(slot).write(RELEASE_FILE, release_mark(release)))
 
     def _step(self, name: str, work: Callable[[], None]) -> None:
         if self._stopping.is_set():
@@ -94,7 +122,7 @@ class Installer:
         """A step's process. Raises UpdateRefusal with the last it said."""
         process = subprocess.Popen(
             [*NICE, *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            errors="replace", start_new_session=True, cwd="/", env=_environment(),
+            errors="replace", start_new_session=True, cwd="/", env=_environment(), pass_fds=(self._lock,),
         )  # fmt: skip
         said: list[str] = []
         reader = threading.Thread(target=lambda: said.extend(process.stdout or ()), daemon=True)

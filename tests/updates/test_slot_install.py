@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -73,6 +75,17 @@ def test_a_wheel_that_changed_on_the_disk_is_not_installed(slots: Slots, tmp_pat
     found = fetched(tmp_path, agent_wheel("0.2.0"))
     found.wheels[0].write_bytes(agent_wheel("0.2.0", FAILS)[1])
     assert "hash" in refused(slots, found).lower()
+
+
+def test_nothing_is_installed_while_a_step_of_one_that_was_killed_still_writes(slots: Slots, tmp_path: Path) -> None:
+    found = fetched(tmp_path, agent_wheel("0.2.0"))
+    installer = Installer(slots, tmp_path / "unit.toml")
+    with (tmp_path / "install.lock").open("a") as held:  # as the orphan's inherited descriptor
+        fcntl.flock(held, fcntl.LOCK_EX)
+        threading.Timer(0.3, installer.stop).start()
+        with pytest.raises(DeviceError):
+            installer.install(found)
+    assert not (tmp_path / "b").exists()
 
 
 def test_an_installation_that_is_stopped_leaves_no_mark(slots: Slots, tmp_path: Path) -> None:
