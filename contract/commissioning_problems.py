@@ -245,15 +245,15 @@ WORDING: dict[Problem, Wording] = {
     ),
     Problem.CERTIFICATE_TOO_OLD: Wording(
         "Sertifikat unit sudah kedaluwarsa lebih dari 180 hari.",
-        "Daftarkan ulang unit dengan klaim baru ('rekam-provision box'); data yang belum terkirim tetap aman.",
+        "Daftarkan ulang unit: klaim baru ('rekam-provision box'), lalu 'rekam-edge recommission'; data tetap aman.",
         "The unit's certificate expired more than 180 days ago.",
-        "Commission the unit again with a new claim ('rekam-provision box'); unsent data stay safe.",
+        "Commission the unit again: 'rekam-provision box', then 'rekam-edge recommission'; unsent data stay safe.",
     ),
     Problem.CERTIFICATE_REVOKED: Wording(
         "Sertifikat unit ini dicabut, atau unit ini tidak bertugas lagi.",
-        "Serahkan unit kepada teknisi. Data yang belum terkirim tetap tersegel di dalamnya.",
+        "Serahkan unit kepada teknisi ('rekam-edge recommission'). Data yang belum terkirim tetap tersegel.",
         "This unit's certificate was revoked, or the unit is no longer in service.",
-        "Give the unit to a technician. Unsent data stay sealed in it.",
+        "Give the unit to a technician, who may use 'rekam-edge recommission'. Unsent data stay sealed in it.",
     ),
     Problem.STORE_UNUSABLE: Wording(
         "Unit tidak dapat menyimpan kuncinya.",

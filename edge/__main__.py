@@ -79,6 +79,23 @@ def run(
     run_agent(config, notice, ring)
 
 
+@app.command(name="recommission")
+def recommission_command(
+    claim: Annotated[Path, typer.Argument(help="The rekam-claim.bin on the technician's media.")],
+    config: ConfigPath = DEFAULT_CONFIG,
+) -> None:
+    """Commission this unit again with a new claim: after it was revoked, or away for more than 180 days.
+
+    Stop the agent before and start it after: it knocks like a new box. Keys, packets and records stay on the unit.
+
+    Example: rekam-edge recommission /media/usb/rekam-claim.bin --config /etc/rekam/unit.toml
+    """
+    from edge.recommission import recommission
+
+    unit = recommission(config, claim, SystemClock())
+    out.print(f"{unit} knocks at its next start. Approve it under the name '{unit}': it keeps its keys and data.")
+
+
 @app.command()
 def status(
     config: ConfigPath = DEFAULT_CONFIG,

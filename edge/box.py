@@ -119,7 +119,7 @@ class Box:
         claim = decode_claim(content)
         if claim.serial and claim.serial != self._factory.serial:
             raise Refusal(Problem.CLAIM_FOR_OTHER_SERIAL, f"It is for {claim.serial}.")
-        if self.phase is not Phase.UNCLAIMED and self.files.claim().nonce == claim.nonce:
+        if self._has(claim):
             return False
         now = self._clock.wall_ms()
         if now < claim.made_ms - CLOCK_SKEW_MS_MAX:
@@ -219,6 +219,13 @@ class Box:
             for message, topic in kept
             if message is not None
         ]
+
+    def _has(self, claim: Claim) -> bool:
+        """Whether it has this claim; one of its own that cannot be read any more is none."""
+        try:
+            return self.phase is not Phase.UNCLAIMED and self.files.claim().nonce == claim.nonce
+        except Refusal:
+            return False
 
     def _begin(self, claim: Claim) -> None:
         self.files.begin(claim)

@@ -113,10 +113,11 @@ class Commissioner:
             await asyncio.gather(media, return_exceptions=True)
 
     async def _watch_media(self) -> None:
-        """Take up a claim wherever one appears, as long as the box has no name yet."""
+        """Take up a claim wherever one appears, while the box has no name, or is refused under the one it has."""
         while True:
-            nameless = await asyncio.to_thread(lambda: self.box.phase) in (Phase.UNCLAIMED, Phase.KNOCKING)
-            if nameless and await asyncio.to_thread(self._look_at_media):
+            open_to_claims = await asyncio.to_thread(lambda: self.box.phase) in (Phase.UNCLAIMED, Phase.KNOCKING)
+            refused = self._line_problem is not None and self._line_problem.problem is Problem.BROKER_REFUSES
+            if (open_to_claims or refused) and await asyncio.to_thread(self._look_at_media):
                 self._losses, self._line_problem = 0, None
                 self._turn.set()
             await asyncio.sleep(self._pace.media_s)
@@ -147,7 +148,7 @@ class Commissioner:
         for folder in self._factory.media:
             for pattern in (CLAIM_FILE, f"*/{CLAIM_FILE}", f"*/*/{CLAIM_FILE}"):
                 with suppress(OSError):
-                    found += [(path.stat().st_mtime, path) for path in folder.glob(pattern)]
+                    found += [(path.stat().st_mtime, path) for path in folder.glob(pattern) if path.is_file()]
         return [path for _, path in sorted(found, reverse=True)]
 
     async def _through_claim_door(self) -> None:

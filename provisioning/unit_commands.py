@@ -136,7 +136,8 @@ def revoke(
 
     Example: rekam-provision revoke desk-a7 --reason "stolen on the road"
 
-    It comes back, if it does, with a new claim. What it still sends by media goes before a person.
+    It comes back, if it does, with a new claim: 'rekam-edge recommission' at the unit, then 'approve' under its name.
+    What it still sends by media goes before a person.
     """
     _depart(identity, wait, as_json, Verb.REVOKE, UnitOrder(unit=unit, reason=reason))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,13 @@ from contract.commissioning import Renewal, RenewalAnswer, renewal_text, verify_
 from contract.commissioning_problems import Problem
 from contract.credential import FileSigner
 from contract.dispatch import encode
+from contract.errors import DeviceError
 from contract.seal import load_statement_public_key
 from contract.technician import ReplaceOrder, UnitOrder, Verb
 from edge.box import Box
 from edge.box_files import TLS_KEY, Phase
+from edge.data_lock import only_agent
+from edge.recommission import recommission
 from hub import certificates
 from tests.commissioning.desk_world import DAY_MS, DeskWorld, hear, make_box
 from tests.commissioning.stage import LOCAL, SITE, UNIT
@@ -157,3 +161,39 @@ def test_a_unit_that_was_away_for_half_a_year_is_commissioned_again_under_its_na
     speak(world, box, 4)
     assert box.phase is Phase.CONFIRMED and world.certificates(NAME) == ["ACTIVE", "SUPERSEDED"]
     assert public_der(certificate_key(box.files.certificate())) == FileSigner(box.files.kept(TLS_KEY)).public()
+
+
+def test_a_revoked_unit_comes_again_by_a_new_claim_with_its_keys_and_data(world: DeskWorld, tmp_path: Path) -> None:
+    unit = world.folder / "units" / UNIT
+    (unit / "factory.toml").write_text('serial = "S-9"\n')
+    (unit / "data").mkdir()
+    (unit / "data" / "kept").write_text("a packet")
+    (unit / "tls.next.pem").write_bytes(b"of the certificate that was revoked")
+    sign = (unit / "sign.key").read_bytes()
+    assert world.order(Verb.REVOKE, UnitOrder(unit=UNIT, reason="lost and found")).done
+    media = tmp_path / "rekam-claim.bin"
+    media.write_bytes(world.claim())
+    with only_agent(unit / "data"), pytest.raises(DeviceError, match="Another agent"):
+        recommission(unit / "unit.toml", media, world.clock)
+    assert (unit / "unit.toml").exists()
+    for _ in range(2):  # a cut before its end, and again
+        assert recommission(unit / "unit.toml", media, world.clock) == UNIT
+        shutil.copy(unit / "unit.before.toml", unit / "unit.toml")
+    (unit / "unit.toml").unlink()
+    box = make_box(world, unit, "S-9")
+    assert box.phase is Phase.KNOCKING
+    speak(world, box)
+    assert world.approve(box, UNIT).done
+    speak(world, box, 4)
+    assert box.phase is Phase.CONFIRMED and world.certificates(UNIT) == ["ACTIVE", "REVOKED"]
+    assert (unit / "sign.key").read_bytes() == sign and (unit / "data/kept").exists()
+    assert not (unit / "tls.next.pem").exists()
+
+
+def test_a_box_whose_own_claim_cannot_be_read_any_more_takes_another(world: DeskWorld, tmp_path: Path) -> None:
+    box = make_box(world, tmp_path / "box")
+    box.take_claim(world.claim())
+    (tmp_path / "box/claim.bin").write_bytes(b"torn")
+    assert box.take_claim(world.claim())
+    speak(world, box)
+    assert world.approve(box, NAME).done

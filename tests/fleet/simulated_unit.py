@@ -14,7 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from contract import topics
-from contract.channel_mqtt import Backoff, Connection, MqttChannel, MqttSettings
+from contract.channel_mqtt import Backoff, Connection, MqttChannel
+from contract.channel_renewal import Door
 from contract.clock import Clock
 from contract.configuration import Desired, Reported, SelftestReport
 from contract.credential import Credential
@@ -149,16 +150,9 @@ class SimulatedUnit:
                 await self.channel.publish(topic, content, retain=retain)
 
 
-def _late(config: UnitConfig) -> MqttSettings:
+def _late(config: UnitConfig) -> Door:
     broker = config.broker
-    return MqttSettings(
-        host=broker.host,
-        port=broker.renewal_port or broker.port + 2,
-        ca=broker.ca,
-        certificate=broker.certificate,
-        key=broker.key,
-        client_id="",
-    )
+    return Door(broker.host, broker.renewal_port or broker.port + 2, broker.ca)
 
 
 def _biodata(unit: str) -> Biodata:
