@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The unit's package installed in a Debian of its own and used there: `make test-deb`. arm64 by QEMU's user emulation.
 # usage: run.sh ARCHITECTURE FOLDER     FOLDER keeps wheels, sysroot and the Debian for the next run; PYTHON: ours
-# Needs root (chroot, binfmt_misc). arm64 takes 15 to 25 minutes on two cores, amd64 with a systemd of its own 4.
+# Needs root (chroot, binfmt_misc). arm64 takes half an hour and more on two cores, amd64 with a systemd of its own 10 minutes.
 set -euo pipefail
 [ $# -eq 2 ] || { sed -n 's/^# \{0,1\}//; 2,4p' "$0" >&2; exit 2; }
 [ "$(id -u)" -eq 0 ] || { echo "make test-deb needs root: run it with sudo." >&2; exit 1; }
