@@ -57,6 +57,12 @@ def take(stage: Stage, media: Path) -> Taken:
         database.close()
 
 
+def add_large(office: Office, version: str, key: str) -> None:
+    """A release with a wheel that takes a while on the line, the same in every release."""
+    make_wheel(office.wheelhouse(version), "numpy", "2.2.0", random.Random(1).randbytes(400_000).hex())
+    office.add_edge(version, keys=(key,))
+
+
 class Unit:
     """The line of the unit that setup made, and the client that its agent uses."""
 
@@ -123,10 +129,8 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
 @pytest.mark.timeout(200)
 async def test_a_release_reaches_a_unit_over_a_line_that_drops(stage: Stage, tmp_path: Path) -> None:
     office = Office(tmp_path, folder=stage.folder / "releases")
-    house = office.wheelhouse("0.7.0")
-    make_wheel(house, "numpy", "2.2.0", random.Random(1).randbytes(400_000).hex())
     me = ("--identity", str(stage.folder / "technicians" / "tek-andi"), "--wait", "60")
-    office.add_edge("0.7.0")
+    add_large(office, "0.7.0", "targets-1")
     media = office.publish()
     async with stage.line() as line:
         assert (await line.ask(Verb.RELEASES, ReleasesOrder(), ReleasesResult)).targets_version == 1  # as setup left it
@@ -160,6 +164,13 @@ async def test_a_release_reaches_a_unit_over_a_line_that_drops(stage: Stage, tmp
             assert found["state"] == "done" and found["waves"][0]["steps"] == {"good": 1}
             row = (await line.ask(Verb.ROLLOUTS, RolloutsOrder(rollout="newest"), RolloutsResult)).units[0]
             assert (row.step, row.version) == ("good", "0.7.0")
+            # Keys are replaced; the unit follows from the root that it began with, and fetches only what is new.
+            office.run("rotate-root", "--replace", "root-1", "--replace", "targets-1", keys=("root-1", "root-2"))
+            add_large(office, "0.8.0", "targets-3")
+            await asyncio.to_thread(take, stage, office.publish())
+            next_job = job.model_copy(update={"target": "rekam-edge-0.8.0.json", "number": 2, "version": "0.8.0"})
+            again = await asyncio.wait_for(asyncio.to_thread(unit.fetch, next_job, loop, done), 60)
+            assert again.custom.version == "0.8.0" and set(again.wheels) & set(fetched.wheels)
 
 
 async def test_a_flood_of_asks_is_answered_in_measure_and_keeps_nobody_waiting(stage: Stage, tmp_path: Path) -> None:
