@@ -254,7 +254,8 @@ class UnitRow(Model):
     """One unit as a technician sees it. pending: packets that it said were not at the centre yet, −1 if unknown.
 
     held: of these, set aside after failures; oldest_age_s: of these, as of now; alerts: what to see to, the gravest
-    first; broken_hop: the first that its newest link check did not reach; uplink: its panel with the newest link
+    first; pending_bytes: of what it holds; visit_by_ms: when that has waited too long, 0 with nothing waiting;
+    broken_hop: the first that its newest link check did not reach; uplink: its panel with the newest link
     check, where one unit was asked for.
     """
 
@@ -277,6 +278,8 @@ class UnitRow(Model):
     alerts: Annotated[tuple[UnitAlert, ...], Field(max_length=len(UnitAlert))] = ()
     broken_hop: Text = ""
     uplink: UplinkStatus | None = None
+    pending_bytes: int = 0
+    visit_by_ms: int = 0
 
 
 class StatusResult(Model):

@@ -25,7 +25,7 @@ from edge.keys import load_store_key
 from edge.log_command import logs
 from edge.log_ring import LogRing
 from edge.logs import configure_logs
-from edge.media import export_packets, import_packets
+from edge.media import export_packets, import_packets, leave_list
 from edge.panel_commands import update_controller
 from edge.spool import Spool
 
@@ -154,8 +154,12 @@ def export_command(media: MediaPath, config: ConfigPath = DEFAULT_CONFIG) -> Non
 
         rekam-edge export /media/usb --config /etc/rekam/unit.toml
     """
-    with _spool(_loaded(config)) as spool:
-        copied = export_packets(spool, media)
+    loaded = _loaded(config)
+    with _spool(loaded) as spool:
+        try:
+            copied = export_packets(spool, media)
+        finally:
+            leave_list(spool, media, loaded.unit.id, loaded.unit.site, SystemClock().wall_ms())
     out.print(f"{copied} packets copied to {escape(str(media))}. Import them at a unit that has a line.")
 
 

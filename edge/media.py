@@ -9,7 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from contract.channel_disk import Disk, SyncSite
+from contract.dispatch import encode
 from contract.errors import DeviceError, RemoteError
+from contract.export_list import file_name, list_of
 from contract.identifiers import PACKET_FILE_SUFFIX, PID_PATTERN, pid_of
 from contract.lifecycle import PacketState
 from contract.seal import SEALED_BYTES_MAX
@@ -42,6 +44,14 @@ def export_packets(spool: Spool, media: Path) -> int:
             next_step="Take what was copied to the centre; tell the technician of the others.",
         )
     return copied
+
+
+def leave_list(spool: Spool, media: Path, unit: str, site: str, at_ms: int) -> None:
+    """Say beside the packets whose they are, so that this visit can be accounted for. Raises DeviceError."""
+    there = [packet.pid for packet in spool.all() if (media / (packet.pid + PACKET_FILE_SUFFIX)).is_file()]
+    disk, target = Disk(), media / file_name(unit)
+    draft = disk.write_draft(target, encode(list_of(unit, site, at_ms, there)), SyncSite.SPOOL_FILE)
+    disk.publish_draft(draft, target, SyncSite.SPOOL_NAME)
 
 
 def import_packets(spool: Spool, media: Path) -> int:

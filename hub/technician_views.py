@@ -85,12 +85,15 @@ def status(session: Session, context: HubContext, unit: str, page: int, alarm: s
     if unit:
         query = query.where(Unit.id == unit)
     rows = session.scalars(query.offset(page * ROWS_MAX).limit(ROWS_MAX + 1)).all()
-    seen = fleet_watch.look(session, rows[:ROWS_MAX], context.settings.deadlines, context.clock.wall_ms())
-    shown = tuple(_unit(session, row, whole=bool(unit)) for row in seen)
+    now, deadlines = context.clock.wall_ms(), context.settings.deadlines
+    seen = fleet_watch.look(session, rows[:ROWS_MAX], deadlines, now)
+    stuck_ms = int(deadlines.data_stuck_h * fleet_watch.HOUR_MS)
+    shown = tuple(_unit(session, row, now + stuck_ms, whole=bool(unit)) for row in seen)
     return StatusResult(rows=shown, more=len(rows) > ROWS_MAX, alarm=alarm)
 
 
-def _unit(session: Session, watched: Watched, *, whole: bool) -> UnitRow:
+def _unit(session: Session, watched: Watched, new_until_ms: int, *, whole: bool) -> UnitRow:
+    """new_until_ms: how long a packet of now may wait before somebody has to fetch it."""
     unit, said, uplink, setup = watched.unit, watched.said, watched.uplink, watched.setup
     problem, detail, version = _trouble(setup)
     panel = UplinkStatus.model_validate(uplink.model_dump(exclude={"heard_ms"})) if uplink else None
@@ -126,6 +129,8 @@ def _unit(session: Session, watched: Watched, *, whole: bool) -> UnitRow:
         alerts=watched.alerts,
         broken_hop=broken.name[:40] if broken else "",
         uplink=panel if whole else None,
+        pending_bytes=uplink.pending_bytes if uplink else 0,
+        visit_by_ms=max(0, new_until_ms - watched.oldest_age_s * 1000) if uplink and uplink.pending else 0,
     )
 
 

@@ -20,6 +20,7 @@ from provisioning import (
     init_command,
     release_commands,
     remote_commands,
+    round_command,
     technician_commands,
     unit_commands,
     update_command,
@@ -37,6 +38,7 @@ app = typer.Typer(
 console = Console(stderr=True)
 GROUPS = (
     init_command, box_commands, unit_commands, remote_commands, technician_commands, update_command, collect_command,
+    round_command,
     release_commands,
 )  # fmt: skip
 for commands in GROUPS:

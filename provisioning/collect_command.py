@@ -58,7 +58,7 @@ def collect_packets(
         found = collect(media, into)
     except RekamError as error:
         raise told(error, as_json) from None
-    fates = converse(identity, wait, as_json, lambda line: _fates(line, list(found.lengths))) if ask else {}
+    fates = converse(identity, wait, as_json, lambda line: ask_fates(line, list(found.lengths))) if ask else {}
     if as_json:
         print_json(_account(found, fates))
     else:
@@ -67,7 +67,8 @@ def collect_packets(
         raise typer.Exit(1)
 
 
-async def _fates(line: HubLine, pids: list[str]) -> dict[str, PacketFate]:
+async def ask_fates(line: HubLine, pids: list[str]) -> dict[str, PacketFate]:
+    """What has become of each of these packets at the centre."""
     fates: dict[str, PacketFate] = {}
     for start in range(0, len(pids), PACKETS_ASKED_MAX):
         asked = pids[start : start + PACKETS_ASKED_MAX]

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contract.channel_disk import Disk, SyncSite
-from contract.errors import DeviceError
+from contract.dispatch import encode
+from contract.errors import DeviceError, RemoteError
+from contract.export_list import LIST_BYTES_MAX, LIST_PREFIX, LIST_SUFFIX, ExportList, file_name, read_list
 from contract.identifiers import PACKET_FILE_SUFFIX, PID_PATTERN, pid_of
 from contract.seal import SEALED_BYTES_MAX
 
@@ -19,11 +21,15 @@ FILES_MAX = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """What lies on the media. lengths: whole packets by id; new: ids that were copied now; damaged: names of files."""
+    """What lies on the media. lengths: whole packets by id; new: ids that were copied now; damaged: names of files.
+
+    lists: what the units' exports say of whose packets these are.
+    """
 
     lengths: dict[str, int]
     new: tuple[str, ...]
     damaged: tuple[str, ...]
+    lists: tuple[ExportList, ...] = ()
 
 
 def collect(media: Path, into: Path | None, disk: Disk | None = None) -> Collection:
@@ -46,7 +52,33 @@ def collect(media: Path, into: Path | None, disk: Disk | None = None) -> Collect
             draft = disk.write_draft(into / path.name, sealed, SyncSite.SPOOL_FILE)
             disk.publish_draft(draft, into / path.name, SyncSite.SPOOL_NAME)
             new.append(pid)
-    return Collection(lengths, tuple(new), tuple(damaged))
+    lists = []
+    for path in sorted(media.glob(f"{LIST_PREFIX}*{LIST_SUFFIX}")):
+        found = _list(path)
+        if found is None:
+            damaged.append(path.name)
+            continue
+        lists.append(found)
+        if into is not None and not _is_newer(into / path.name, found):
+            draft = disk.write_draft(into / path.name, encode(found), SyncSite.SPOOL_FILE)
+            disk.publish_draft(draft, into / path.name, SyncSite.SPOOL_NAME)
+    return Collection(lengths, tuple(new), tuple(damaged), tuple(lists))
+
+
+def _list(path: Path) -> ExportList | None:
+    """A list that is what its name says, or None."""
+    try:
+        with path.open("rb") as file:
+            found = read_list(file.read(LIST_BYTES_MAX + 1))
+    except (OSError, RemoteError):
+        return None
+    return found if path.name == file_name(found.unit) else None
+
+
+def _is_newer(path: Path, than: ExportList) -> bool:
+    """Whether a list of a later visit lies there already: it names all that its unit still held."""
+    there = _list(path) if path.is_file() else None
+    return there is not None and there.at_ms >= than.at_ms
 
 
 def _packet_files(media: Path) -> list[Path]:

@@ -59,17 +59,7 @@ def status(
     Example: rekam-provision status desk-a7
     """
 
-    async def talk(line: HubLine) -> tuple[list[UnitRow], str]:
-        rows: list[UnitRow] = []
-        page = 0
-        while True:
-            found = await line.ask(Verb.STATUS, StatusOrder(unit=unit, page=page), StatusResult)
-            rows += found.rows
-            if not found.more:
-                return rows, found.alarm
-            page += 1
-
-    rows, alarm = converse(identity, wait, as_json, talk)
+    rows, alarm = converse(identity, wait, as_json, lambda line: ask_status(line, unit))
     if as_json:
         print_json({"alarm": alarm, "units": [plain(row) for row in rows]})
         return
@@ -81,6 +71,18 @@ def status(
     screen.print(fleet_table(rows))
     if unit:
         print_unit(rows[0])
+
+
+async def ask_status(line: HubLine, unit: str = "") -> tuple[list[UnitRow], str]:
+    """How a unit is, or all of them, page by page; and what threatens everybody, or nothing."""
+    rows: list[UnitRow] = []
+    page = 0
+    while True:
+        found = await line.ask(Verb.STATUS, StatusOrder(unit=unit, page=page), StatusResult)
+        rows += found.rows
+        if not found.more:
+            return rows, found.alarm
+        page += 1
 
 
 def assign(

@@ -139,6 +139,7 @@ def test_a_technicians_day(tmp_path: Path) -> None:
         (stuck / f"{hashlib.sha256(b'sealed').hexdigest()}.rekam-packet").write_bytes(b"sealed")
         (packet,) = tool("collect", str(stuck), "--into", str(tmp_path / "tour"), *me)["packets"]
         assert (packet["copied"], packet["centre"]) == (True, "absent")
+        assert tool("round", "--tour", str(tmp_path / "tour"), *me)["visits"] == []
         gone = tool("replace", "desk-7", "--reason", "mainboard dead", *me)
         assert (gone["state"], gone["received"]) == ("retired", 0)
     assert (home / "tls.key").stat().st_mode & 0o077 == 0
@@ -153,7 +154,7 @@ def test_every_command_teaches_with_an_example() -> None:
 
     runner = CliRunner()
     wanted = ("init", "enrol", "box", "watch", "approve", "assign", "configure", "status", "renew", "suspend", "resume",
-              "revoke", "retire", "replace", "collect", "test", "logs", "dismiss")  # fmt: skip
+              "revoke", "retire", "replace", "collect", "round", "test", "logs", "dismiss")  # fmt: skip
     for name in wanted:
         shown = runner.invoke(app, [name, "--help"], env={"COLUMNS": "200"})
         assert shown.exit_code == 0 and "Example:" in shown.stdout and "--json" in shown.stdout, name

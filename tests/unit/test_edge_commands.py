@@ -23,7 +23,7 @@ def unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Units are folders here: `--config FOLDER` is the unit whose data lie in it."""
 
     def config(folder: Path) -> Any:
-        table = SimpleNamespace(id="desk-a1", data_dir=folder)
+        table = SimpleNamespace(id="desk-a1", site="9901-A", data_dir=folder)
         return SimpleNamespace(unit=table, keys=None, spool=SimpleNamespace(bytes_max=10**6, packets_max=9))
 
     monkeypatch.setattr(commands, "load_config", config)
