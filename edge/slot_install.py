@@ -114,9 +114,10 @@ class Installer:
         )
         listed.write_text("".join(lines), encoding="utf-8")
         pip = [python, "-m", "pip", "--disable-pip-version-check", "--no-input", "--isolated"]
-        quiet = ["--quiet", "--no-cache-dir"]
-        self._run([*pip, "install", *quiet, "--no-index", "--no-deps", "--require-hashes", "-r", str(listed)])
-        self._run([*pip, "check"])
+        exactly = ["--quiet", "--no-cache-dir", "--ignore-installed", "--no-index", "--no-deps", "--require-hashes"]
+        self._run([*pip, "install", *exactly, "-r", str(listed)])
+        if not _options():  # else it would judge the system's packages too, which no release can mend
+            self._run([*pip, "check"])
 
     def _run(self, command: Sequence[str]) -> None:
         """A step's process. Raises UpdateRefusal with the last it said."""

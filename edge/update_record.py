@@ -99,6 +99,7 @@ class Updates:
     def take(self, job: UpdateJob) -> bool:
         """A job from the hub: whether there is something to do. An older one, or the same again, is none."""
         if job.issued_ms < self.record.seen_ms or self._is_known(job):
+            log.info("job known already, or older than the last one", job=job.job)
             return False
         self.progress = (0, 0)
         self._write(
@@ -118,9 +119,16 @@ class Updates:
 
     def found_good(self) -> None:
         """What runs is found good, and the floor with it."""
-        self._write(
-            floor=max(self.record.floor, self.release.number), state=UpdateState.GOOD, problem=None, detail=""
-        )  # fmt: skip
+        self._write(floor=max(self.record.floor, self.release.number))
+        if self._is_of_job:
+            self._write(state=UpdateState.GOOD, problem=None, detail="")
+
+    def returned(self, why: str) -> None:
+        """What runs on trial is given up."""
+        if self._is_of_job:
+            self.end(UpdateRefusal(UpdateProblem.UNHEALTHY, why), UpdateState.RETURNED)
+        else:
+            log.warning("a release of no job is given up", why=why)
 
     def settle(self) -> bool:
         """After a start: let the record follow what the launcher did. Whether this start is a trial to be proved."""
@@ -195,6 +203,12 @@ class Updates:
                 UpdateProblem.RELEASE_OLD, f"It is number {job.number}; {present} runs, and the floor is {lowest}."
             )
         return job.number != present
+
+    @property
+    def _is_of_job(self) -> bool:
+        """Whether the last trial was the job's of this record; the Debian package begins some of its own."""
+        job = self.record.job
+        return self.slots is not None and job is not None and self.slots.boot.job == job.job
 
     def _is_known(self, job: UpdateJob) -> bool:
         return self.record.job is not None and self.record.job.job == job.job

@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from contract.update_problems import UpdateProblem, UpdateRefusal
-from contract.updates import UpdateState
+from contract.update_problems import UpdateRefusal
 from edge.controller_release import ControllerRelease
 from edge.slots import Slots
 from edge.trial import LOOK_AGAIN_S, OnTrial, Pause
@@ -66,8 +65,7 @@ class ReleaseOnTrial:
 
     async def give_up(self, why: str) -> None:
         """See edge.trial."""
-        refusal = UpdateRefusal(UpdateProblem.UNHEALTHY, why)
-        await asyncio.to_thread(self._updates.end, refusal, UpdateState.RETURNED)
+        await asyncio.to_thread(self._updates.returned, why)
         await asyncio.to_thread(self._slots.leave, why)
         await self._agent.report_update()
 

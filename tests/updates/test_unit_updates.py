@@ -11,15 +11,19 @@ import pytest
 from contract.dispatch import decode
 from contract.update_problems import UpdateProblem
 from contract.updates import Artefact, TargetCustom, UpdateState
+from edge.__main__ import _software_rows
+from edge.config import load_config
 from edge.controller_release import ControllerRelease
 from edge.launcher import BootFile
+from edge.sensors.selftest import Outcome
 from edge.slots import Release
 from edge.trial import prove
+from edge.unit_selftest import software_row
 from edge.update_client import Fetched
 from edge.update_record import RECORD, Record, Updates
 from edge.update_trial import ReleaseOnTrial
 from tests.commissioning.stage import until
-from tests.commissioning.test_configuration import HUB_AWAY, Time
+from tests.commissioning.test_configuration import HUB_AWAY, OLD, Time
 from tests.commissioning.test_power_cuts import Cutter, PowerCut
 from tests.updates.repository import Repository, job_for
 from tests.updates.unit_rig import Life, MarkingInstaller, Unit
@@ -344,3 +348,42 @@ def test_a_spoiled_record_keeps_the_floor_of_what_runs(unit: Unit) -> None:
     folder.mkdir()
     (folder / RECORD).write_bytes(b"\x00" * 40)
     assert unit.updates().floor == 1 and decode(Record, b"\xa0") == Record()
+
+
+async def test_page_and_command_show_what_runs_and_what_became_of_the_update(unit: Unit) -> None:
+    assert _software_rows(dict(unit.updates().status())) == {
+        "Software": "0.1.0", "Slot": "a", "Nothing older than number": 1
+    }  # fmt: skip
+    await begun(unit)
+    trial = unit.updates()
+    assert trial.settle() and _software_rows(dict(trial.status()))["Software"] == "0.2.0 (on trial)"
+    updates = await proved(unit, {"finger": "It is silent."})
+    updates = unit.updates()
+    found = dict(updates.status())
+    assert (found["state_id"], found["slot"], found["to"]) == ("Dikembalikan", "a", "0.2.0")
+    assert "kembali ke yang sebelumnya" in found["problem_id"] and "It is silent." in found["problem_en"]
+    assert "It is silent." in _software_rows(found)["Update's problem"]
+    config = load_config(_settings(unit))
+    row = software_row(config, unit.clock)
+    assert (row.kind, row.outcome, row.found) == ("software", Outcome.OK, "edge 0.2.0: returned")
+
+
+def _settings(unit: Unit) -> Path:
+    path = unit.folder / "unit.toml"
+    path.write_text(OLD.replace('role = "desk"', 'role = "desk"\ndata_dir = "."'), encoding="utf-8")
+    return path
+
+
+async def test_a_trial_that_the_debian_package_began_is_no_end_of_an_earlier_job(unit: Unit) -> None:
+    life = Life(unit, unit.updates())
+    await life.until_settled(job_for(9, "0.9.0"))
+    assert life.updates.record.state is REFUSED
+    for complaints, number in (({"finger": "It is silent."}, 1), (HUB_AWAY | {}, 1), ({}, 2)):
+        slots = unit.launch()
+        assert slots is not None
+        custom = TargetCustom(artefact=Artefact.EDGE, number=2, version="0.2.0")
+        MarkingInstaller(slots, Path()).install(Fetched(custom, Path()))
+        slots.begin("")
+        updates = await proved(unit, complaints)
+        assert updates.record.state is REFUSED and unit.running.number == number
+    assert updates.record.floor == 2
