@@ -29,8 +29,7 @@ from hub.schema.update_tables import Rollout, RolloutUnit, UnitUpdate
 from hub.update_reports import report_of
 from hub.update_repository import UpdateRepository
 
-ROLLOUTS_SHOWN = 10  # a page of rows has to fit into one reply
-DETAIL_CHARACTERS_MAX = 160
+ROLLOUTS_SHOWN, DETAIL_CHARACTERS_MAX = 8, 120  # a page of rows has to fit into one reply
 NEWEST = "newest"
 
 

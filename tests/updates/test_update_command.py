@@ -10,9 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from contract.dispatch import encode
 from contract.errors import DeviceError
-from contract.rollouts import ReleaseRow, RolloutRow, RolloutUnitRow, Wave, WaveRow
+from contract.rollouts import WAVES_MAX, ReleaseRow, RolloutRow, RolloutsResult, RolloutUnitRow, Wave, WaveRow
+from contract.technician import ROWS_MAX, Reply
 from contract.update_problems import UpdateProblem
+from hub.rollout import UnitStep
+from hub.update_views import DETAIL_CHARACTERS_MAX, ROLLOUTS_SHOWN
 from provisioning.__main__ import app
 from provisioning.session import screen
 from provisioning.update_command import order_from
@@ -64,6 +68,27 @@ def test_the_command_wants_one_thing_at_a_time_and_a_yes() -> None:
     assert code == 1 and json.loads(said.splitlines()[-1])["next_step"]
     code, said = run("--help")
     assert code == 0 and "Example:" in said and "--json" in said
+
+
+def test_the_largest_page_fits_into_one_reply() -> None:
+    name, now = "n" * 64, 2**53
+    steps = {step.value: 10**7 for step in UnitStep}
+    wave = WaveRow(what="\U0001f600" * 25, begun=True, units=10**7, steps=steps)
+    row = RolloutRow(
+        id="01939c6e-7c1e-7aaa-8000-0123456789ab", state="cancelled", made_by=name, made_ms=now, soak_s=10**7,
+        release=ReleaseRow(target="t" * 180, artefact="configuration-schema", version="v" * 64, number=2**32, floor=1),
+        good_percent=95, stop_percent=5, waves=(wave,) * WAVES_MAX, why="\U0001f600" * 200, next_ms=now,
+    )  # fmt: skip
+    unit = RolloutUnitRow(
+        unit=name, site=name, wave=19, step="fetching", since_ms=now, present=True, version="v" * 64,
+        bytes_done=2**40, bytes_all=2**40, problem=max(UpdateProblem, key=len),
+        detail="\U0001f600" * DETAIL_CHARACTERS_MAX,
+    )  # fmt: skip
+    for page in (
+        RolloutsResult(rows=(row,) * ROLLOUTS_SHOWN, more=True),
+        RolloutsResult(rows=(row,), units=(unit,) * ROWS_MAX, more=True),
+    ):
+        assert Reply(id=row.id, done=True, hub_ms=now, body=encode(page))
 
 
 def test_a_rollout_is_shown_with_what_to_do_about_each_failure() -> None:
