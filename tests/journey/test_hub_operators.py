@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
+from fastapi.testclient import TestClient
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
@@ -23,9 +24,11 @@ from contract.sample import INDEX_FINGERS, Modality
 from contract.secret import hash_secret, secret_matches
 from edge.matcher_lite import extract
 from hub import history, rosters, sign_ons
+from hub.console.application import create_application
 from hub.schema.operator_tables import OperatorEnrolment, OperatorHistory
 from hub.schema.tables import Operator, Packet
 from tests.hub_world import (
+    ADJUDICATORS,
     DATABASES,
     DAY_MS,
     DESK,
@@ -33,6 +36,7 @@ from tests.hub_world import (
     HEAD,
     OFFICERS,
     OPERATOR,
+    SECRET,
     SEED,
     SITE_A,
     SITE_B,
@@ -377,3 +381,37 @@ def test_garbage_from_a_unit_is_refused(world: World, garbage: bytes) -> None:
     for take in (rosters.take_held, sign_ons.take):
         with context.database.transaction() as session, pytest.raises(RemoteError):
             take(session, context, DESK, garbage)
+
+
+def test_the_consoles_doors_for_operators(world: World) -> None:
+    client = TestClient(create_application(world.central))
+
+    def log_in(officer: str) -> None:
+        client.post("/api/login", json={"operator": officer, "secret": SECRET})
+
+    assert client.get("/api/operators").status_code == 401
+    log_in(OFFICERS[0])
+    gone = {"operator": OPERATOR, "revoked": True, "reason": "dismissed today"}
+    assert client.post("/api/operators", json=gone).json() == {"operator": OPERATOR, "revoked": True}
+    back = client.post("/api/operators", json=gone | {"revoked": False}).json()
+    assert client.post(f"/api/proposals/{back['proposal']}/decision", json={"confirm": True}).status_code == 409
+    seen = next(row for row in client.get("/api/operators").json()["operators"] if row["id"] == OPERATOR)
+    assert seen["state"] == "revoked" and seen["reinstatement"] and DESK in seen["unheard"]
+    log_in(OFFICERS[1])
+    assert client.post(f"/api/proposals/{back['proposal']}/decision", json={"confirm": True}).json()["confirmed"]
+    enrolled = world.send(DESK, body())
+    grant = {"roles": ["operator"], "sites": [SITE_A]}
+    for path, form in (
+        (f"/api/enrolments/{enrolled}/approval", {}),
+        (f"/api/enrolments/{enrolled}/approval", grant | {"roles": ["king"]}),
+        (f"/api/enrolments/{enrolled}/approval", grant | {"sites": ["../x"]}),
+        (f"/api/enrolments/{enrolled}/refusal", {"reason": ""}),
+        ("/api/enrolments/1/approval", grant),
+        ("/api/operators", {"operator": OPERATOR}),
+    ):
+        assert client.post(path, json=form).status_code == 422, path
+    log_in(ADJUDICATORS[0])
+    assert client.post(f"/api/enrolments/{enrolled}/approval", json=grant).status_code == 409
+    log_in(OFFICERS[1])
+    assert client.post(f"/api/enrolments/{enrolled}/approval", json=grant).json()["roles"] == ["operator"]
+    assert "private" not in client.get("/api/operators").text and "scrypt" not in client.get("/api/operators").text

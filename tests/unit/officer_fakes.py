@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -23,6 +26,7 @@ from tests.unit.edge_fakes import (
     FakeDesk,
     chip,
     consigned,
+    make_bench,
     operator_entry,
     roster_of,
 )
@@ -105,3 +109,13 @@ def siti(**changes: object) -> OperatorEntry:
 
 def head(**changes: object) -> OperatorEntry:
     return operator_entry(HEAD, "section-head", **changes)
+
+
+@asynccontextmanager
+async def desk_of_fakes(folder: Path) -> AsyncIterator[Unit]:
+    """A desk with nobody at it yet."""
+    bench = make_bench(folder)
+    made = Unit(bench)
+    yield made
+    await made.http.aclose()
+    bench.store.close()

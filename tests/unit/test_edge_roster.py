@@ -24,6 +24,7 @@ from contract.operators import (
     sign_lease,
     verify_lease,
 )
+from contract.packet import OperatorBody, PinBody
 from contract.secret import hash_secret, is_weak_pin, secret_matches
 from edge.eligibility import Refusal
 from edge.roster import FINISH_MS, Officer, RosterBook
@@ -276,7 +277,7 @@ def test_without_the_hub_time_seen_to_end_a_lease_never_goes_back(
 @given(st.binary(max_size=400))
 @settings(max_examples=200, deadline=None)
 def test_garbage_is_refused_and_nothing_else_is_raised(garbage: bytes) -> None:
-    for kind in (Roster, RosterDelta, RosterHeld, SignOns, Lease):
+    for kind in (Roster, RosterDelta, RosterHeld, SignOns, Lease, OperatorBody, PinBody):
         try:
             decode(kind, garbage)
         except RemoteError:

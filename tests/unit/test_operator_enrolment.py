@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +16,16 @@ from tests.unit.edge_fakes import (
     CARD_UID,
     HEAD,
     OPERATOR,
-    Bench,
     chip,
-    make_bench,
 )
-from tests.unit.officer_fakes import PIN, RECORD, WORK, Answer, Unit, head, siti
+from tests.unit.officer_fakes import PIN, RECORD, WORK, Answer, Unit, desk_of_fakes, head, siti
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+async def unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Unit]:
     monkeypatch.setattr(sign_on, "PIN_COST", 2)
-    made = make_bench(tmp_path)
-    yield made
-    made.store.close()
-
-
-@pytest.fixture
-async def unit(bench: Bench) -> AsyncIterator[Unit]:
-    made = Unit(bench)
-    yield made
-    await made.http.aclose()
+    async with desk_of_fakes(tmp_path) as made:
+        yield made
 
 
 async def enrol(unit: Unit, person: str = "rina", **changes: Any) -> Answer:

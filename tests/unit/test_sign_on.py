@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -22,28 +22,19 @@ from tests.unit.edge_fakes import (
     NIK,
     OPERATOR,
     SECOND,
-    Bench,
     chip,
     make_bench,
     operator_entry,
     roster_of,
 )
-from tests.unit.officer_fakes import HOUR_MS, OTHER, PIN, RECORD, WORK, Unit, head, siti
+from tests.unit.officer_fakes import HOUR_MS, OTHER, PIN, RECORD, WORK, Unit, desk_of_fakes, head, siti
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+async def unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Unit]:
     monkeypatch.setattr(sign_on, "PIN_COST", 2)
-    made = make_bench(tmp_path)
-    yield made
-    made.store.close()
-
-
-@pytest.fixture
-async def unit(bench: Bench) -> AsyncIterator[Unit]:
-    made = Unit(bench)
-    yield made
-    await made.http.aclose()
+    async with desk_of_fakes(tmp_path) as made:
+        yield made
 
 
 async def test_nobody_is_served_before_somebody_signed_on(unit: Unit) -> None:
