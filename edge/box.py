@@ -41,6 +41,7 @@ from contract.dispatch import decode, encode
 from contract.errors import DeviceError
 from contract.seal import load_opening_key, load_public_key, load_statement_public_key, open_sealed
 from edge.box_files import (
+    CANDIDATE,
     DRAFT,
     HUB_DISPATCH,
     HUB_STATEMENT,
@@ -187,14 +188,15 @@ class Box:
         if refusal := objection(desired.tables):
             self._report(desired, refusal)
             return None
-        self.files.draft(desired)
-        draft = self.files.folder.path(DRAFT)
+        content, candidate = self.files.drafted(desired), self.files.folder.path(CANDIDATE)
+        self.files.folder.write(CANDIDATE, content)
         try:
-            config = load_config(draft)
+            config = load_config(candidate)
         except DeviceError as error:
-            detail = error.message.removeprefix(f"{draft}: ")
+            detail = error.message.removeprefix(f"{candidate}: ")
             self._report(desired, Refusal(Problem.CONFIGURATION_INVALID, detail))
             return None
+        self.files.folder.write(DRAFT, content)  # only now: what is taken up in the end is what could be used
         self._report(desired, None)
         return config
 

@@ -32,7 +32,8 @@ TLS_CHAIN, CA = "tls.crt", "ca.crt"
 HUB_PACKET, HUB_DISPATCH, HUB_STATEMENT = "hub-packet.pub", "hub-dispatch.pub", "hub-statement.pub"
 ISSUER, RECOVERY, SAM = "issuer.pub", "recovery.pub", "sam.key"
 UPDATE_ROOT = "update-root.json"
-REPORTED, SELFTEST, DRAFT = "reported.bin", "selftest.bin", "unit.draft.toml"
+REPORTED, SELFTEST = "reported.bin", "selftest.bin"
+DRAFT, CANDIDATE = "unit.draft.toml", "unit.candidate.toml"
 _BY_GRANT = frozenset({"unit", "broker", "keys"})
 
 
@@ -174,8 +175,8 @@ class BoxFiles:
         content = self.folder.read(SELFTEST)
         return decode(SelftestReport, content) if content is not None else None
 
-    def draft(self, desired: Desired) -> None:
-        """Write a desired configuration as the unit.toml that it would become."""
+    def drafted(self, desired: Desired) -> bytes:
+        """A desired configuration as the unit.toml that it would become."""
         identity = self.identified()
         keys = {
             "sign": SIGN_KEY, "open": OPEN_KEY, "store": STORE_KEY, "hub_packet": HUB_PACKET,
@@ -194,7 +195,7 @@ class BoxFiles:
             del keys["sign"]
             theirs["devices.identity"] = self._identity
         unit = {"id": identity.unit, "site": desired.site, "role": identity.role, "data_dir": "data"}
-        self.folder.write(DRAFT, as_toml({"unit": unit, "broker": broker, "keys": keys, **theirs}).encode())
+        return as_toml({"unit": unit, "broker": broker, "keys": keys, **theirs}).encode()
 
     def finish(self) -> None:
         """Take up the draft as the unit's configuration: the last step of all."""

@@ -87,6 +87,7 @@ class Commissioner:
         self._media_problem: Refusal | None = None
         self._losses = self._refused = 0
         self._turn = asyncio.Event()
+        self._settling = asyncio.Lock()  # what is tested, reported and taken up is one configuration
 
     @property
     def problem(self) -> Refusal | None:
@@ -170,10 +171,11 @@ class Commissioner:
         async def desired(_names: dict[str, str], payload: bytes) -> None:
             if self.box.phase is not Phase.CONFIRMED:
                 raise RemoteError("The configuration came before the birth was confirmed; it comes again.")
-            config = await asyncio.to_thread(self.box.hear_desired, payload)
+            async with self._settling:
+                config = await asyncio.to_thread(self.box.hear_desired, payload)
+                if config is not None:
+                    configured.put_nowait(config)
             await self._publish_all(channel, self.box.reports())
-            if config is not None:
-                configured.put_nowait(config)
 
         channel.on(topics.DN_CONFIRMED, self._heard(self.box.hear_confirmation), unit=identity.unit)
         if self.box.phase is Phase.CONFIRMED:
@@ -195,13 +197,17 @@ class Commissioner:
             while not configured.empty():
                 config = configured.get_nowait()
             rows = await self._tester(config.devices)
-            passed = await asyncio.to_thread(self.box.note_selftest, rows)
+            async with self._settling:
+                if not configured.empty():
+                    continue  # another one has come meanwhile: what was tested is not what would be taken up
+                passed = await asyncio.to_thread(self.box.note_selftest, rows)
             said = await self._publish_all(channel, self.box.reports())
-            if passed and said and configured.empty():
-                await asyncio.to_thread(self.box.files.finish)
-                log.info("commissioned", unit=config.unit.id, site=config.unit.site)
-                self._turn.set()
-                return
+            async with self._settling:
+                if passed and said and configured.empty():
+                    await asyncio.to_thread(self.box.files.finish)
+                    log.info("commissioned", unit=config.unit.id, site=config.unit.site)
+                    self._turn.set()
+                    return
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._pace.repeat_s if passed else self._pace.retest_s):
                     config = await configured.get()

@@ -17,13 +17,13 @@ from pydantic import Field
 
 from contract.clock import Clock
 from contract.commissioning_problems import WORDING, Problem, Refusal
-from contract.configuration import Desired, Reported, as_toml, objection
+from contract.configuration import Desired, Reported, SelftestReport, as_toml, objection
 from contract.dispatch import decode, encode
 from contract.durable_files import DurableFolder, Observer, unobserved
 from contract.errors import DeviceError, RemoteError
 from contract.packet import Digest, Model, Name
 from contract.settings_schema import SCHEMA_FILE, SettingsSchema
-from edge.box_files import REPORTED
+from edge.box_files import REPORTED, SELFTEST
 from edge.config import CONFIG_BYTES_MAX, UnitConfig, load_config
 
 TRIAL, TRIAL_CONFIG = "trial.bin", "unit.trial.toml"
@@ -106,6 +106,7 @@ class Configurations:
         self._files.write(self.path.name, trial.content)
         self.config = load_config(self.path)
         report = Reported(version=trial.version, digest=trial.digest, at_ms=self._clock.wall_ms())
+        self._carry_selftest(trial)
         self._kept.write(REPORTED, encode(report))
         self._forget()
         self.on_trial = False
@@ -121,6 +122,10 @@ class Configurations:
     def reported(self) -> bytes | None:
         """The report as it is published."""
         return self._kept.read(REPORTED)
+
+    def selftest(self) -> bytes | None:
+        """The newest test of the devices, as it is published."""
+        return self._kept.read(SELFTEST)
 
     def status(self) -> Mapping[str, Any]:
         """For the unit's page: the version in force, whether another is on trial, what was refused last, in words."""
@@ -173,6 +178,20 @@ class Configurations:
         if chip is not None and "sign" not in present["keys"]:
             tables[f"devices.{IDENTITY}"] = chip
         return tables
+
+    def _carry_selftest(self, trial: Trial) -> None:
+        """What passed its test before is well on the new configuration too, or it would not be taken up.
+
+        A unit that gets one while it is commissioned would else wait for ever for a test of the one before.
+        """
+        content = self._kept.read(SELFTEST)
+        try:
+            before = decode(SelftestReport, content) if content is not None else None
+        except RemoteError:
+            return
+        if before is not None and before.passed and not trial.failing:
+            after = before.model_copy(update={"digest": trial.digest, "at_ms": self._clock.wall_ms()})
+            self._kept.write(SELFTEST, encode(after))
 
     def _refuse(self, version: int, refusal: Refusal) -> None:
         known = self._known()

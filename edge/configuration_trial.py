@@ -105,12 +105,12 @@ class ConfigurationIntake:
 
     async def report(self) -> None:
         """Publish what is reported; without a line it is said at the next connect."""
-        content = await asyncio.to_thread(self._configurations.reported)
-        if content is None:
-            return
-        topic = topics.UP_REPORTED
+        found = self._configurations
+        kept = ((found.reported, topics.UP_REPORTED), (found.selftest, topics.UP_SELFTEST))
         try:
-            await self._channel.publish(topic.at(unit=self._unit), content, retain=topic.retain)
+            for read, topic in kept:
+                if (content := await asyncio.to_thread(read)) is not None:
+                    await self._channel.publish(topic.at(unit=self._unit), content, retain=topic.retain)
         except Disconnected as error:
             log.info("report waits for the line", reason=error.message)
 
