@@ -13,6 +13,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,6 +33,28 @@ ENTER = (
 )
 # Quicker than in service: the test waits for it.
 SHORT_WATCHDOG = "[Service]\nWatchdogSec=4s\nTimeoutAbortSec=3s\nRestartSec=1s\n"
+WORLD = """name = "Kabupaten Contoh"
+[broker]
+host = "127.0.0.1"
+port = 8883
+[console]
+host = "127.0.0.1"
+port = 8100
+[[sites]]
+code = "9901-A"
+name = "Kecamatan Contoh"
+region = "9901"
+[[units]]
+id = "desk-a1"
+site = "9901-A"
+role = "desk"
+screen_port = 8101
+[[operators]]
+id = "tek-andi"
+name = "Andi"
+roles = ["technician"]
+sites = ["*"]
+"""
 FILLS = """[Service]
 Type=oneshot
 WatchdogSec=0
@@ -145,6 +168,8 @@ def main(folder: str, package: str) -> None:
             check_watchdog(debian)
         with fact("what the service may do is enough to fill the other slot, as an update does"):
             check_filling(debian)
+        with fact("as a unit in service it has its pages, its kernels and its commands, within the same bounds"):
+            check_in_service(debian, file.parent)
         with fact("it stops in good order"):
             debian.run("systemctl", "stop", SERVICE)
             assert debian.show("Result") == "success", debian.show("Result")
@@ -245,6 +270,31 @@ def check_filling(debian: Booted) -> None:
     debian.run("tee", mark, text=held)
     debian.run("systemctl", "daemon-reload")
     debian.run("systemctl", "restart", SERVICE)
+
+
+def check_in_service(debian: Booted, packages: Path) -> None:
+    """The agent of a unit that `rekam-provision setup` made, off-line: the comparison worker compiles and runs."""
+    world = packages / "world"
+    shutil.rmtree(world, ignore_errors=True)
+    world.mkdir()
+    (world / "world.toml").write_text(WORLD, encoding="utf-8")
+    setup = [sys.executable, "-m", "provisioning", "setup", str(world / "world.toml"), "--out", str(world / "out")]
+    subprocess.run(setup, check=True, capture_output=True, timeout=PATIENCE_S)
+    debian.shell(
+        "cp -r /packages/world/out/units/desk-a1/. /var/lib/rekam/unit/; chown -R rekam: /var/lib/rekam/unit;"
+        f"systemctl restart {SERVICE}"
+    )
+    assert debian.show("ActiveState") == "active"
+    assert debian.show("StatusText") == "desk-a1 at 9901-A"
+    found = json.loads(debian.run("rekam-edge", "status", "--json"))
+    assert (found["unit"], found["worker"]["state"], found["clock"]["state"]) == ("desk-a1", "ready", "follows"), found
+    assert found["software"]["slot"] == "a", found["software"]
+    debian.run("systemctl", "stop", SERVICE)
+    assert debian.show("Result") == "success", debian.show("Result")
+    rows = json.loads(debian.run("rekam-edge", "selftest", "--json"))
+    assert {row["kind"]: row["outcome"] for row in rows}["comparison"] == "ok", rows
+    debian.shell(f"find /var/lib/rekam/unit -mindepth 1 -delete; systemd-tmpfiles --create; systemctl start {SERVICE}")
+    shutil.rmtree(world)
 
 
 def check_read_only(debian: Booted) -> None:
