@@ -35,7 +35,8 @@ from hub.schema.tables import Packet, ReceiptRow, Unit
 from hub.unit_setup import reported_of, selftest_of
 
 CERTIFICATES_SHOWN = 5
-DETAIL_CHARACTERS_MAX, DETAIL_CHARACTERS_IN_LIST = 400, 120  # a page of rows has to fit into one reply
+# A page of rows has to fit into one reply, whatever letters they are written in.
+DETAIL_CHARACTERS_MAX, DETAIL_CHARACTERS_IN_LIST, WORDS_CHARACTERS_MAX = 400, 80, 40
 
 
 def find_knock(session: Session, nonce: str) -> Commissioning:
@@ -66,8 +67,8 @@ def _knock(session: Session, row: Commissioning) -> KnockRow:
     return KnockRow(
         nonce=row.nonce,
         serial=row.serial,
-        model=knock.model,
-        software=knock.software,
+        model=knock.model[:WORDS_CHARACTERS_MAX],
+        software=knock.software[:WORDS_CHARACTERS_MAX],
         key_home=knock.key_home,
         fingerprint=fingerprint(row.key_digest),
         key_digest=row.key_digest,
@@ -106,7 +107,7 @@ def _unit(session: Session, watched: Watched, new_until_ms: int, *, whole: bool)
         state=unit.state,
         online=said is not None and said.state == "online",
         seen_ms=unit.seen_ms,
-        software=said.software if said else "",
+        software=said.software[:WORDS_CHARACTERS_MAX] if said else "",
         serial=setup.serial if setup else "",
         pending=uplink.pending if uplink else -1,
         desired_version=setup.version if setup else 0,

@@ -10,18 +10,19 @@ from pathlib import Path
 import pytest
 
 from contract import topics
-from contract.certificates import der, load_certificate, make_request, new_key
+from contract.certificates import der, load_certificate, make_request, new_key, public_der
 from contract.channel_probe import probe
-from contract.commissioning import Answer, CertificateAsk, binding_text, decode_claim, verify_answer
+from contract.commissioning import Answer, CertificateAsk, Knock, binding_text, decode_claim, verify_answer
 from contract.commissioning_problems import WORDING, Problem, Refusal
 from contract.configuration import Desired
 from contract.dispatch import encode
 from contract.errors import RemoteError
 from contract.identifiers import uuid7
 from contract.seal import load_recipient_key, load_statement_public_key, seal
-from contract.technician import Order, StatusOrder, Verb, sign_order, verify_reply
+from contract.technician import ROWS_MAX, Order, StatusOrder, Verb, sign_order, verify_reply
 from edge.box import Box
 from edge.box_files import Phase
+from hub.schema.commissioning_tables import ClaimRow, Commissioning
 from provisioning.technician_identity import load_identity
 from tests.commissioning.boxes import make_commissioner, put_claims
 from tests.commissioning.desk_world import DAY_MS, HOUR_MS, DeskWorld, SetClock, hear, make_box
@@ -299,3 +300,28 @@ async def test_a_box_shows_a_broker_that_is_not_there_and_goes_on_when_it_is(sta
             stage.broker.start()
             await until(lambda: box.problem is not None and box.problem.problem is Problem.NOT_APPROVED)
             running.cancel()
+
+
+def test_fifty_boxes_with_the_longest_words_do_not_hide_who_knocks(world: DeskWorld) -> None:
+    """A reply has a limit; a page that outgrew it would leave every technician without an answer."""
+    key = public_der(new_key().public_key())
+    knock = Knock(
+        serial="S" * 64, model="語" * 200, software="語" * 200, tls_key=key, sign_key=key, open_key=key,
+        key_home="tls=software sign=software", wall_ms=world.clock.wall_ms(),
+    )  # fmt: skip
+    with world.database.transaction() as session:
+        for number in range(ROWS_MAX):
+            nonce = f"c-{number:062d}"
+            session.add(
+                ClaimRow(
+                    nonce=nonce, serial="", made_by=TECHNICIAN, made_ms=0, expires_ms=world.clock.wall_ms() + DAY_MS
+                )
+            )
+            session.flush()
+            session.add(
+                Commissioning(
+                    nonce=nonce, serial=knock.serial, key_digest=knock.digest(), knock=encode(knock),
+                    knocked_ms=world.clock.wall_ms(), clock_off_ms=0, challenge=b"",
+                )
+            )  # fmt: skip
+    assert len(world.knocks().rows) == ROWS_MAX
