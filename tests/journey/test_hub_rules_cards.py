@@ -157,7 +157,7 @@ def test_officers_do_all_this_at_the_console(world: World) -> None:
     assert client.post("/api/units", json=order).json()["state"] == "suspended"
     dismissed = {"operator": OPERATOR, "revoked": True, "reason": "dismissed today"}
     assert client.post("/api/operators", json=dismissed).json()["revoked"] is True
-    assert all(path in client.get("/actions").text for path in ("/api/units", "/api/operators"))
+    assert "/api/units" in client.get("/actions").text and "/api/operators" in client.get("/operators").text
     log_in(HEAD)
     assert "/api/cards/destroy" in client.get("/cards").text
     assert client.post("/api/cards/destroy", json=form).json()["state"] == "destroyed"
