@@ -166,7 +166,9 @@ class UpdateIntake:
         state = self._updates.record.state
         if state is None or state.is_end or self._writes or self._updates.on_trial:
             return
-        await asyncio.to_thread(self._updates.note, UpdateState.CANCELLED)
+        job = self._updates.record.job
+        if job is not None:
+            await asyncio.to_thread(self._updates.note, job, UpdateState.CANCELLED)
         self._let_go()
         await self.report()
 
@@ -199,6 +201,8 @@ class UpdateIntake:
             except Stopped:
                 return
             self._writes = False
+            if self._later is not None:
+                return
             await self._pause(AGAIN.wait_s(failures, lambda _low, high: high))
 
     async def _end(self, job: UpdateJob, refusal: UpdateRefusal) -> None:
@@ -209,26 +213,26 @@ class UpdateIntake:
     async def _work(self, job: UpdateJob) -> None:
         present = await self._present(job)
         if not self._updates.check(job, self._around.unit, present):
-            await self._note(UpdateState.GOOD)
+            await self._note(job, UpdateState.GOOD)
             return
         client = self._client()
-        await self._note(UpdateState.DOWNLOADING)
+        await self._note(job, UpdateState.DOWNLOADING)
         fetched = await self._fetch(client, job)
         if job.artefact is Artefact.EDGE:
             await asyncio.to_thread(self._updates.raise_floor, fetched.custom.floor)
             self._updates.check(job, self._around.unit, present)
         if job.artefact is not Artefact.CONFIGURATION_SCHEMA:
-            await self._note(UpdateState.READY)
+            await self._note(job, UpdateState.READY)
             await self._free()
         self._writes = True
-        await self._note(UpdateState.INSTALLING)
+        await self._note(job, UpdateState.INSTALLING)
         if job.artefact is Artefact.CONFIGURATION_SCHEMA:
             await self._keep_schema(fetched.target, job.number)
-            await self._note(UpdateState.GOOD)
+            await self._note(job, UpdateState.GOOD)
         elif job.artefact is Artefact.FIRMWARE:
             await self._controller.bring(fetched.target, job.number, lambda _done, _all: None)
             self._updates.know_firmware(job.number)
-            await self._note(UpdateState.GOOD)
+            await self._note(job, UpdateState.GOOD)
         else:
             await self._install(client, job, fetched)
 
@@ -287,7 +291,9 @@ class UpdateIntake:
             async with self._around.turn:
                 if self._around.is_free():
                     number = fetched.firmware_number if firmware else 0
-                    await self._note(UpdateState.TRIAL, failing=failing, firmware=firmware, firmware_number=number)
+                    await self._note(
+                        job, UpdateState.TRIAL, failing=failing, firmware=firmware, firmware_number=number
+                    )  # fmt: skip
                     await asyncio.to_thread(slots.begin, job.job)
                     self._around.restart()
                     return
@@ -319,8 +325,10 @@ class UpdateIntake:
         while not self._around.is_free():
             await self._pause(LOOK_AGAIN_S)
 
-    async def _note(self, state: UpdateState, **changes: object) -> None:
-        await asyncio.to_thread(lambda: self._updates.note(state, **changes))
+    async def _note(self, job: UpdateJob, state: UpdateState, **changes: object) -> None:
+        """Raises Stopped for a job that was taken back or followed by another meanwhile."""
+        if not await asyncio.to_thread(lambda: self._updates.note(job, state, **changes)):
+            raise Stopped
         await self.report()
 
 

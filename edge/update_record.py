@@ -6,6 +6,7 @@ Where the two disagree after a power cut, the launcher's is what happened, and `
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -58,6 +59,7 @@ class Updates:
         self._clock = clock
         self._files = DurableFolder(folder, observe)
         self.record = self._read()
+        self._turn = threading.RLock()  # of who changes the record: two threads may want to at once
         self.progress = (0, 0)
         # The board's own version, once the controller is known.
         self.firmware: tuple[str, int] = ("", 0)
@@ -78,10 +80,15 @@ class Updates:
         """Whether what runs has yet to be found good."""
         return self.slots is not None and self.slots.is_on_trial
 
-    def note(self, state: UpdateState, **changes: object) -> None:
-        """The job has come so far, durably."""
-        self._write(state=state, **changes)
-        log.info("update", state=state.value, job=self.record.job.job if self.record.job else "")
+    def note(self, job: UpdateJob, state: UpdateState, **changes: object) -> bool:
+        """The job has come so far, durably; False where it has ended, or is the newest no more."""
+        with self._turn:
+            now = self.record.state
+            if self.record.job != job or now is None or now.is_end:
+                return False
+            self._write(state=state, **changes)
+        log.info("update", state=state.value, job=job.job)
+        return True
 
     def end(self, refusal: UpdateRefusal, state: UpdateState = UpdateState.REFUSED) -> None:
         """The job has ended without a new release."""
@@ -98,14 +105,15 @@ class Updates:
 
     def take(self, job: UpdateJob) -> bool:
         """A job from the hub: whether there is something to do. An older one, or the same again, is none."""
-        if job.issued_ms < self.record.seen_ms or self._is_known(job):
-            log.info("job known already, or older than the last one", job=job.job)
-            return False
-        self.progress = (0, 0)
-        self._write(
-            job=job, seen_ms=job.issued_ms, state=UpdateState.RECEIVED, problem=None, detail="", firmware="",
-            firmware_number=0,
-        )  # fmt: skip
+        with self._turn:
+            if job.issued_ms < self.record.seen_ms or self._is_known(job):
+                log.info("job known already, or older than the last one", job=job.job)
+                return False
+            self.progress = (0, 0)
+            self._write(
+                job=job, seen_ms=job.issued_ms, state=UpdateState.RECEIVED, problem=None, detail="", firmware="",
+                firmware_number=0,
+            )  # fmt: skip
         return True
 
     def raise_floor(self, number: int) -> None:
@@ -221,6 +229,7 @@ class Updates:
             return Record()  # the floor is found again: what runs is one
 
     def _write(self, **changes: object) -> None:
-        record = self.record.model_copy(update=changes)
-        self._files.write(RECORD, encode(record))
-        self.record = record
+        with self._turn:
+            record = self.record.model_copy(update=changes)
+            self._files.write(RECORD, encode(record))
+            self.record = record

@@ -387,3 +387,12 @@ async def test_a_trial_that_the_debian_package_began_is_no_end_of_an_earlier_job
         updates = await proved(unit, complaints)
         assert updates.record.state is REFUSED and unit.running.number == number
     assert updates.record.floor == 2
+
+
+async def test_what_a_job_still_says_changes_nothing_once_another_came_or_it_was_taken_back(unit: Unit) -> None:
+    updates, first, second = unit.updates(), job_for(2, "0.2.0"), job_for(3, "0.3.0", issued_ms=9)
+    assert updates.take(first) and updates.note(first, DOWNLOADING)
+    assert updates.take(second) and not updates.note(first, READY)
+    assert (updates.record.job, updates.record.state) == (second, RECEIVED)
+    assert updates.note(second, CANCELLED) and not updates.note(second, READY)
+    assert updates.record.state is CANCELLED
