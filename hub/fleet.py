@@ -54,7 +54,8 @@ class FleetSite(FileModel):
     """A place of service. code: as in topics (`9901-A`); region: the regency code that its captures must carry.
 
     blanks: unpersonalised cards that the place holds when it is first told of; counted from then on (M38);
-    sign_on: what everybody who signs on at a unit there has to show, besides what their own entry asks (M67).
+    sign_on: what everybody who signs on at a unit there has to show, besides what their own entry asks (M67);
+    latitude, longitude: degrees, for the map of sites.
     """
 
     code: Name
@@ -62,6 +63,8 @@ class FleetSite(FileModel):
     region: Annotated[str, Field(pattern=r"^[0-9]{4}$")]
     blanks: Annotated[int, Field(ge=0, le=10_000_000)] = 0
     sign_on: SignOnPolicy = SignOnPolicy.FINGER
+    latitude: Annotated[float | None, Field(ge=-90, le=90, allow_inf_nan=False)] = None
+    longitude: Annotated[float | None, Field(ge=-180, le=180, allow_inf_nan=False)] = None
 
 
 class FleetUnit(FileModel):

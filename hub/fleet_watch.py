@@ -46,6 +46,11 @@ class Watched:
     oldest_age_s: int
     alerts: tuple[UnitAlert, ...]
 
+    @property
+    def is_online(self) -> bool:
+        """Whether it is on the line."""
+        return self.said is not None and self.said.state == "online"
+
 
 def look(session: Session, units: Iterable[Unit], deadlines: DeadlinesSection, now_ms: int) -> list[Watched]:
     """How these units are; one of them, or a page of a list."""

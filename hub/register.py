@@ -36,7 +36,8 @@ def merge_fleet(session: Session, context: HubContext, fleet: Fleet) -> None:
     now = context.clock.wall_ms()
     for site in fleet.sites:
         is_new = session.get(Site, site.code) is None
-        session.merge(Site(code=site.code, name=site.name, region=site.region, sign_on=site.sign_on))
+        place = {"latitude": site.latitude, "longitude": site.longitude}
+        session.merge(Site(code=site.code, name=site.name, region=site.region, sign_on=site.sign_on, **place))
         session.flush()
         if is_new and site.blanks:
             session.add(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +20,10 @@ from provisioning.technician_identity import load_identity, make_folder
 from provisioning.world import TECHNICIAN, Broker, Listener, Operator, Site, Updates, World
 
 REQUEST_BYTES_MAX = 64 * 1024
+SITE_PATTERN = re.compile(
+    r"(?P<code>[^:]+):(?P<region>[^:]+):(?P<name>[^@]+)"
+    r"(@(?P<latitude>-?[0-9]{1,3}(\.[0-9]{1,8})?),(?P<longitude>-?[0-9]{1,3}(\.[0-9]{1,8})?))?"
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -31,7 +36,10 @@ def init(
     out: Annotated[Path, typer.Option(help="A folder that does not exist yet.")],
     name: Annotated[str, typer.Option(help="What the authority is called, such as the regency.")],
     host: Annotated[str, typer.Option(help="Under what name or address units reach the broker.")],
-    site: Annotated[list[str], typer.Option(help="CODE:REGION:NAME of a site; once for each.")],
+    site: Annotated[
+        list[str],
+        typer.Option(help="CODE:REGION:NAME or CODE:REGION:NAME@LATITUDE,LONGITUDE of a site; once for each."),
+    ],
     technician: Annotated[str, typer.Option(help="ID:NAME of the first technician.")],
     port: Annotated[int, typer.Option(help="The broker's service port; the three above it are used too.")] = 8883,
     console_port: Annotated[int, typer.Option(help="Of the hub's console, on loopback.")] = 8100,
@@ -47,7 +55,7 @@ def init(
     """Make a new authority: root, issuing key, hub, broker, and the folder of the first technician.
 
     Example: rekam-provision init --out /var/lib/rekam --name "Kabupaten Contoh" --host hub.contoh.go.id
-    --site "9901-A:9901:Kecamatan Contoh" --technician tek-andi:Andi
+    --site "9901-A:9901:Kecamatan Contoh@-6.2,106.8" --technician tek-andi:Andi
 
     Then take OUT/ca and OUT/recovery off this machine, start the broker with OUT/broker/mosquitto.conf and the hub with
     OUT/hub/hub.toml, and give OUT/technicians/ID to the technician. With an issuing key in a hardware module start the
@@ -103,20 +111,28 @@ def enrol(
 def _world(name: str, host: str, port: int, console_port: int, sites: list[str], technician: str) -> World:
     advice = "See 'rekam-provision init --help' for an example."
     who, _, called = technician.partition(":")
-    parts = [text.split(":", 2) for text in sites]
-    if not called or any(len(part) != 3 for part in parts):
-        raise DeviceError("A site is CODE:REGION:NAME and a technician ID:NAME.", next_step=advice)
+    if not called:
+        raise DeviceError("A technician is ID:NAME.", next_step=advice)
     try:
         return World(
             name=name,
             broker=Broker(host=host, port=port),
             console=Listener(port=console_port),
-            sites=tuple(Site(code=code, region=region, name=place) for code, region, place in parts),
+            sites=tuple(_site(text, advice) for text in sites),
             operators=(Operator(id=who, name=called, roles=(TECHNICIAN,), sites=("*",)),),
         )
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()[:4])
         raise DeviceError(f"Not valid: {wrong}.", next_step=advice) from None
+
+
+def _site(text: str, advice: str) -> Site:
+    """CODE:REGION:NAME, with @LATITUDE,LONGITUDE behind it where the site should be on the map."""
+    found = SITE_PATTERN.fullmatch(text)
+    if found is None:
+        raise DeviceError("A site is CODE:REGION:NAME or CODE:REGION:NAME@LATITUDE,LONGITUDE.", next_step=advice)
+    latitude, longitude = (None if found[name] is None else float(found[name]) for name in ("latitude", "longitude"))
+    return Site(code=found["code"], region=found["region"], name=found["name"], latitude=latitude, longitude=longitude)
 
 
 def _module(path: Path | None, uri: str) -> IssuingModule | None:

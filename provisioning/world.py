@@ -42,6 +42,8 @@ port = 8100
 code = "9901-A"
 name = "Kecamatan Contoh"
 region = "9901"
+latitude = -6.2                 # for the map of sites; leave both out where you do not know them
+longitude = 106.8
 
 [[units]]
 id = "desk-a1"
@@ -107,7 +109,8 @@ class Broker(Listener):
 class Site(_Table):
     """A place of service; region: the regency code its captures carry; blanks: cards in stock at the start.
 
-    sign_on: what an operator has to show there: finger, finger+pin or finger+card.
+    sign_on: what an operator has to show there: finger, finger+pin or finger+card; latitude, longitude: degrees, for
+    the map of sites.
     """
 
     code: Name
@@ -115,6 +118,8 @@ class Site(_Table):
     region: Annotated[str, Field(pattern=r"^[0-9]{4}$")]
     blanks: Annotated[int, Field(ge=0)] = 0
     sign_on: Literal["finger", "finger+pin", "finger+card"] = "finger"
+    latitude: Annotated[float | None, Field(ge=-90, le=90, allow_inf_nan=False)] = None
+    longitude: Annotated[float | None, Field(ge=-180, le=180, allow_inf_nan=False)] = None
 
 
 class Unit(_Table):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from contract.lifecycle import RecordEvent
@@ -30,6 +30,18 @@ _ANSWERS = {
     "adjudicate": RecordEvent.REGION_SAYS_ADJUDICATE,
     "right": RecordEvent.REGION_SAYS_RIGHT,
 }
+
+
+def _wish(
+    site: Annotated[str, Query(max_length=64)] = "",
+    state: Literal["", "visit", "look", "offline", "online"] = "",
+    text: Annotated[str, Query(max_length=64)] = "",
+    page: Annotated[int, Query(ge=0, le=10_000)] = 0,
+) -> fleet_views.Wish:
+    return fleet_views.Wish(site, state, text, page)
+
+
+FleetWish = Annotated[fleet_views.Wish, Depends(_wish)]
 
 
 class Form(BaseModel):
@@ -148,10 +160,10 @@ def _add_views(routes: APIRouter, central: Central, visitor: Guard) -> None:
             return views.overview(session, central)
 
     @routes.get("/units")
-    def units(_who: Visitor = Depends(visitor)) -> dict[str, Any]:
-        """Every unit by site, and what somebody has to see to."""
+    def units(wish: FleetWish, _who: Visitor = Depends(visitor)) -> dict[str, Any]:
+        """A page of the units that are meant by site, what somebody has to see to, and every site with its worst."""
         with database.reading() as session:
-            return fleet_views.fleet(session, central)
+            return fleet_views.fleet(session, central, wish)
 
     @routes.get("/records")
     def records(_who: Visitor = Depends(visitor), state: str = "") -> list[dict[str, Any]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -13,35 +14,68 @@ from contract.unit_alerts import ALERT_WORDS
 from contract.update_problems import UPDATE_WORDING
 from contract.updates import UpdateReport
 from hub.central import Central
+from hub.console.fleet_map import site_map
 from hub.fleet_watch import Watched, look_at_all
 from hub.rollout import OPEN_STATES, UnitStep
 from hub.schema.tables import Site
 from hub.unit_setup import reported_of
 from hub.update_views import rollouts
 
-UNITS_SHOWN_MAX = 300
+UNITS_SHOWN_MAX = 50
 ROLLOUTS_SHOWN_MAX = 5
 ENDED_SHOWN_MS = 7 * 86_400_000
 Fields = dict[str, Any]
 
 
-def fleet(session: Session, central: Central) -> Fields:
-    """Counts over the fleet, and its units by site; where they are too many, those that need nobody are left out."""
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Which units somebody wants to see, a page at a time. site: its code; text: part of a name; "": any."""
+
+    site: str = ""
+    state: Literal["", "visit", "look", "offline", "online"] = ""
+    text: str = ""
+    page: int = 0
+
+    def wants(self, watched: Watched, site: str) -> bool:
+        """Whether a unit is meant. site: the name of where it stands."""
+        named = self.text.lower() in f"{watched.unit.id} {watched.unit.site} {site}".lower()
+        held = {
+            "": True,
+            "visit": any(alert.grave for alert in watched.alerts),
+            "look": bool(watched.alerts),
+            "offline": not watched.is_online,
+            "online": watched.is_online,
+        }
+        return named and held[self.state] and self.site in ("", watched.unit.site)
+
+
+def fleet(session: Session, central: Central, wish: Wish = Wish()) -> Fields:
+    """Counts over the fleet, its sites on a map, and a page of the units that are meant: who needs somebody first."""
     context = central.context
     now_ms = context.clock.wall_ms()
     watched = look_at_all(session, context.settings.deadlines, now_ms)
-    shown = sorted(watched, key=lambda w: (not w.alerts, w.unit.site, w.unit.id))[:UNITS_SHOWN_MAX]
+    sites = session.scalars(select(Site).order_by(Site.code)).all()
+    names = {site.code: site.name for site in sites}
+    meant = [w for w in watched if wish.wants(w, names.get(w.unit.site, ""))]
+    pages = max(1, -(-len(meant) // UNITS_SHOWN_MAX))
+    page = min(wish.page, pages - 1)
+    meant.sort(key=lambda w: (not w.alerts, w.unit.site, w.unit.id))
+    shown = meant[page * UNITS_SHOWN_MAX : (page + 1) * UNITS_SHOWN_MAX]
     shown.sort(key=lambda w: (w.unit.site, w.unit.id))
-    names = {site.code: site.name for site in session.scalars(select(Site))}
     deadlines = context.settings.deadlines
     return {
         "units": len(watched),
-        "online": sum(1 for w in watched if w.said is not None and w.said.state == "online"),
+        "online": sum(w.is_online for w in watched),
         "grave": sum(1 for w in watched if any(alert.grave for alert in w.alerts)),
         "noticed": sum(1 for w in watched if w.alerts),
         "waiting": sum(w.uplink.pending for w in watched if w.uplink),
         "oldest_age_s": max((w.oldest_age_s for w in watched), default=0),
+        "meant": len(meant),
         "left_out": len(watched) - len(shown),
+        "page": page,
+        "pages": pages,
+        "line_lost_ms": central.roll.lost_ms,
+        "map": site_map(sites, _by_site(watched)),
         "limits": {
             "waits_h": deadlines.data_waits_h,
             "stuck_h": deadlines.data_stuck_h,
@@ -54,6 +88,13 @@ def fleet(session: Session, central: Central) -> Fields:
         "updates": _updates(session, central, now_ms),
         "time_ms": now_ms,
     }
+
+
+def _by_site(watched: list[Watched]) -> dict[str, list[Watched]]:
+    found: dict[str, list[Watched]] = {}
+    for one in watched:
+        found.setdefault(one.unit.site, []).append(one)
+    return found
 
 
 def _updates(session: Session, central: Central, now_ms: int) -> Fields:
@@ -109,7 +150,7 @@ def _unit(watched: Watched, now_ms: int) -> Fields:
         "id": unit.id,
         "role": unit.role,
         "state": unit.state,
-        "online": watched.said is not None and watched.said.state == "online",
+        "online": watched.is_online,
         "seen_ago_s": max(0, now_ms - unit.seen_ms) // 1000 if unit.seen_ms else None,
         "software": watched.said.software if watched.said else "",
         "runs": _software(watched.update),

@@ -20,7 +20,7 @@ from contract.packet import EnrolmentBody, PacketSample, RefusalBody
 from hub import returns
 from hub.central import Central
 from hub.console import fleet_views, operator_views, pictures, views
-from hub.console.api import Guard, visitor_of
+from hub.console.api import FleetWish, Guard, visitor_of
 from hub.console.sessions import Sessions, Visitor
 from hub.console.words import in_indonesian
 from hub.fleet import Role
@@ -111,12 +111,12 @@ def _add_fleet_pages(routes: APIRouter, central: Central, visitor: Guard, show: 
     database = central.context.database
 
     @routes.get("/units")
-    def units(request: Request, who: Visitor = Depends(visitor)) -> Response:
+    def units(request: Request, wish: FleetWish, who: Visitor = Depends(visitor)) -> Response:
         """The fleet by site, and what somebody has to see to; refreshed by htmx."""
         with database.reading() as session:
-            found = fleet_views.fleet(session, central)
+            found = fleet_views.fleet(session, central, wish)
         part = "fleet_part.html" if request.headers.get("hx-request") else "fleet.html"
-        return show(request, part, "units", who, f=found)
+        return show(request, part, "units", who, f=found, wish=wish)
 
     @routes.get("/operators")
     def operators(request: Request, who: Visitor = Depends(visitor)) -> Response:

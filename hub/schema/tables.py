@@ -6,7 +6,7 @@ write them. Histories are append-only: the database itself refuses to change or 
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Integer, LargeBinary, String, Text, text
+from sqlalchemy import BigInteger, CheckConstraint, Float, ForeignKey, Index, Integer, LargeBinary, String, Text, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 Identity = BigInteger().with_variant(Integer, "sqlite")
@@ -19,12 +19,17 @@ class Base(DeclarativeBase):
 
 
 class Site(Base):
-    """A place of service. sign_on: what everybody who signs on there has to show (contract.operators.SignOnPolicy)."""
+    """A place of service. sign_on: what everybody who signs on there has to show (contract.operators.SignOnPolicy).
+
+    latitude, longitude: degrees, where the fleet file names them.
+    """
 
     __tablename__ = "site"
     code: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str]
     region: Mapped[str]
+    latitude: Mapped[float | None] = mapped_column(Float, default=None)
+    longitude: Mapped[float | None] = mapped_column(Float, default=None)
     sign_on: Mapped[str] = mapped_column(default="finger")
 
 

@@ -39,7 +39,16 @@ def make_fleet(folder: Path, units: int, say: Callable[[str], None], now: dateti
         name="Armada",
         broker=broker_at(ports),
         console=Listener(port=console),
-        sites=tuple(Site(code=code, name=f"Kecamatan {code}", region=code[:4]) for code in sites),
+        sites=tuple(
+            Site(
+                code=code,
+                name=f"Kecamatan {code}",
+                region=code[:4],
+                latitude=-6.5 + 0.11 * (number % 10),
+                longitude=106.0 + 0.17 * (number // 10) + 0.05 * (number % 3),
+            )
+            for number, code in enumerate(sites)
+        ),
         units=tuple(
             WorldUnit(id=f"unit-{number:04d}", site=sites[number // UNITS_A_SITE], role="desk", screen_port=1)
             for number in range(units)

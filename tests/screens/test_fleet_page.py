@@ -18,9 +18,21 @@ from hub import presence
 from hub.certificates import CertificateState
 from hub.console.application import create_application
 from hub.schema.commissioning_tables import Technician
-from hub.schema.tables import Unit
+from hub.schema.tables import Site, Unit
 from hub.schema.update_tables import Rollout, RolloutUnit, UnitUpdate
-from tests.hub_world import DESK, HANDOVER, KIOSK, OFFICERS, OPERATOR, SECRET, SITE_K, STATION, build_world
+from tests.hub_world import (
+    DESK,
+    HANDOVER,
+    KIOSK,
+    OFFICERS,
+    OPERATOR,
+    SECRET,
+    SITE_A,
+    SITE_B,
+    SITE_K,
+    STATION,
+    build_world,
+)
 from tests.screens.conftest import PICTURES, fits, served
 from tests.unit.test_fleet_watch import HOUR_S, Fleet, world_ms
 
@@ -117,6 +129,41 @@ def test_how_an_update_goes_is_seen_wave_by_wave(page: Page, tmp_path: Path) -> 
         page.set_viewport_size({"width": 800, "height": 1000})
         assert fits(page)
         page.screenshot(path=PICTURES / "fleet-updates-narrow.png", full_page=True)
+    worlds.close()
+
+
+def place(fleet: Fleet) -> None:
+    """Two of the sites on the map."""
+    with fleet.database.transaction() as session:
+        for code, latitude, longitude in ((SITE_A, -6.21, 106.85), (SITE_B, -6.34, 107.02)):
+            site = session.get_one(Site, code)
+            site.latitude, site.longitude = latitude, longitude
+
+
+def test_the_map_shows_the_worst_of_each_site_and_leads_to_its_units(page: Page, tmp_path: Path) -> None:
+    worlds = build_world(tmp_path, "sqlite")
+    world = next(worlds)
+    fleet = Fleet(world)
+    furnish(fleet)
+    place(fleet)
+    world.central.roll.begin()
+    with served(create_application(world.central)) as address:
+        page.request.post(f"{address}/api/login", data={"operator": OFFICERS[0], "secret": SECRET})
+        page.goto(f"{address}/units")
+        expect(page.locator("svg.map circle")).to_have_count(2)
+        expect(page.locator("svg.map circle.bad")).to_have_count(1)
+        expect(page.locator(".lost")).to_contain_text("Dinas Dukcapil Contoh")
+        assert fits(page)
+        page.screenshot(path=PICTURES / "fleet-map.png", full_page=True)
+        page.locator("svg.map a", has=page.locator("circle.bad")).click()
+        expect(page.locator("tr", has_text=KIOSK)).to_be_visible()
+        expect(page.locator("tr", has_text=DESK)).to_have_count(0)
+        page.goto(f"{address}/units?state=offline")
+        expect(page.locator("table.fleet td b")).to_have_text([STATION])
+        page.locator("input[name=text]").fill("handover")
+        page.locator("select[name=state]").select_option("")
+        page.locator("form.filter button").click()
+        expect(page.locator("table.fleet td b")).to_have_text([HANDOVER])
     worlds.close()
 
 

@@ -11,6 +11,7 @@ from alembic.config import Config
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import text
 
 from contract.dispatch import encode
 from contract.errors import RemoteError
@@ -25,7 +26,7 @@ from hub.console.application import create_application
 from hub.console.words import ALARMS_ID, PAPERS_ID, in_indonesian
 from hub.schema.commissioning_tables import UnitHistory
 from hub.schema.database import MIGRATIONS, Database
-from hub.schema.tables import Site, Unit
+from hub.schema.tables import Unit
 from tests.hub_world import (
     DATABASES,
     DAY_MS,
@@ -94,8 +95,7 @@ def test_alarms_of_before_the_table_are_entered_as_not_seen(tmp_path: Path, data
     store = _upgraded(url, "0007")
     note = {"alarm_id": uuid7(SetClock()), "source": "enclosure", "detail": "", "unit_at_ms": 7}
     with store.transaction() as session:
-        session.add(Site(code="9901-A", name="x", region="9901"))
-        session.flush()
+        session.execute(text("INSERT INTO site (code, name, region, sign_on) VALUES ('9901-A', 'x', '9901', 'finger')"))
         session.add(
             Unit(id=DESK, site="9901-A", role="desk", state="in service", sign_public_pem="", open_public_pem="")
         )
