@@ -45,7 +45,7 @@ async def _run(
     """One life of the agent; where it begins anew, the process is replaced, whatever its threads still wait for."""
     slots = updates.slots
     is_release = updates.settle()
-    if slots is not None and slots.boot.slot != slots.own:
+    if slots is not None and slots.is_left:
         slots.launch()
     config, trial = (configurations.config, None) if is_release else configurations.start()
     agent = Agent(config, configurations, updates, clock, notice, ring)

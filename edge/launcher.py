@@ -149,7 +149,17 @@ class BootFile:
         return (self.folder / slot / RELEASE_FILE).is_file() and os.access(self.python(slot), os.X_OK)
 
     def choose(self, starts_max: int = STARTS_MAX) -> Boot | None:
-        """Count this start, and say what to run; None where neither slot can be run. Raises OSError."""
+        """Count this start, and say what to run; None where neither slot can be run.
+
+        Where the count cannot be written, on a full or dying disk, no trial is started: the good slot serves people.
+        """
+        try:
+            return self._counted(starts_max)
+        except OSError:
+            good = replace(self.read(), trial="", starts=0)
+            return good if self.is_whole(good.good) else None
+
+    def _counted(self, starts_max: int) -> Boot | None:
         with self.changing() as before:
             after = advance(before, BootEvent.START, starts_max=starts_max)
             if after.trial and not self.is_whole(after.trial):
@@ -171,7 +181,7 @@ def watch(boot_file: BootFile, boot: Boot, agent: int, good_within_s: float) -> 
     if poll.poll(good_within_s * 1000):
         return
     with boot_file.changing() as now:
-        if now.trial != boot.trial or now.starts != boot.starts:
+        if now != boot:  # found good, or left; maybe another trial has begun in the same process since
             return
         boot_file.write(advance(now, BootEvent.LEAVE, f"It was not found good within {good_within_s:.0f} s."))
     signal.pidfd_send_signal(agent, signal.SIGKILL)

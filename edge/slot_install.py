@@ -107,17 +107,18 @@ class Installer:
             shutil.rmtree(slot)
 
     def _install_wheels(self, python: str, slot: Path, fetched: Fetched) -> None:
-        """Exactly these wheels, each by its hash; then whether they fit each other."""
+        """Exactly these wheels, each by its hash, where they fit each other.
+
+        What the system's packages bring is not looked at: it neither takes a wheel's place nor counts against it.
+        """
         listed = slot / "wheels.txt"
         lines = (
             f"{path} --hash=sha256:{sha256}\n" for path, sha256 in zip(fetched.wheels, fetched.hashes, strict=True)
         )
         listed.write_text("".join(lines), encoding="utf-8")
         pip = [python, "-m", "pip", "--disable-pip-version-check", "--no-input", "--isolated"]
-        exactly = ["--quiet", "--no-cache-dir", "--ignore-installed", "--no-index", "--no-deps", "--require-hashes"]
-        self._run([*pip, "install", *exactly, "-r", str(listed)])
-        if not _options():  # else it would judge the system's packages too, which no release can mend
-            self._run([*pip, "check"])
+        only = ["--ignore-installed", "--no-index", "--only-binary", ":all:", "--require-hashes"]
+        self._run([*pip, "install", "--quiet", "--no-cache-dir", *only, "-r", str(listed)])
 
     def _run(self, command: Sequence[str]) -> None:
         """A step's process. Raises UpdateRefusal with the last it said."""
@@ -153,4 +154,4 @@ def _options() -> list[str]:
 def _environment() -> dict[str, str]:
     """Ours without what would put other code or other caches in the slot's place."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PIP_", "VIRTUAL_ENV"))}
-    return {**kept, "PYTHONSAFEPATH": "1"}
+    return {**kept, "PYTHONSAFEPATH": "1", "PYTHONNOUSERSITE": "1", "PIP_CONFIG_FILE": os.devnull}

@@ -75,6 +75,12 @@ class Slots:
         return self.boot.trial == self.own
 
     @property
+    def is_left(self) -> bool:
+        """Whether the slot that runs is neither good nor on trial any more."""
+        boot = self.boot
+        return self.own not in (boot.good, boot.trial)
+
+    @property
     def other(self) -> Slot:
         """The slot that may be written."""
         return cast(Slot, SLOTS[1 - SLOTS.index(self.own)])

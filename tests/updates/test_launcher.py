@@ -194,6 +194,34 @@ def test_the_watcher_leaves_one_that_was_found_good_alone(folder: Path) -> None:
     assert slots(folder).boot == Boot(good="b")
 
 
+def test_the_watcher_of_a_trial_that_was_left_does_not_end_the_next_one(folder: Path) -> None:
+    """Both are starts of one process, which the agent turned into the launcher again."""
+    file, agent = BootFile(folder), subprocess.Popen(["sleep", "60"])
+    try:
+        file.write(advance(Boot(), BootEvent.BEGIN, "j-1"))
+        first = file.choose()
+        assert first is not None
+        file.write(advance(advance(first, BootEvent.LEAVE, "finger: silent"), BootEvent.BEGIN, "j-2"))
+        second = file.choose()
+        launcher.watch(file, first, os.pidfd_open(agent.pid), 0)
+        assert file.read() == second and agent.poll() is None
+    finally:
+        agent.kill()
+        agent.wait()
+
+
+def test_on_a_disk_that_takes_nothing_the_good_slot_serves(folder: Path) -> None:
+    """A release on trial that filled the disk is not started again, though nobody could count its starts."""
+    fill(folder, "a", "echo good")
+    fill(folder, "b", "echo new; exit 1")
+    slots(folder).begin("j-1")
+    (folder / ".boot.json.draft").mkdir()
+    assert [launch(folder).stdout.strip() for _ in range(2)] == ["good"] * 2
+    assert not slots(folder).is_left and slots(folder, "b").is_on_trial
+    (folder / ".boot.json.draft").rmdir()
+    assert launch(folder).stdout.strip() == "new"
+
+
 def test_an_agent_that_ends_takes_its_watcher_with_it(folder: Path) -> None:
     fill(folder, "b", "exit 3")
     slots(folder).begin("j-1")

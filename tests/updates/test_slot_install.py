@@ -13,6 +13,7 @@ import pytest
 from contract.errors import DeviceError
 from contract.update_problems import UpdateProblem, UpdateRefusal
 from contract.updates import Artefact, TargetCustom
+from edge import slot_install
 from edge.launcher import BootFile
 from edge.slot_check import main as check_main
 from edge.slot_install import Installer
@@ -69,6 +70,25 @@ def test_a_release_is_installed_over_what_was_there(slots: Slots, tmp_path: Path
     python = tmp_path / "b" / "bin" / "python"
     said = subprocess.run([python, "-c", "import part; print(part.VALUE)"], capture_output=True, text=True, check=True)
     assert said.stdout == "7\n"
+
+
+def test_what_the_system_brings_neither_replaces_a_wheel_nor_forbids_one(
+    slots: Slots, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A package's slot sees the system's packages: the same version as a wheel's, and one that lacks its own needs."""
+    system = tmp_path / "system"
+    for name, needs in (("part", ""), ("pygobject", "Requires-Dist: pycairo\n")):
+        info = system / f"{name}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{needs}")
+    ours = slot_install._environment
+    monkeypatch.setattr(slot_install, "_environment", lambda: {**ours(), "PYTHONPATH": str(system)})
+    install(slots, fetched(tmp_path, agent_wheel("0.2.0", requires=["part>=1"]), PART))
+    assert list((tmp_path / "b").rglob("site-packages/part.py"))
+
+
+def test_wheels_that_do_not_fit_each_other_are_not_installed(slots: Slots, tmp_path: Path) -> None:
+    assert "part" in refused(slots, fetched(tmp_path, agent_wheel("0.2.0", requires=["part>=2"]), PART))
 
 
 def test_a_wheel_that_changed_on_the_disk_is_not_installed(slots: Slots, tmp_path: Path) -> None:
