@@ -17,6 +17,7 @@ from contract.update_problems import UpdateProblem, UpdateRefusal
 from edge.panel import Panel
 from edge.panel_update import KEY_BYTES, image_version, update_controller
 from edge.panel_words import Identity, PanelState, version_text
+from edge.update_client import read_kept
 
 CONTROLLER_KEY = "controller.key"
 log = structlog.get_logger("updates")
@@ -54,10 +55,13 @@ class ControllerRelease:
         return True
 
     async def bring(self, image: Path, number: int, progress: Callable[[int, int], None]) -> str:
-        """Let the board run this image, at least; the version that it runs then. Raises UpdateRefusal."""
+        """Let the board run this image, at least; the version that it runs then. Raises UpdateRefusal.
+
+        image: a kept target, looked at again: the board believes whatever this unit puts its key's HMAC under.
+        """
         if not await self.needs(number):
             return version_text((await self.identity()).version)
-        key, content = self._read_key(), await asyncio.to_thread(image.read_bytes)
+        key, content = self._read_key(), await asyncio.to_thread(read_kept, image)
         try:
             if image_version(content) != number:
                 raise RemoteError(f"The image is version {version_text(image_version(content))}.")

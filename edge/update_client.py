@@ -6,10 +6,11 @@ that it begins with came with the unit's claim. Everything here blocks: call it 
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,11 +63,30 @@ class Fetched:
     schema_number: int = 0
 
 
+class _TimedUpdater(Updater):
+    """python-tuf's client with a clock of ours: it asks the machine's once, when it is made."""
+
+    def judge_by(self, now: datetime.datetime) -> None:
+        """Metadata have expired, or not, at this time."""
+        self._trusted_set.reference_time = now
+
+
 class UpdateClient:
     """The unit's update folder: `metadata/` (trusted), `parts/` (under way), `kept/` (verified, by hash)."""
 
-    def __init__(self, folder: Path, root: bytes, read: Read, tags: Iterable[Tag] | None = None) -> None:
-        """root: the trusted root metadata, as the claim brought it; tags: of wheels that this machine takes."""
+    def __init__(
+        self,
+        folder: Path,
+        root: bytes,
+        read: Read,
+        tags: Iterable[Tag] | None = None,
+        now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
+    ) -> None:
+        """root: the trusted root metadata, as the claim brought it; tags: of wheels that this machine takes.
+
+        now: the time that signatures are judged by, which the machine's clock need not be.
+        """
+        self._now = now
         self._folder = folder
         self._root = root
         self._tags = {tag: rank for rank, tag in enumerate(sys_tags() if tags is None else tags)}
@@ -79,10 +99,11 @@ class UpdateClient:
         metadata.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._updater = None
         try:
-            updater = Updater(
+            updater = _TimedUpdater(
                 str(metadata), METADATA_URL, str(self._folder / "kept"), TARGETS_URL, self._fetcher, _LIMITS,
                 bootstrap=self._root,
             )  # fmt: skip
+            updater.judge_by(self._now())
             updater.refresh()
         except (exceptions.RepositoryError, exceptions.DownloadError) as error:
             raise self._refused(error) from None
@@ -127,11 +148,13 @@ class UpdateClient:
 
     def forget(self, fetched: Fetched) -> None:
         """Remove what this release does not need from the unit: wheels of others, and parts."""
-        wanted = {fetched.target, *fetched.wheels, fetched.firmware, fetched.schema}
+        self._keep_only({fetched.target, *fetched.wheels, fetched.firmware, fetched.schema})
+        self._fetcher.forget()
+
+    def _keep_only(self, wanted: Set[Path | None]) -> None:
         for kept in (self._folder / "kept").glob("*/*"):
             if kept not in wanted:
                 shutil.rmtree(kept.parent, ignore_errors=True)
-        self._fetcher.forget()
 
     def _fetch_release(self, custom: TargetCustom, path: Path, progress: Progress) -> Fetched:
         """The wheels of an edge release that fit this machine, and what belongs to it."""
@@ -200,9 +223,15 @@ class UpdateClient:
         return target, custom
 
     def _make_room(self, targets: list[TargetFile]) -> None:
-        """Raises UpdateRefusal where the disk would be filled: what a unit has not sent yet needs it more."""
+        """Raises UpdateRefusal where the disk would be filled: what a unit has not sent yet needs it more.
+
+        What other releases have left here goes first, where there is no room for both.
+        """
+        self._fetcher.forget(frozenset(_part_name(target) for target in targets))
         missing = sum(target.length for target in targets if self._kept(target) is None)
         needed = ROOM_TIMES * sum(target.length for target in targets) + SPARE_BYTES
+        if shutil.disk_usage(self._folder).free < needed:
+            self._keep_only({self._place(target) for target in targets})
         free = shutil.disk_usage(self._folder).free
         if missing and free < needed:
             raise UpdateRefusal(UpdateProblem.NO_ROOM, f"{needed // 2**20} MB are needed, {free // 2**20} are free.")
@@ -294,6 +323,17 @@ def sha256_of(path: Path) -> str:
     """A file's SHA-256, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_kept(path: Path) -> bytes:
+    """A kept target's bytes, still those that were signed for, whenever that was. Raises UpdateRefusal."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UpdateRefusal(UpdateProblem.FILE_ABSENT, f"({path.name}: {error.strerror})") from None
+    if hashlib.sha256(content).hexdigest() != path.parent.name:
+        raise UpdateRefusal(UpdateProblem.FILE_WRONG, f"({path.name} has changed on the unit's disk)")
+    return content
 
 
 def _part_name(target: TargetFile) -> str:

@@ -2,7 +2,8 @@
 
 A job is worked on from its beginning after every start, and each step finds what the one before left: verified wheels
 are kept, a part goes on where it stopped. A line that drops costs time only. What is refused stays refused until the
-hub gives another job; a job may be taken back until the unit begins to write.
+hub gives another job; a job may be taken back until the unit begins to write. Since nobody can take back a job from a
+unit without a line, a unit writes only what the hub has told it on the connection that it has.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from typing import Protocol
 import structlog
 
 from contract import topics
-from contract.channel_mqtt import Backoff, Connection, Disconnected, MqttChannel
+from contract.channel_mqtt import Backoff, Connection, MqttChannel
 from contract.dispatch import encode
 from contract.durable_files import DurableFolder
-from contract.errors import DeviceError, RekamError, TransientError
+from contract.errors import DeviceError, RekamError, RemoteError, TransientError
 from contract.settings_schema import SCHEMA_FILE, read_schema
 from contract.update_problems import UpdateProblem, UpdateRefusal
 from contract.updates import Artefact, UpdateJob, UpdateState
@@ -30,12 +31,12 @@ from edge.slot_install import Installer
 from edge.slots import Slots
 from edge.trial import LOOK_AGAIN_S, Pause
 from edge.update_channel import FileChannel
-from edge.update_client import Fetched, UpdateClient
+from edge.update_client import Fetched, UpdateClient, read_kept
 from edge.update_fetcher import LineReader, Stopped
 from edge.update_record import Updates
 
 TRIES_MAX = 8
-REPORT_EVERY_S = 5.0
+REPORT_EVERY_S, REPORT_PARTS = 5.0, 10  # of a fetch: looked at so often, told at every tenth of it
 AGAIN = Backoff(first_s=5.0, max_s=600.0)
 log = structlog.get_logger("updates")
 
@@ -91,8 +92,8 @@ class UpdateIntake:
         self._reader: LineReader | None = None
         self._installer: SlotInstaller | None = None
         self._working: asyncio.Task[None] | None = None
-        self._writes = False  # from here on the job is not taken back
         self._later: UpdateJob | None = None
+        self._told: tuple[Connection | None, str] = (None, "")  # the job that the hub wants done, and who carried it
         channel.on(topics.DN_UPDATE, self._heard, unit=around.unit)
         channel.on_connected(self._connected)
 
@@ -116,7 +117,8 @@ class UpdateIntake:
             await asyncio.wait({self._working})
             if not self._working.cancelled() and (error := self._working.exception()):
                 log.error("update ended", error=type(error).__name__)
-            self._writes, self._working = False, None
+            self._working = None
+            self._updates.writes &= self._updates.record.state is UpdateState.TRIAL  # which begins with the next start
 
     def stop(self) -> None:
         """Let go of everything that blocks a thread; what was begun goes on after the next start."""
@@ -128,11 +130,11 @@ class UpdateIntake:
             self._working.cancel()
 
     async def report(self) -> None:
-        """Publish how it stands; without a line it is said at the next connect."""
+        """Publish how it stands; what the line or the broker does not take is said at the next connect."""
         topic, content = topics.UP_UPDATE, encode(self._updates.report())
         try:
             await self._channel.publish(topic.at(unit=self._around.unit), content, retain=topic.retain)
-        except Disconnected as error:
+        except (TransientError, RemoteError) as error:
             log.info("report waits for the line", reason=error.message)
 
     async def _connected(self, _connection: Connection) -> None:
@@ -149,12 +151,17 @@ class UpdateIntake:
             await self._take_back()
             return
         job = self._downlink.opened(UpdateJob, payload)
-        if self._writes or self._updates.on_trial:
-            self._later = job
-            self._arrived.set()
-        elif await self._take(job):
+        self._told = (self._channel.connection, job.job)
+        if not self._is_writing and await self._take(job):
             self._let_go()
             self._arrived.set()
+        elif self._is_writing:
+            self._later = job
+            self._arrived.set()
+
+    @property
+    def _is_writing(self) -> bool:
+        return self._updates.writes or self._updates.on_trial
 
     async def _take(self, job: UpdateJob) -> bool:
         taken = await asyncio.to_thread(self._updates.take, job)
@@ -163,14 +170,10 @@ class UpdateIntake:
         return taken
 
     async def _take_back(self) -> None:
-        state = self._updates.record.state
-        if state is None or state.is_end or self._writes or self._updates.on_trial:
-            return
-        job = self._updates.record.job
-        if job is not None:
-            await asyncio.to_thread(self._updates.note, job, UpdateState.CANCELLED)
-        self._let_go()
-        await self.report()
+        self._later, self._told = None, (None, "")
+        if not self._is_writing and await asyncio.to_thread(self._updates.take_back):
+            self._let_go()
+            await self.report()
 
     def _let_go(self) -> None:
         """End the work on a job that is not wanted any more."""
@@ -200,14 +203,13 @@ class UpdateIntake:
                 return
             except Stopped:
                 return
-            self._writes = False
+            self._updates.writes = False
             if self._later is not None:
                 return
             await self._pause(AGAIN.wait_s(failures, lambda _low, high: high))
 
     async def _end(self, job: UpdateJob, refusal: UpdateRefusal) -> None:
-        if self._updates.record.job == job:
-            await asyncio.to_thread(self._updates.end, refusal)
+        if await asyncio.to_thread(self._updates.end, job, refusal):
             await self.report()
 
     async def _work(self, job: UpdateJob) -> None:
@@ -221,10 +223,10 @@ class UpdateIntake:
         if job.artefact is Artefact.EDGE:
             await asyncio.to_thread(self._updates.raise_floor, fetched.custom.floor)
             self._updates.check(job, self._around.unit, present)
-        if job.artefact is not Artefact.CONFIGURATION_SCHEMA:
-            await self._note(job, UpdateState.READY)
-            await self._free()
-        self._writes = True
+        disturbs = job.artefact is not Artefact.CONFIGURATION_SCHEMA
+        await self._note(job, UpdateState.READY)
+        while not (self._is_wanted(job) and (self._around.is_free() or not disturbs)):
+            await self._pause(LOOK_AGAIN_S)
         await self._note(job, UpdateState.INSTALLING)
         if job.artefact is Artefact.CONFIGURATION_SCHEMA:
             await self._keep_schema(fetched.target, job.number)
@@ -250,7 +252,7 @@ class UpdateIntake:
         if not root:
             raise UpdateRefusal(UpdateProblem.NO_ROOT)
         self._reader = LineReader(self._files, asyncio.get_running_loop())
-        return UpdateClient(self._updates.folder, root, self._reader)
+        return UpdateClient(self._updates.folder, root, self._reader, now=self._updates.now)
 
     async def _fetch(self, client: UpdateClient, job: UpdateJob) -> Fetched:
         """Fetch and verify, telling the hub now and then how far it is."""
@@ -260,10 +262,13 @@ class UpdateIntake:
             return client.fetch(job, self._updates.note_progress)
 
         fetching = asyncio.create_task(asyncio.to_thread(fetch))
+        told = 0
         try:
             while not fetching.done():
                 await asyncio.wait({fetching}, timeout=REPORT_EVERY_S)
-                if not fetching.done():
+                done, whole = self._updates.progress
+                if not fetching.done() and (tenth := done * REPORT_PARTS // max(whole, 1)) != told:
+                    told = tenth
                     await self.report()
         finally:
             if not fetching.done() and self._reader is not None:
@@ -273,11 +278,11 @@ class UpdateIntake:
         return fetching.result()
 
     async def _install(self, client: UpdateClient, job: UpdateJob, fetched: Fetched) -> None:
-        """Into the other slot, then on trial between two people."""
+        """Into the other slot, then on trial between two people, on a line that it can be proved by."""
         slots = self._updates.slots
         assert slots is not None  # `check` has refused it otherwise
         if fetched.schema is not None:
-            read_schema(fetched.schema.read_bytes())
+            read_schema(await asyncio.to_thread(read_kept, fetched.schema))
         firmware = await self._firmware_to_bring(fetched)
         self._installer = self._make_installer(slots, self._around.config)
         await asyncio.to_thread(self._installer.install, fetched)
@@ -286,14 +291,14 @@ class UpdateIntake:
         if fetched.schema is not None:
             await self._keep_schema(fetched.schema, fetched.schema_number)
         while True:
-            await self._free()
+            while not (self._around.is_free() and self._channel.connection is not None):
+                await self._pause(LOOK_AGAIN_S)
             failing = tuple(await self._around.complaints())
             async with self._around.turn:
                 if self._around.is_free():
                     number = fetched.firmware_number if firmware else 0
-                    await self._note(
-                        job, UpdateState.TRIAL, failing=failing, firmware=firmware, firmware_number=number
-                    )  # fmt: skip
+                    changes = {"failing": failing, "firmware": firmware, "firmware_number": number}
+                    await self._note(job, UpdateState.TRIAL, **changes)
                     await asyncio.to_thread(slots.begin, job.job)
                     self._around.restart()
                     return
@@ -315,18 +320,19 @@ class UpdateIntake:
 
     async def _keep_schema(self, path: Path, number: int) -> None:
         """This schema is in force from now on, where it is newer than the one that is."""
-        content = await asyncio.to_thread(path.read_bytes)
+        content = await asyncio.to_thread(read_kept, path)
         read_schema(content)
         if number > self._updates.record.schema_number:
             await asyncio.to_thread(DurableFolder(self._around.keys).write, SCHEMA_FILE, content)
             await asyncio.to_thread(self._updates.keep_schema, number)
 
-    async def _free(self) -> None:
-        while not self._around.is_free():
-            await self._pause(LOOK_AGAIN_S)
+    def _is_wanted(self, job: UpdateJob) -> bool:
+        """Whether the hub has told this job on the connection that there is: it has not been taken back unheard."""
+        connection = self._channel.connection
+        return connection is not None and self._told == (connection, job.job)
 
     async def _note(self, job: UpdateJob, state: UpdateState, **changes: object) -> None:
-        """Raises Stopped for a job that was taken back or followed by another meanwhile."""
+        """The job has come so far. Raises Stopped where it is not wanted any more."""
         if not await asyncio.to_thread(lambda: self._updates.note(job, state, **changes)):
             raise Stopped
         await self.report()

@@ -1,24 +1,26 @@
 """What a unit remembers of updates: its version floor, the newest job, how far it came, and what it reports.
 
 One durable file in the data folder, which outlives slots; which slot runs and why one was left is the launcher's file.
-Where the two disagree after a power cut, the launcher's is what happened, and `settle` lets this one follow.
+Where the two disagree after a power cut, the launcher's is what happened, and `settle` lets this one follow. What
+another release's agent has written here is read as far as it is understood: the floor and the job survive going back.
 """
 
 from __future__ import annotations
 
+import datetime
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import structlog
-from pydantic import Field
+from pydantic import Field, ValidationError
 
-from contract.clock import Clock
-from contract.dispatch import decode, encode
+from contract.clock import Clock, utc
+from contract.dispatch import encode
 from contract.durable_files import DurableFolder, Observer, unobserved
-from contract.errors import RemoteError
-from contract.packet import Millis, Model, Name
+from contract.errors import DeviceError, RemoteError
+from contract.packet import Millis, Model, Name, loads_map
 from contract.update_problems import UPDATE_WORDING, UpdateProblem, UpdateRefusal
 from contract.updates import Artefact, FloorNumber, Running, UpdateJob, UpdateReport, UpdateState
 from edge.panel_words import version_text
@@ -26,6 +28,9 @@ from edge.slots import Release, Slots
 from edge.software import version
 
 RECORD, UPDATES_FOLDER = "record.bin", "update"
+RECORD_BYTES_MAX = 64 * 1024
+WRITING = frozenset({UpdateState.INSTALLING, UpdateState.TRIAL})
+AHEAD_MAX_MS = 86_400_000
 STATES_ID = {
     UpdateState.RECEIVED: "Diterima", UpdateState.DOWNLOADING: "Mengunduh", UpdateState.READY: "Menunggu giliran",
     UpdateState.INSTALLING: "Memasang", UpdateState.TRIAL: "Masa percobaan", UpdateState.GOOD: "Berhasil",
@@ -50,7 +55,7 @@ class Record(Model):
 
 
 class Updates:
-    """The record of one unit. Methods block on the disk; Refusal (STORE_UNUSABLE) where that fails."""
+    """The record of one unit. Methods block on the disk; Refusal (STORE_UNUSABLE) where that fails. Thread-safe."""
 
     def __init__(self, folder: Path, slots: Slots | None, clock: Clock, observe: Observer = unobserved) -> None:
         """folder: of the unit's updates, in its data folder; slots: None where it does not run from one."""
@@ -58,8 +63,9 @@ class Updates:
         self.slots = slots
         self._clock = clock
         self._files = DurableFolder(folder, observe)
+        self._turn = threading.RLock()
         self.record = self._read()
-        self._turn = threading.RLock()  # of who changes the record: two threads may want to at once
+        self.writes = False  # this run has begun to write for the job, which is not taken back or replaced any more
         self.progress = (0, 0)
         # The board's own version, once the controller is known.
         self.firmware: tuple[str, int] = ("", 0)
@@ -80,20 +86,49 @@ class Updates:
         """Whether what runs has yet to be found good."""
         return self.slots is not None and self.slots.is_on_trial
 
+    @property
+    def tried(self) -> Record:
+        """The record, where what is on trial or was last is its job's; nothing where a package brought it."""
+        job = self.record.job
+        is_its = self.slots is not None and job is not None and self.slots.boot.job == job.job
+        return self.record if is_its else Record()
+
+    def now(self) -> datetime.datetime:
+        """The time by the unit's own clock, within its bounds."""
+        return utc(self._clock.wall_ms())
+
     def note(self, job: UpdateJob, state: UpdateState, **changes: object) -> bool:
-        """The job has come so far, durably; False where it has ended, or is the newest no more."""
+        """The job has come so far, durably; False where it has ended meanwhile, or another took its place."""
         with self._turn:
-            now = self.record.state
-            if self.record.job != job or now is None or now.is_end:
+            if not self._is_under_way(job):
                 return False
             self._write(state=state, **changes)
+            self.writes = state in WRITING
         log.info("update", state=state.value, job=job.job)
         return True
 
-    def end(self, refusal: UpdateRefusal, state: UpdateState = UpdateState.REFUSED) -> None:
-        """The job has ended without a new release."""
-        self._write(state=state, problem=refusal.problem, detail=refusal.detail[:1000])
+    def end(self, job: UpdateJob, refusal: UpdateRefusal, state: UpdateState = UpdateState.REFUSED) -> bool:
+        """The job has ended without a new release; False where it had already."""
+        with self._turn:
+            if not self._is_under_way(job):
+                return False
+            self._write(state=state, problem=refusal.problem, detail=refusal.detail[:1000])
+            self.writes = False
         log.warning("update", state=state.value, **refusal.diagnostics())
+        return True
+
+    def take_back(self) -> bool:
+        """The hub does not want the job any more: whether it could still be taken back."""
+        with self._turn:
+            job = self.record.job
+            return not self.writes and job is not None and self.note(job, UpdateState.CANCELLED)
+
+    def returned(self, why: str) -> None:
+        """What is on trial is given up."""
+        if job := self.tried.job:
+            self.end(job, UpdateRefusal(UpdateProblem.UNHEALTHY, why), UpdateState.RETURNED)
+        else:
+            log.warning("a release of no job is given up", why=why)
 
     def note_progress(self, done: int, whole: int) -> None:
         """Bytes here, bytes in all; kept in memory only, called from any thread."""
@@ -104,39 +139,41 @@ class Updates:
         self.firmware = (version_text(number), number)
 
     def take(self, job: UpdateJob) -> bool:
-        """A job from the hub: whether there is something to do. An older one, or the same again, is none."""
+        """A job from the hub: whether there is something to do. An older one, or the same again, is none.
+
+        Nor is any while this run writes. A time of the hub's that was far ahead keeps no later job away.
+        """
         with self._turn:
-            if job.issued_ms < self.record.seen_ms or self._is_known(job):
+            seen_ms = self.record.seen_ms
+            is_old = job.issued_ms < seen_ms <= self._clock.wall_ms() + AHEAD_MAX_MS
+            if self.writes or is_old or self._is_known(job):
                 log.info("job known already, or older than the last one", job=job.job)
                 return False
             self.progress = (0, 0)
             self._write(
-                job=job, seen_ms=job.issued_ms, state=UpdateState.RECEIVED, problem=None, detail="", firmware="",
-                firmware_number=0,
+                job=job, seen_ms=job.issued_ms, state=UpdateState.RECEIVED, problem=None, detail="", failing=(),
+                firmware="", firmware_number=0,
             )  # fmt: skip
         return True
 
     def raise_floor(self, number: int) -> None:
         """A signer says that nothing below may be installed any more; it never sinks."""
-        if number > self.record.floor:
-            self._write(floor=number)
+        with self._turn:
+            if number > self.record.floor:
+                self._write(floor=number)
 
     def keep_schema(self, number: int) -> None:
         """This schema of settings is in force."""
-        self._write(schema_number=max(number, self.record.schema_number))
+        with self._turn:
+            self._write(schema_number=max(number, self.record.schema_number))
 
     def found_good(self) -> None:
-        """What runs is found good, and the floor with it."""
-        self._write(floor=max(self.record.floor, self.release.number))
-        if self._is_of_job:
-            self._write(state=UpdateState.GOOD, problem=None, detail="")
-
-    def returned(self, why: str) -> None:
-        """What runs on trial is given up."""
-        if self._is_of_job:
-            self.end(UpdateRefusal(UpdateProblem.UNHEALTHY, why), UpdateState.RETURNED)
-        else:
-            log.warning("a release of no job is given up", why=why)
+        """What runs is found good, the floor with it, and the job where it was that."""
+        with self._turn:
+            floor = max(self.record.floor, self.release.number)
+            ended = {"state": UpdateState.GOOD, "problem": None, "detail": ""} if self.tried.job else {}
+            self._write(floor=floor, **ended)
+            self.writes = False
 
     def settle(self) -> bool:
         """After a start: let the record follow what the launcher did. Whether this start is a trial to be proved."""
@@ -149,11 +186,14 @@ class Updates:
                 slots.leave(self.record.detail)  # it was given up, and then the power was cut
                 return False
             return True
-        if job is None or boot.job != job.job or (self.record.state is not None and self.record.state.is_end):
+        if boot.trial and not self._leave_uncounted(slots):
+            return False
+        boot = slots.boot
+        if job is None or boot.job != job.job:
             return False
         if boot.left:
-            self.end(UpdateRefusal(UpdateProblem.NEVER_READY, boot.why), UpdateState.RETURNED)
-        elif boot.good == slots.own:
+            self.end(job, UpdateRefusal(UpdateProblem.NEVER_READY, boot.why), UpdateState.RETURNED)
+        elif boot.good == slots.own and self._is_under_way(job):
             self.found_good()
         return False
 
@@ -212,24 +252,46 @@ class Updates:
             )
         return job.number != present
 
-    @property
-    def _is_of_job(self) -> bool:
-        """Whether the last trial was the job's of this record; the Debian package begins some of its own."""
-        job = self.record.job
-        return self.slots is not None and job is not None and self.slots.boot.job == job.job
+    def _leave_uncounted(self, slots: Slots) -> bool:
+        """The launcher started the good slot, since it could not count a start of the other: that one is left."""
+        try:
+            slots.leave("Its start could not be counted: the disk took nothing.")
+        except DeviceError as error:
+            log.warning("the trial waits", **error.diagnostics())
+            return False
+        return True
 
     def _is_known(self, job: UpdateJob) -> bool:
-        return self.record.job is not None and self.record.job.job == job.job
+        tried = self.slots.boot.job if self.slots is not None else ""
+        return job.job == tried or (self.record.job is not None and self.record.job.job == job.job)
+
+    def _is_under_way(self, job: UpdateJob) -> bool:
+        record = self.record
+        is_it = record.job is not None and record.job.job == job.job
+        return is_it and (record.state is None or not record.state.is_end)
 
     def _read(self) -> Record:
         content = self._files.read(RECORD)
         try:
-            return decode(Record, content) if content is not None else Record()
+            return _understood(loads_map(content, RECORD_BYTES_MAX)) if content is not None else Record()
         except RemoteError:
             return Record()  # the floor is found again: what runs is one
 
     def _write(self, **changes: object) -> None:
-        with self._turn:
-            record = self.record.model_copy(update=changes)
-            self._files.write(RECORD, encode(record))
-            self.record = record
+        record = self.record.model_copy(update=changes)
+        self._files.write(RECORD, encode(record))
+        self.record = record
+
+
+def _understood(found: Mapping[str, Any]) -> Record:
+    """A record as far as this software knows its fields, and their values."""
+    kept: dict[str, Any] = {}
+    for name in Record.model_fields:
+        value = found.get(name)
+        if name == "job" and isinstance(value, dict):
+            value = {field: part for field, part in value.items() if field in UpdateJob.model_fields}
+        try:
+            kept[name] = getattr(Record.model_validate({name: value} if name in found else {}, strict=False), name)
+        except ValidationError:
+            continue
+    return Record(**kept)

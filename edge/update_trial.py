@@ -44,12 +44,12 @@ class ReleaseOnTrial:
     @property
     def failing(self) -> tuple[str, ...]:
         """What was not well before it, and a controller that waits for this release's firmware."""
-        known = self._updates.record.failing
-        return (*known, CONTROLLER) if self._updates.record.firmware else known
+        record = self._updates.tried
+        return (*record.failing, CONTROLLER) if record.firmware else record.failing
 
     async def take_up(self) -> str:
         """See edge.trial."""
-        record = self._updates.record
+        record = self._updates.tried
         if record.firmware:
             try:
                 image = self._updates.folder / record.firmware

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,10 +33,11 @@ class Desk:
         self.repository = Repository()
         self.repository.add_release(2, "0.2.0", WHEELS)
         self.line = Line(self.repository)
+        self.now = datetime.now(UTC)
 
     def client(self) -> UpdateClient:
         """As after a start."""
-        return UpdateClient(self.folder / "update", self.repository.root, self.line, TAGS)
+        return UpdateClient(self.folder / "update", self.repository.root, self.line, TAGS, lambda: self.now)
 
     def fetch(self, number: int = 2, version: str = "0.2.0") -> Fetched:
         client = self.client()
@@ -99,6 +101,16 @@ def test_frozen_metadata_are_refused_once_they_expire(desk: Desk) -> None:
     desk.repository.publish(expires=datetime.now(UTC) - timedelta(minutes=1))
     refusal = desk.refused()
     assert refusal.problem is UpdateProblem.METADATA_EXPIRED and "clock" in refusal.next_step
+
+
+def test_signatures_are_judged_by_the_units_time_and_not_by_the_machines(desk: Desk) -> None:
+    """Whoever sets the machine's clock back makes nothing fresh; one that ran ahead makes nothing stale."""
+    now = datetime.now(UTC)
+    desk.now = now + timedelta(days=400)
+    assert desk.refused().problem is UpdateProblem.METADATA_EXPIRED
+    desk.repository.publish(expires=now - timedelta(days=1))
+    desk.now = now - timedelta(days=2)
+    assert desk.fetch().wheels
 
 
 def test_metadata_mixed_of_two_publications_are_refused(desk: Desk) -> None:
@@ -206,6 +218,18 @@ def test_a_release_without_a_wheel_for_this_machine_names_it(desk: Desk) -> None
 def test_a_full_disk_is_left_to_what_was_captured(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edge.update_client.SPARE_BYTES", 2**60)
     assert desk.refused().problem is UpdateProblem.NO_ROOM
+
+
+def test_what_other_releases_left_makes_room_for_this_one(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.fetch()
+    part = desk.folder / "update" / "parts" / "of-another-job"
+    part.write_bytes(b"half")
+    (left,) = (desk.folder / "update" / "kept").glob("*/numpy*")
+    usage = shutil.disk_usage(desk.folder)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage._replace(free=0 if left.exists() else 2**39))
+    desk.repository.add_release(3, "0.3.0", {REKAM: WHEELS[REKAM]})
+    assert [path.name for path in desk.fetch(3, "0.3.0").wheels] == [REKAM]
+    assert not part.exists() and sum(REKAM in name for name, _, _ in desk.line.carried) == 1
 
 
 def test_cut_at_every_megabyte_it_goes_on_where_it_stopped(tmp_path: Path) -> None:

@@ -99,6 +99,19 @@ async def test_a_release_whose_firmware_the_board_does_not_take_is_left(unit: Un
         assert "no firmware image" in report.detail and (await controller.identity()).version == NEWER - 1
 
 
+async def test_an_image_that_rotted_on_the_units_disk_is_not_vouched_for(unit: Unit) -> None:
+    """The board believes what the unit puts its key's HMAC under, hours after the image was verified."""
+    unit.repository.add_release(2, "0.2.0", WHEELS, firmware=("controller.bin", NEWER, built(NEWER).content))
+    async with connected(unit) as (_twin, controller):
+        life = Life(unit, unit.updates(), controller=controller)
+        await life.until_settled(job_for(2, "0.2.0"))
+        (image,) = (unit.folder / "update" / "kept").glob("*/controller.bin")
+        image.write_bytes(image.read_bytes()[:-1] + b"?")
+        report = (await proved(unit, {}, controller=controller)).report()
+        assert report.state is UpdateState.RETURNED and "has changed on the unit's disk" in report.detail
+        assert (await controller.identity()).version == NEWER - 1
+
+
 async def test_a_link_that_is_lost_is_a_complaint_and_one_that_was_lost_before_is_none(unit: Unit) -> None:
     async with connected(unit) as (twin, controller):
         twin.terminal.unplug()

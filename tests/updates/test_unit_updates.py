@@ -212,7 +212,7 @@ async def test_nothing_is_installed_while_a_person_is_served(unit: Unit) -> None
     assert life.line.states[-1] is READY and BootFile(unit.folder / "slots").read().trial == ""
     served = False
     after = Life(unit, unit.updates(), is_free=lambda: not served)
-    await after.until_settled()
+    await after.until_settled(job_for(2, "0.2.0"))
     assert after.restarted.is_set()
 
 
