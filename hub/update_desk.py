@@ -46,6 +46,7 @@ STEP_OF = {
     Said.REFUSED: UnitStep.FAILED,
     Said.CANCELLED: UnitStep.WAITING,
 }
+UNDER_WAY = (UnitStep.TOLD, UnitStep.FETCHING, UnitStep.WRITING)
 log = structlog.get_logger("updates")
 
 
@@ -123,6 +124,7 @@ class UpdateDesk:
             query = select(RolloutUnit).where(RolloutUnit.unit == unit_id)
             for row in session.scalars(query.where(RolloutUnit.open | (RolloutUnit.job == report.job))).all():
                 self._hear(session, row, report)
+            self._recall(session, unit_id, report)
 
     def alarm(self, session: Session) -> str:
         """Which update has stopped by itself and waits for somebody, or nothing."""
@@ -224,7 +226,19 @@ class UpdateDesk:
     def _withdraw(self, session: Session, link: RolloutUnit) -> None:
         outbox.post(session, topics.DN_UPDATE, b"", self._now(), unit=link.unit)
         if link.step in NOT_BEGUN:
-            link.step, link.since_ms, link.job = UnitStep.WAITING, self._now(), ""
+            link.step, link.since_ms = UnitStep.WAITING, self._now()
+
+    def _recall(self, session: Session, unit: str, report: UpdateReport) -> None:
+        """A unit works on a job that stands no more: it was off when that was taken back, or the hub lost a day.
+
+        The broker tells nobody who comes later that a retained message is gone.
+        """
+        if report.state is None or STEP_OF[report.state] not in (UnitStep.TOLD, UnitStep.FETCHING):
+            return
+        mine = select(RolloutUnit.rollout).where(RolloutUnit.unit == unit, RolloutUnit.open)
+        if session.scalars(mine.where(RolloutUnit.step.in_(UNDER_WAY))).first() is None:
+            outbox.post(session, topics.DN_UPDATE, b"", self._now(), unit=unit)
+            log.info("job taken back again", unit=unit, job=report.job)
 
     def _hear(self, session: Session, link: RolloutUnit, report: UpdateReport) -> None:
         """What a unit said, about its part in one rollout."""

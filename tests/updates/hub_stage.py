@@ -26,7 +26,7 @@ from contract.topics import DN_UPDATE
 from contract.transfer import UnitState
 from contract.updates import MESSAGE_BYTES_MAX, Running, UpdateJob, UpdateReport
 from contract.updates import UpdateState as Said
-from hub import presence
+from hub import outbox, presence
 from hub.schema.tables import Outbox, Unit
 from hub.update_desk import UpdateDesk
 from hub.update_media import Taken, begin_updates, take_release
@@ -140,6 +140,17 @@ class UpdateStage:
     def told(self) -> list[str]:
         """Units with a job."""
         return [unit for unit in self.units if self.job(unit) is not None]
+
+    def broker_has_all(self) -> None:
+        """What was queued so far is on its way."""
+        with self.world.database.transaction() as session:
+            outbox.mark_published(session, [message.id for message in outbox.due(session, 1000)], self.clock.wall_ms())
+
+    def due(self) -> list[tuple[str, bytes]]:
+        """What is queued about updates, by unit."""
+        with self.world.database.reading() as session:
+            found = [(DN_UPDATE.parse(message.topic), message.payload) for message in outbox.due(session, 1000)]
+        return [(names["unit"], payload) for names, payload in found if names]
 
     def says(self, unit: str, state: Said | None, runs: Running = OLD, job: str = "", **fields: object) -> None:
         """A unit's report, about the job that it has."""

@@ -121,6 +121,31 @@ def test_cancel_spares_whoever_has_not_begun_to_write(stage: UpdateStage) -> Non
     assert set(stage.told()) == {"u-01", "u-03", "u-04"}
 
 
+def test_who_was_off_when_the_job_was_taken_back_is_told_when_it_speaks_of_it(stage: UpdateStage) -> None:
+    """The broker keeps what was said, not what was taken back: such a unit would install what has failed elsewhere."""
+    assert stage.update(RELEASE, ("u-01", "u-02", "u-03"), 100).done
+    jobs = {unit: stage.job(unit) for unit in stage.units}
+    stage.is_present("u-02", "offline")
+    stage.says("u-01", Said.RETURNED, problem=UpdateProblem.UNHEALTHY)
+    stage.passes(1)
+    assert stage.rollout().state == "stopped" and stage.told() == []
+    assert stage.steer(RolloutAction.CANCEL).done
+    for name, state, recalled in (
+        ("u-02", Said.DOWNLOADING, True), ("u-03", Said.INSTALLING, False), ("u-04", Said.READY, True)
+    ):  # fmt: skip
+        job = jobs[name]
+        stage.broker_has_all()
+        stage.says(name, state, job=job.job if job else "of-a-hub-before-its-backup")
+        assert stage.due() == ([(name, b"")] if recalled else []), name
+    # Whom the hub's word has reached too late is not called spared.
+    assert stage.steps() == {"u-01": "failed", "u-02": "spared", "u-03": "writing", "u-04": "spared"}
+    assert stage.update(RELEASE, units=("u-02",)).done
+    old = jobs["u-02"]
+    assert old is not None
+    stage.says("u-02", Said.DOWNLOADING, job=old.job)  # said before the new job came: that stands
+    assert stage.told() == ["u-02"]
+
+
 def test_pause_takes_jobs_back_and_resume_gives_new_ones(stage: UpdateStage) -> None:
     assert stage.update(RELEASE).done
     before = stage.job("u-01")
