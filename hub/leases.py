@@ -21,6 +21,7 @@ from hub.schema.tables import Operator
 
 ACTIVE, REVOKED, UNKNOWN = "active", "revoked", "–"
 HUB = "hub"
+LEASE_SIGNED = "lease signed"
 
 
 def note(session: Session, context: HubContext, operator: str, event: str, actor: str, states: str, what: Note) -> None:
@@ -69,7 +70,7 @@ def lease_of(session: Session, context: HubContext, operator: Operator, *, renew
         "roles": operator.roles,
         "sites": operator.sites,
     }
-    note(session, context, operator.id, "lease signed", HUB, ACTIVE, what)
+    note(session, context, operator.id, LEASE_SIGNED, HUB, ACTIVE, what)
     return row
 
 

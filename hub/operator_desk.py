@@ -58,7 +58,7 @@ class OperatorDesk:
         if session.get(OperatorEnrolment, envelope.id) is not None:
             return ""
         try:
-            similar = resembling(body.templates, self._others(session, envelope.site))
+            similar = resembling(body.templates, self._others(session, envelope.site, body.operator))
         except RemoteError:
             return "The fingers of the operator cannot be read."
         by = body.signoff.operator
@@ -71,7 +71,7 @@ class OperatorDesk:
                 site=envelope.site,
                 enrolled_by=by,
                 content=self._context.vault.lock(encode(body), "operator-enrolment", envelope.id),
-                similar=",".join(similar),
+                similar=",".join(sorted(set(similar))),
                 warning="revoked" if revoked else "",
                 received_ms=self._context.clock.wall_ms(),
             )
@@ -105,10 +105,12 @@ class OperatorDesk:
         self._check_grant(session, actor, roles, sites)
         body = self.body_of(enrolment)
         operator = session.get(Operator, body.operator, with_for_update=True)
-        if operator is not None and operator.revoked:
-            raise RemoteError("This operator was revoked.", next_step="Two officers reinstate them first.")
+        if operator is not None:
+            self._check_change(session, actor, operator)
         before = operator.sites if operator is not None else ""
-        operator = operator or self._made(session, body)
+        operator = operator or self._made(session, body.operator)
+        if not operator.public_key:
+            self._give_key(operator)
         operator.name, operator.roles, operator.sites = body.name, ",".join(roles), ",".join(sites)
         operator.templates = self._context.vault.lock(cbor2.dumps(body.templates), "operator-templates", operator.id)
         self._set_factor(operator, {"pin": body.pin, "card_uid": body.card_uid})
@@ -187,23 +189,30 @@ class OperatorDesk:
             return f"The sign-off of {officer.id} does not verify."
         return ""
 
-    def _others(self, session: Session, site: str) -> list[tuple[str, dict[int, bytes]]]:
-        """Fingers of the operators who work in the region of a site, or everywhere."""
+    def _others(self, session: Session, site: str, name: str) -> list[tuple[str, dict[int, bytes]]]:
+        """Fingers that a new operator's are compared with.
+
+        Of the operators who work in the region of a site, or everywhere; of all who were revoked, wherever that was;
+        and of those who wait there for approval under another name than this one.
+        """
         vault = self._context.vault
         region = session.get_one(Site, site).region
-        here = set(session.scalars(select(Site.code).where(Site.region == region))) | {EVERYWHERE}
-        return [
+        here = set(session.scalars(select(Site.code).where(Site.region == region)))
+        known = [
             (who.id, cbor2.loads(vault.unlock(who.templates, "operator-templates", who.id)))
             for who in session.scalars(select(Operator).order_by(Operator.id))
-            if here & set(who.sites.split(","))
+            if who.revoked or {*here, EVERYWHERE} & set(who.sites.split(","))
         ]
+        rows = OperatorEnrolment
+        waiting = select(rows).where(rows.state == PENDING, rows.site.in_(here), rows.operator != name)
+        return known + [(found.operator, self.body_of(found).templates) for found in session.scalars(waiting)]
 
     def _open(self, session: Session, enrolment_id: str, actor: str) -> OperatorEnrolment:
         enrolment = session.get(OperatorEnrolment, enrolment_id, with_for_update=True)
         if enrolment is None or enrolment.state != PENDING:
             raise RemoteError("There is no such open enrolment.", next_step="Reload the page.")
         register.operator_at(session, actor, enrolment.site, *APPROVING)
-        if actor in (enrolment.enrolled_by, enrolment.operator):
+        if actor in (enrolment.enrolled_by, enrolment.operator, *enrolment.similar.split(",")):
             raise RemoteError(
                 "Nobody decides on whom they enrolled, or on themselves.", next_step="Ask another officer to log in."
             )
@@ -211,8 +220,7 @@ class OperatorDesk:
 
     def _check_grant(self, session: Session, actor: str, roles: Sequence[str], sites: Sequence[str]) -> None:
         officer = register.operator_with(session, actor, *APPROVING)
-        is_centre = Role.DC_OFFICER in officer.roles.split(",")
-        allowed = GRANTED_BY_THE_CENTRE if is_centre else GRANTED_BY_HEADS
+        allowed = _grantable(officer)
         if not roles or not sites or len(set(roles)) != len(roles) or not set(roles) <= allowed:
             raise RemoteError(
                 "These roles or sites cannot be given by you.", next_step=f"Choose among {', '.join(sorted(allowed))}."
@@ -221,21 +229,39 @@ class OperatorDesk:
             if session.get(Site, site) is None or not register.works_in_region(session, officer, site):
                 raise RemoteError(f"{site} is no site of yours.", next_step="Leave it to that region's officers.")
 
-    def _made(self, session: Session, body: OperatorBody) -> Operator:
-        """A new operator with a key for sign-offs, which reaches units sealed, in the roster."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        der = serialization.Encoding.DER
-        private = key.private_bytes(der, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    def _check_change(self, session: Session, actor: str, operator: Operator) -> None:
+        """Whoever takes a known operator anew replaces all rights, so these must be the actor's to give as well."""
+        if operator.revoked:
+            raise RemoteError("This operator was revoked.", next_step="Two officers reinstate them first.")
+        officer = register.operator_with(session, actor, *APPROVING)
+        beyond = set(operator.roles.split(",")) - _grantable(officer)
+        if beyond:
+            raise RemoteError(
+                f"{operator.id} is {' and '.join(sorted(beyond))}, which is not yours to replace.",
+                next_step="Refuse, and enrol under another name; or ask the centre.",
+            )
+        for site in filter(None, operator.sites.split(",")):
+            if not register.works_in_region(session, officer, site):
+                raise RemoteError(f"{operator.id} works at {site} too, no site of yours.", next_step="Ask the centre.")
+
+    def _made(self, session: Session, name: str) -> Operator:
         operator = Operator(
-            id=body.operator,
-            public_key=key.public_key().public_bytes(der, serialization.PublicFormat.SubjectPublicKeyInfo),
-            private_key=self._context.vault.lock(private, "operator-key", body.operator),
+            id=name,
+            public_key=b"",
             lease_days=self._context.settings.policy.lease_days,
             console_secret="",
             revoked=False,
         )
         session.add(operator)
         return operator
+
+    def _give_key(self, operator: Operator) -> None:
+        """A key for sign-offs, which reaches units sealed, in the roster. One who has a key keeps it."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        der = serialization.Encoding.DER
+        private = key.private_bytes(der, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        operator.public_key = key.public_key().public_bytes(der, serialization.PublicFormat.SubjectPublicKeyInfo)
+        operator.private_key = self._context.vault.lock(private, "operator-key", operator.id)
 
     def _factor(self, operator: Operator) -> dict[str, str | None]:
         if operator.second_factor is None:
@@ -265,6 +291,11 @@ class OperatorDesk:
         self, session: Session, operator: str, event: str, actor: str, states: str, **what: str | int | bool
     ) -> None:
         leases.note(session, self._context, operator, event, actor, states, what)
+
+
+def _grantable(officer: Operator) -> frozenset[Role]:
+    """The roles that this officer may give."""
+    return GRANTED_BY_THE_CENTRE if Role.DC_OFFICER in officer.roles.split(",") else GRANTED_BY_HEADS
 
 
 def _check_reason(reason: str) -> None:

@@ -7,20 +7,26 @@ from sqlalchemy.orm import Session
 from contract.dispatch import decode
 from contract.errors import RemoteError
 from contract.operators import SIGN_ONS_BYTES_MAX, SignOnCount, SignOns
-from hub import leases
+from hub import leases, rights
 from hub.context import HubContext
+from hub.fleet import Role
 from hub.leases import ACTIVE
 from hub.schema.operator_tables import SignOn
 from hub.schema.tables import Operator, Unit
 
 
 def take(session: Session, context: HubContext, unit_id: str, payload: bytes) -> None:
-    """Keep a unit's counts; what failed since the last time is a line in the history. Raises RemoteError."""
+    """Keep a unit's counts; what failed since the last time is a line in the history. Raises RemoteError.
+
+    A unit speaks of those who may work there, or might before a revocation; of others it has nothing to say.
+    """
     said = decode(SignOns, payload, SIGN_ONS_BYTES_MAX)
-    if session.get(Unit, unit_id) is None:
+    unit = session.get(Unit, unit_id)
+    if unit is None:
         raise RemoteError(f"No unit is called '{unit_id}'.", next_step="Correct the fleet file.")
     for count in said.counts:
-        if session.get(Operator, count.operator) is not None:
+        operator = session.get(Operator, count.operator)
+        if operator is not None and rights.holds(operator, Role, unit.site):
             _take_one(session, context, unit_id, count)
 
 

@@ -14,7 +14,7 @@ from hub.central import Central
 from hub.console.sessions import Visitor
 from hub.dispatches import units_in_service
 from hub.fleet import Role
-from hub.leases import ACTIVE, REVOKED, works_at_units
+from hub.leases import ACTIVE, LEASE_SIGNED, REVOKED, works_at_units
 from hub.operator_desk import APPROVING, GRANTED_BY_HEADS, GRANTED_BY_THE_CENTRE, PENDING
 from hub.proposals import REINSTATEMENT
 from hub.register import EVERYWHERE
@@ -33,10 +33,9 @@ def operators(session: Session, central: Central, who: Visitor) -> Fields:
     sites = [site for site in session.scalars(select(Site).order_by(Site.code)) if _sees(session, visitor, [site.code])]
     everyone = session.scalars(select(Operator).order_by(Operator.id)).all()
     seen = [operator for operator in everyone if _sees(session, visitor, operator.sites.split(","))]
-    enrolments = session.scalars(
-        select(OperatorEnrolment).order_by(OperatorEnrolment.received_ms.desc()).limit(SHOWN_MAX)
-    ).all()
-    mine = [found for found in enrolments if _sees(session, visitor, [found.site])]
+    codes = [site.code for site in sites]
+    pending, decided = _enrolments(session, codes, is_open=True), _enrolments(session, codes, is_open=False)
+    subjects = {operator.id for operator in seen} | {found.operator for found in pending + decided}
     may_decide = who.may(*APPROVING)
     return {
         "time_ms": central.context.clock.wall_ms(),
@@ -44,19 +43,26 @@ def operators(session: Session, central: Central, who: Visitor) -> Fields:
         "may_propose": who.may(Role.DC_OFFICER),
         "operators": _operators(session, seen[:SHOWN_MAX]),
         "left_out": max(0, len(seen) - SHOWN_MAX),
-        "pending": [_enrolment(session, central, found, who) for found in mine if found.state == PENDING],
+        "pending": [_enrolment(session, central, found, who) for found in pending],
         "decided": [
             {
                 "operator": found.operator, "site": found.site, "enrolled_by": found.enrolled_by, "state": found.state,
                 "decided_by": found.decided_by, "decided_ms": found.decided_ms, "reason": found.reason,
             }
-            for found in mine
-            if found.state != PENDING
-        ][:DECIDED_MAX],
+            for found in decided[:DECIDED_MAX]
+        ],
         "grantable": sorted(GRANTED_BY_THE_CENTRE if who.may(Role.DC_OFFICER) else GRANTED_BY_HEADS),
         "sites": [{"code": site.code, "name": site.name} for site in sites],
-        "history": _history(session, {operator.id for operator in seen} | {found.operator for found in mine}),
+        "history": _history(session, subjects),
     }  # fmt: skip
+
+
+def _enrolments(session: Session, sites: list[str], *, is_open: bool) -> list[OperatorEnrolment]:
+    """Those at these sites: the open ones, whoever has waited longest first, or the newest of the decided ones."""
+    order = OperatorEnrolment.received_ms.asc() if is_open else OperatorEnrolment.decided_ms.desc()
+    state = OperatorEnrolment.state == PENDING if is_open else OperatorEnrolment.state != PENDING
+    query = select(OperatorEnrolment).where(state, OperatorEnrolment.site.in_(sites)).order_by(order)
+    return list(session.scalars(query.limit(SHOWN_MAX)))
 
 
 def _sees(session: Session, visitor: Operator, sites: Iterable[str]) -> bool:
@@ -126,15 +132,16 @@ def _enrolment(session: Session, central: Central, found: OperatorEnrolment, who
         "similar": others,
         "replaces": known is not None,
         "other_fingers": known is not None and found.operator not in found.similar.split(","),
-        "own": who.operator in (found.enrolled_by, found.operator),
+        "own": who.operator in (found.enrolled_by, found.operator, *others),
     }
 
 
 def _history(session: Session, names: set[str]) -> list[Fields]:
-    query = select(OperatorHistory).order_by(OperatorHistory.sequence.desc()).limit(SHOWN_MAX)
-    lines = [link for link in session.scalars(query) if link.subject in names and link.event != "lease signed"]
+    """The newest lines about these operators. That leases were signed, daily and for everybody, would hide the rest."""
+    wanted = (OperatorHistory.event != LEASE_SIGNED, OperatorHistory.subject.in_(names))
+    query = select(OperatorHistory).where(*wanted).order_by(OperatorHistory.sequence.desc()).limit(HISTORY_MAX)
     return [
         {"operator": link.subject, "event": link.event, "at_ms": link.at_ms, "actor": link.actor}
         | {name: value for name, value in json.loads(link.note).items() if name in ("count", "reason")}
-        for link in lines[:HISTORY_MAX]
+        for link in session.scalars(query)
     ]

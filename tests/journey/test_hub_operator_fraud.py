@@ -1,0 +1,154 @@
+"""Who tries to become two operators, to approve themselves, or to take over somebody who is not theirs to change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cbor2
+import pytest
+from sqlalchemy import select
+
+from contract.dispatch import encode
+from contract.errors import RemoteError
+from contract.operators import SignOnCount, SignOns
+from hub import sign_ons
+from hub.console import operator_views
+from hub.console.sessions import Visitor
+from hub.schema.operator_tables import OperatorEnrolment
+from hub.schema.tables import Operator, Site
+from tests.hub_world import DAY_MS, DESK, OFFICERS, OPERATOR, SECOND, SITE_A, SITE_B, World, biodata, build_world
+from tests.journey.test_hub_operators import NEW, Follower, approve, body, events, fingers_of, revoke
+
+ELSEWHERE = "op-jauh"
+OTHER_HEAD = "head-dua"
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    for built in build_world(tmp_path, "sqlite"):
+        built.register(biodata(1))
+        yield built
+
+
+def enter(world: World, name: str, roles: str, sites: str, index: int | None = None) -> None:
+    """An operator as setup knows them, with the fingers of a synthetic person where an index is given."""
+    vault = world.central.context.vault
+    with world.central.context.database.transaction() as session:
+        templates = fingers_of(index)[1] if index is not None else {}
+        session.add(
+            Operator(
+                id=name, name=name, roles=roles, sites=sites, public_key=b"", lease_days=7, console_secret="",
+                templates=vault.lock(cbor2.dumps(templates), "operator-templates", name),
+                private_key=vault.lock(b"", "operator-key", name), revoked=False,
+            )
+        )  # fmt: skip
+
+
+def other_region(world: World) -> None:
+    with world.central.context.database.transaction() as session:
+        session.get_one(Site, SITE_B).region = "far away"
+
+
+def similar(world: World, enrolment_id: str) -> str:
+    with world.central.context.database.reading() as session:
+        return session.get_one(OperatorEnrolment, enrolment_id).similar
+
+
+def page(world: World, who: str, *roles: str) -> dict[str, Any]:
+    with world.central.context.database.reading() as session:
+        return operator_views.operators(session, world.central, Visitor(who, who, frozenset(roles)))
+
+
+def test_nobody_approves_a_second_account_of_their_own_fingers(world: World) -> None:
+    enter(world, OTHER_HEAD, "section-head", SITE_A, index=9)
+    enrolled = world.send(DESK, body(NEW, 9))
+    with pytest.raises(RemoteError, match="themselves"):
+        approve(world, enrolled, OTHER_HEAD)
+    approve(world, enrolled, OFFICERS[0])
+
+
+def test_the_same_fingers_under_two_names_are_seen_before_either_is_approved(world: World) -> None:
+    world.send(DESK, body(NEW, 9))
+    assert similar(world, world.send(DESK, body("op-dua", 9))) == NEW
+
+
+def test_other_fingers_for_a_known_name_are_seen_however_often_they_are_sent(world: World) -> None:
+    approve(world, world.send(DESK, body(NEW, 7)), OFFICERS[0])
+    for _ in range(2):
+        world.send(DESK, body(NEW, 9))
+    shown = page(world, OFFICERS[0], "dc-officer")["pending"]
+    assert [item["other_fingers"] for item in shown] == [True, True]
+
+
+def test_who_was_revoked_elsewhere_is_recognised_under_another_name(world: World) -> None:
+    other_region(world)
+    enter(world, ELSEWHERE, "operator", SITE_B, index=9)
+    revoke(world, ELSEWHERE)
+    assert similar(world, world.send(DESK, body(NEW, 9))) == ELSEWHERE
+
+
+@pytest.mark.parametrize(
+    ("roles", "sites"), [("dc-officer", "*"), ("operator", SITE_B), ("operator,technician", SITE_A)]
+)
+def test_a_section_head_takes_over_nobody_whose_rights_are_not_theirs_to_give(
+    world: World, roles: str, sites: str
+) -> None:
+    other_region(world)
+    enter(world, OTHER_HEAD, "section-head", SITE_A)
+    enter(world, ELSEWHERE, roles, sites)
+    with pytest.raises(RemoteError):
+        approve(world, world.send(DESK, body(ELSEWHERE, 9)), OTHER_HEAD)
+    with world.central.context.database.reading() as session:
+        found = session.get_one(Operator, ELSEWHERE)
+        assert (found.roles, found.sites, found.approved_ms) == (roles, sites, None)
+
+
+def test_an_operator_of_the_console_alone_can_work_at_units_once_approved(world: World) -> None:
+    enter(world, ELSEWHERE, "operator", SITE_A)
+    approve(world, world.send(DESK, body(ELSEWHERE, 9)), OFFICERS[0])
+    assert ELSEWHERE in Follower(world, DESK).listen().names
+
+
+def test_an_enrolment_waits_in_sight_however_many_come_after_it_elsewhere(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other_region(world)
+    enter(world, OTHER_HEAD, "section-head", SITE_A)
+    world.send(DESK, body())
+    monkeypatch.setattr(operator_views, "SHOWN_MAX", 2)
+    for number in range(3):
+        world.clock.now_ms += 1000
+        world.send(DESK, body(f"op-{number}", 9))
+    with world.central.context.database.transaction() as session:
+        for row in session.scalars(select(OperatorEnrolment).where(OperatorEnrolment.operator != NEW)):
+            row.site = SITE_B
+    shown = page(world, OTHER_HEAD, "section-head")
+    assert [item["operator"] for item in shown["pending"]] == [NEW]
+
+
+def test_what_officers_did_stays_in_sight_whatever_leases_are_signed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    revoke(world, SECOND)
+    monkeypatch.setattr(operator_views, "HISTORY_MAX", 3)
+    monkeypatch.setattr(operator_views, "SHOWN_MAX", 3)
+    for _ in range(3):
+        world.clock.now_ms += 2 * DAY_MS
+        with world.central.context.database.transaction() as session:
+            assert world.central.operators.renew(session)
+    shown = page(world, OFFICERS[0], "dc-officer")
+    assert (SECOND, "revoked") in [(line["operator"], line["event"]) for line in shown["history"]]
+
+
+def test_a_unit_counts_sign_ons_of_nobody_who_does_not_work_there(world: World) -> None:
+    enter(world, ELSEWHERE, "operator", SITE_B)
+    counts = tuple(
+        SignOnCount(operator=name, last_ms=world.clock.wall_ms(), signed_on=0, failed=9, locked=True)
+        for name in sorted((ELSEWHERE, OPERATOR))
+    )
+    with world.central.context.database.transaction() as session:
+        sign_ons.take(session, world.central.context, DESK, encode(SignOns(counts=counts)))
+    assert events(world, ELSEWHERE) == []
+    assert [event for event, _ in events(world, OPERATOR)][-2:] == ["sign-on failed", "PIN locked"]
