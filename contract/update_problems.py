@@ -68,9 +68,9 @@ UPDATE_WORDING: dict[UpdateProblem, Wording] = {
     ),
     UpdateProblem.METADATA_OLDER: Wording(
         "Metadata pembaruan lebih lama daripada yang sudah dilihat unit ini.",
-        _REPOSITORY_ID,
+        "Bila pusat dipulihkan dari cadangan: 'rekam-hub take-release' dengan media terbaru. Bila tidak, laporkan.",
         "The update metadata is older than what this unit has seen.",
-        _REPOSITORY_EN,
+        "If the hub came from a backup: 'rekam-hub take-release' with the newest media. If not, report it: tampering.",
     ),
     UpdateProblem.METADATA_EXPIRED: Wording(
         "Metadata pembaruan sudah kedaluwarsa.",
