@@ -42,14 +42,15 @@ def init(
     out: Annotated[Path, typer.Option(help="A folder that does not exist yet.")],
     root_keys: Annotated[int, typer.Option(min=1, max=9, help="Keys that say who signs what.")] = 3,
     root_threshold: Annotated[int, typer.Option(min=1, max=9, help="How many of them must sign together.")] = 2,
-    targets_keys: Annotated[int, typer.Option(min=1, max=9, help="Keys that sign releases.")] = 2,
-    targets_threshold: Annotated[int, typer.Option(min=1, max=9, help="How many of them must sign together.")] = 1,
+    targets_keys: Annotated[int, typer.Option(min=1, max=9, help="Keys that sign releases.")] = 3,
+    targets_threshold: Annotated[int, typer.Option(min=1, max=9, help="How many of them must sign together.")] = 2,
     as_json: JsonOption = False,
 ) -> None:
     """Begin a repository of releases, with keys of its own.
 
     Example: rekam-provision release init --out /media/office/releases --root-keys 3 --root-threshold 2
 
+    By default no single key, lost, stolen or turned, signs anything, and none that is lost is missed.
     Then give each key in OUT/keys to another person, and OUT/online to the hub, once ('rekam-hub begin-updates').
     OUT/update-root.json is what units trust; 'setup' and 'init' give it to units that they make (--update-root).
     """

@@ -94,6 +94,17 @@ def test_firmware_and_schema_belong_to_the_release_that_they_are_given_with(offi
     assert gone == ["rekam-edge-0.7.0.json", "rekam-0.7.0-py3-none-any.whl"]
 
 
+def test_one_stolen_key_signs_no_release_unless_somebody_asked_for_that(tmp_path: Path) -> None:
+    release("init", "--out", str(tmp_path / "releases"))
+    office = Office(tmp_path, folder=tmp_path / "releases")
+    office.add_edge("0.7.0")
+    (tmp_path / "media").mkdir()
+    refused = office.run("publish", str(tmp_path / "media"), done=False)
+    assert "1 signatures" in refused["message"] and "release sign" in refused["next_step"]
+    office.run("sign", keys=("targets-3",))
+    assert office.publish().is_dir()
+
+
 def test_too_few_signatures_are_not_published(tmp_path: Path) -> None:
     office = Office(tmp_path, "--targets-keys", "3", "--targets-threshold", "2")
     media = tmp_path / "media"
