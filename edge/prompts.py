@@ -224,8 +224,8 @@ def officer_prompt(step: str, who: str, labels: tuple[str, str] | None) -> tuple
 def pin_wrong(tries_left: int) -> Advice:
     """A wrong PIN, with what is left."""
     return Advice(
-        f"PIN salah. Sisa {tries_left} kali sebelum terkunci.",
-        f"The PIN is wrong. {tries_left} more before it is locked.",
+        f"PIN salah. Sisa {tries_left} kali sebelum terkunci. Lupa PIN? Minta kepala seksi mendaftarkan Anda ulang.",
+        f"The PIN is wrong. {tries_left} more before it is locked. Forgotten? Have the section head enrol you anew.",
     )
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from math import log10
 from pathlib import Path
 
 import pytest
 
+from contract.comparison import ComparisonScore
 from contract.errors import CaptureRetry, RemoteError
 from contract.operators import SignOnPolicy
 from contract.packet import PacketKind, PinBody
+from contract.sample import FingerPosition
 from contract.secret import hash_secret, secret_matches
 from edge import sign_on
 from edge.eligibility import Refusal
@@ -49,6 +52,27 @@ async def test_nobody_is_served_before_somebody_signed_on(unit: Unit) -> None:
     assert (await unit.post("/api/sign-off"))["code"] == "BUSY"
     await unit.post("/api/session/cancel")
     assert (await unit.post("/api/sign-off"))["signed_off"] and await unit.on_duty() == ""
+
+
+async def test_any_enrolled_finger_lets_an_officer_in_and_no_other(unit: Unit) -> None:
+    unit.bench.sensors.fingers[FingerPosition.RIGHT_INDEX] = (OPERATOR, 3)  # bandaged: the next one is not enrolled
+    assert (await unit.identify())["advice_id"] and await unit.on_duty() == ""
+    unit.bench.sensors.fingers[FingerPosition.RIGHT_INDEX] = (OPERATOR, 7)
+    assert (await unit.identify())["step"] == "signed_on" and await unit.on_duty() == OPERATOR
+
+
+async def test_several_fingers_are_no_more_often_somebody_elses_than_one(
+    unit: Unit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    just_enough = -10 * log10(unit.bench.services.policy.sign_fmr)
+
+    async def compare(_probe: bytes, references: Sequence[bytes]) -> list[ComparisonScore]:
+        return [ComparisonScore(just_enough) for _ in references]
+
+    monkeypatch.setattr(unit.bench.examiner, "compare", compare)
+    assert (await unit.identify())["advice_id"] and await unit.on_duty() == ""
+    just_enough += 10 * log10(2)
+    assert (await unit.identify())["step"] == "signed_on"
 
 
 async def test_a_sign_on_ends_by_itself(unit: Unit) -> None:
