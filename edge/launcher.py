@@ -32,7 +32,7 @@ BOOT_FILE, LOCK_FILE, RELEASE_FILE = "boot.json", "boot.lock", "release.json"
 BOOT_BYTES_MAX = 4096
 WHY_CHARACTERS_MAX = 1000
 STARTS_MAX, GOOD_WITHIN_S = 3, 600.0
-NO_SLOT = 78  # EX_CONFIG
+NO_SLOT, NO_START = 78, 75  # EX_CONFIG: the service starts it no more; EX_TEMPFAIL: it tries again
 # What the agent is told by its environment.
 FOLDER_NAME, SLOT_NAME, COMMAND_NAME = "REKAM_SLOTS", "REKAM_SLOT", "REKAM_LAUNCHER"
 PATIENCE_NAME = "REKAM_GOOD_WITHIN_S"
@@ -234,11 +234,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             python = str(boot_file.python(boot.slot))
             told = environment(boot_file, boot.slot, command, options.good_within_s, os.environ)
             os.execve(python, [python, "-m", "edge", *options.agent], told)  # noqa: S606 - no shell
-        problem = "neither slot holds a whole release"
+        status, problem = NO_SLOT, "neither slot holds a whole release"
     except OSError as error:
-        problem = f"{error.filename or options.slots}: {error.strerror}"
+        status, problem = NO_START, f"{error.filename or options.slots}: {error.strerror}"
     sys.stderr.write(f"The agent cannot be started: {problem}. Install the Debian package again.\n")
-    return NO_SLOT
+    return status
 
 
 if __name__ == "__main__":

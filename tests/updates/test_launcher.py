@@ -17,9 +17,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import provisioning
 from contract.errors import DeviceError
 from edge import launcher
-from edge.launcher import BOOT_FILE, GOOD_WITHIN_S, NO_SLOT, STARTS_MAX, Boot, BootEvent, BootFile, advance
+from edge.launcher import BOOT_FILE, GOOD_WITHIN_S, NO_SLOT, NO_START, STARTS_MAX, Boot, BootEvent, BootFile, advance
 from edge.slots import Release, Slots, read_release, release_mark, slots_of
 from tests.commissioning.test_power_cuts import Cutter, PowerCut
 
@@ -242,6 +243,17 @@ def test_with_nothing_to_run_it_says_what_to_do(tmp_path: Path) -> None:
     ran = launch(tmp_path)
     assert ran.returncode == NO_SLOT and "Install the Debian package" in ran.stderr
     assert launch(tmp_path / "nowhere").returncode == NO_SLOT
+
+
+def test_the_service_gives_up_without_a_slot_and_only_then(folder: Path) -> None:
+    """An interpreter that cannot be executed today is tried again; a trial is left after as many starts as ever."""
+    (folder / "b" / "bin" / "python").write_text("#!/nowhere\n")
+    slots(folder).begin("j-1")
+    fill(folder, "a", "echo good")
+    assert [launch(folder).returncode for _ in range(STARTS_MAX)] == [NO_START] * STARTS_MAX
+    assert launch(folder).stdout == "good\n"
+    service = Path(provisioning.__file__).parent / "unit_package/root/lib/systemd/system/rekam-edge.service"
+    assert f"RestartPreventExitStatus={NO_SLOT}\n" in service.read_text(encoding="utf-8")
 
 
 # --- as the agent sees it ---
