@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 
 from contract.errors import RekamError
 from contract.packet import Model
@@ -18,8 +19,21 @@ from provisioning.line import HubLine, Patience, Refused
 from provisioning.technician_identity import load_identity
 
 T = TypeVar("T")
-screen = Console()
-aside = Console(stderr=True)
+# What moves a terminal's cursor, names its window, fills its clipboard, or turns the reading direction.
+_UNSEEN = dict.fromkeys((*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A)), "\ufffd")
+del _UNSEEN[ord("\n")], _UNSEEN[ord("\t")]
+
+
+class Screen(Console):
+    """A terminal that units and strangers write to by way of their reports: as text, never as commands to it."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """See Console."""
+        return super().render_str(text.translate(_UNSEEN), **options)
+
+
+screen = Screen()
+aside = Screen(stderr=True)
 IdentityOption = Annotated[
     Path,
     typer.Option(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from uuid import UUID
 
 import pytest
 import structlog
@@ -115,3 +116,15 @@ def test_a_rollout_is_shown_with_what_to_do_about_each_failure() -> None:
     for words in ("1 of 2 units failed [red]", "not healthy", "12.0 of 48.0", "of-a-later", "not begun", "[bold]"):
         assert words.replace(" ", "") in text.replace("\n", "").replace(" ", "").replace("│", ""), words
     assert summary(row) == "stopped: wave 1 of 2; 9 waiting, 1 good, 1 failed"
+
+
+def test_a_unit_cannot_command_the_technicians_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """A unit in wrong hands says in its report whatever it likes."""
+    release = ReleaseRow(target="rekam-edge-0.7.0.json", artefact="edge", version="0.7.0", number=1, floor=0)
+    row = RolloutRow(id=str(UUID(int=1)), release=release, state="running", made_by="tech-1", made_ms=1, waves=(),
+                     soak_s=1, good_percent=1, stop_percent=1)  # fmt: skip
+    unit = RolloutUnitRow(unit="u-01", site="kec-1", wave=0, step="failed", since_ms=1, present=True,
+                          version="\x1b]0;mine\x07", detail="\x9b2J\u202egood\r[green]")  # fmt: skip
+    print_rollout(row, [unit])
+    said = capsys.readouterr().out
+    assert "2J\ufffdgood" in said and not {"\x1b", "\x9b", "\x07", "\r", "\u202e"} & set(said)
