@@ -17,8 +17,10 @@ from sqlalchemy.orm import Session
 
 from contract import topics
 from contract.dispatch import decode, encode
+from contract.errors import RemoteError
 from contract.operators import (
     HELD_BYTES_MAX,
+    OPERATORS_MAX,
     OperatorEntry,
     Roster,
     RosterDelta,
@@ -38,10 +40,15 @@ Seen = dict[str, list[str | int]]
 
 
 def roster_of(session: Session, context: HubContext, unit: Unit, version: int) -> Roster:
-    """The operators who may work at this unit, each with the newest lease."""
+    """The operators who may work at this unit, each with the newest lease. Raises RemoteError for too many."""
     site = session.get_one(Site, unit.site)
     operators = session.scalars(select(Operator).where(Operator.revoked.is_(False)).order_by(Operator.id))
     here = [who for who in operators if works_at_units(who) and {unit.site, EVERYWHERE} & set(who.sites.split(","))]
+    if len(here) > OPERATORS_MAX:
+        raise RemoteError(
+            f"{unit.site} would have {len(here)} operators; a unit takes {OPERATORS_MAX}.",
+            next_step="Revoke those who left, or give rights at fewer sites.",
+        )
     entries = sorted((_entry(session, context, who) for who in here), key=lambda entry: entry.operator)
     return Roster(version=version, sign_on=SignOnPolicy(site.sign_on), operators=tuple(entries))
 

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from contract.dispatch import encode
 from contract.errors import RemoteError
 from contract.operators import SignOnCount, SignOns
-from hub import sign_ons
+from hub import rosters, sign_ons
 from hub.console import operator_views
 from hub.console.sessions import Visitor
 from hub.schema.operator_tables import OperatorEnrolment
@@ -109,6 +109,17 @@ def test_an_operator_of_the_console_alone_can_work_at_units_once_approved(world:
     enter(world, ELSEWHERE, "operator", SITE_A)
     approve(world, world.send(DESK, body(ELSEWHERE, 9)), OFFICERS[0])
     assert ELSEWHERE in Follower(world, DESK).listen().names
+
+
+def test_an_operator_too_many_for_a_units_roster_is_refused_with_a_reason(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enrolled = world.send(DESK, body())
+    monkeypatch.setattr(rosters, "OPERATORS_MAX", len(Follower(world, DESK).listen().names))
+    with pytest.raises(RemoteError, match="a unit takes"):
+        approve(world, enrolled, OFFICERS[0])
+    with world.central.context.database.reading() as session:
+        assert session.get_one(OperatorEnrolment, enrolled).state == "pending" and session.get(Operator, NEW) is None
 
 
 def test_an_enrolment_waits_in_sight_however_many_come_after_it_elsewhere(

@@ -113,6 +113,10 @@ def test_a_head_enrols_an_officer_who_chooses_a_pin(page: Page, bench: Bench, ur
     page.locator("#new-name").fill("Rina Contoh")
     page.locator("#new-id").fill("op-rina")
     looks_well(page, "enrol-form")
+    expect(page.get_by_role("button", name="Mulai pendaftaran")).to_be_in_viewport(ratio=1)  # without scrolling
+    page.set_viewport_size({"width": 800, "height": 1280})  # a screen that stands upright
+    looks_well(page, "enrol-form-upright")
+    page.set_viewport_size({"width": 1280, "height": 800})
     page.get_by_role("button", name="Mulai pendaftaran").click()
     bench.sensors.person = "rina"
     page.get_by_text("letakkan telunjuk kanan").wait_for()
