@@ -48,6 +48,7 @@ class Problem(StrEnum):
     CERTIFICATE_TOO_OLD = "certificate-too-old"
     CERTIFICATE_REVOKED = "certificate-revoked"
     STORE_UNUSABLE = "store-unusable"
+    KEY_PART_UNUSABLE = "key-part-unusable"
     UNIT_BUSY = "unit-busy"
     COMMAND_OVER = "command-over"
 
@@ -260,6 +261,12 @@ WORDING: dict[Problem, Wording] = {
         "Periksa kartu penyimpanan: penuh, rusak atau hanya-baca.",
         "The unit cannot keep its keys.",
         "Check the storage card: full, broken or read-only.",
+    ),
+    Problem.KEY_PART_UNUSABLE: Wording(
+        "Perangkat kunci unit ini tidak dapat dipakai.",
+        "Tunjukkan layar ini kepada teknisi; unit mencoba lagi sendiri.",
+        "The part that holds this unit's key cannot be used.",
+        "Show this screen to the technician; the unit tries again by itself.",
     ),
     Problem.UNIT_BUSY: Wording(
         "Unit sedang melayani warga atau dipakai pekerjaan lain.",

@@ -247,9 +247,11 @@ class Box:
 
     def _ask(self, keys: BoxKeys, answer: Answer) -> Saying:
         bound = binding_text(answer.nonce, answer.unit, answer.challenge, self._digest)
-        ask = CertificateAsk(
-            request=der(make_request(answer.unit, keys.tls.key, answer.challenge)), binding=keys.sign.sign(bound)
-        )
+        try:
+            binding = keys.sign.sign(bound)
+        except DeviceError as error:
+            raise Refusal(Problem.KEY_PART_UNUSABLE, str(error)) from None
+        ask = CertificateAsk(request=der(make_request(answer.unit, keys.tls.key, answer.challenge)), binding=binding)
         return Saying(Door.CLAIM, topics.CLAIM_ASK.at(nonce=answer.nonce), encode(ask))
 
     def _birth(self) -> Saying:

@@ -24,10 +24,11 @@ from contract.dispatch import decode
 from contract.durable_files import DurableFolder
 from contract.errors import DeviceError
 from contract.seal import KEY_BYTES
-from edge.unit_signer import UnitSigner
+from edge.unit_signer import PartSigner, UnitSigner
 
 CLAIM, IDENTITY, CONFIG = "claim.bin", "identity.json", "unit.toml"
 TLS_KEY, SIGN_KEY, OPEN_KEY, STORE_KEY = "tls.key", "sign.key", "open.key", "store.key"
+SIGN_PUBLIC = "sign.pub"  # of a key in a part: what it was when it was first seen
 TLS_CHAIN, CA = "tls.crt", "ca.crt"
 HUB_PACKET, HUB_DISPATCH, HUB_STATEMENT = "hub-packet.pub", "hub-dispatch.pub", "hub-statement.pub"
 ISSUER, RECOVERY, SAM = "issuer.pub", "recovery.pub", "sam.key"
@@ -76,10 +77,10 @@ class BoxKeys:
 
 
 class BoxFiles:
-    """The files of one box. Raises Refusal (STORE_UNUSABLE) where the disk fails."""
+    """The files of one box. Raises Refusal (STORE_UNUSABLE, KEY_PART_UNUSABLE) where disk or part fail."""
 
     def __init__(
-        self, folder: DurableFolder, chip: UnitSigner | None = None, identity: Mapping[str, Setting] | None = None
+        self, folder: DurableFolder, chip: PartSigner | None = None, identity: Mapping[str, Setting] | None = None
     ) -> None:
         """chip: signs packets; without one the packet key is a file. identity: the chip's table of settings."""
         self.folder = folder
@@ -208,8 +209,35 @@ class BoxFiles:
                 self.folder.write(name, private_pem(new_key()))
         if self.folder.read(STORE_KEY) is None:
             self.folder.write(STORE_KEY, secrets.token_bytes(KEY_BYTES))
-        sign = self._chip if self._chip is not None else FileSigner(self.kept(SIGN_KEY))
+        sign = self._in_part(self._chip) if self._chip is not None else FileSigner(self.kept(SIGN_KEY))
         return BoxKeys(FileSigner(self.kept(TLS_KEY)), sign, FileSigner(self.kept(OPEN_KEY)))
+
+    def part_problem(self) -> Refusal | None:
+        """What is wrong with the part that holds the packet key; None where it is well, or there is none."""
+        try:
+            if self._chip is not None:
+                self._in_part(self._chip)
+        except Refusal as refusal:
+            return refusal
+        return None
+
+    def _in_part(self, chip: PartSigner) -> PartSigner:
+        """The part with its key, made there before it was first seen and never after: what it signed would be lost."""
+        known = self.folder.read(SIGN_PUBLIC)
+        try:
+            if known is None:
+                chip.make()
+            public = chip.public()
+        except DeviceError as error:
+            raise Refusal(Problem.KEY_PART_UNUSABLE, str(error)) from None
+        if known is None:
+            self.folder.write(SIGN_PUBLIC, public)
+        elif public != known:
+            raise Refusal(
+                Problem.KEY_PART_UNUSABLE,
+                f"It holds another key than before. If that is meant, remove {self.folder.path(SIGN_PUBLIC)}.",
+            )
+        return chip
 
     def _keep_identity(self, identity: Identity) -> None:
         self.folder.write(IDENTITY, json.dumps(asdict(identity)).encode())

@@ -139,7 +139,7 @@ class Commissioner:
                 self._media_problem = None
                 return taken
         if problem is None and self.box.phase is Phase.UNCLAIMED:
-            problem = Refusal(Problem.CLAIM_MISSING)
+            problem = self.box.files.part_problem() or Refusal(Problem.CLAIM_MISSING)
         self._media_problem = problem
         return False
 
@@ -219,7 +219,7 @@ class Commissioner:
         self._turn.clear()
         async with channel:
             while await asyncio.to_thread(going_on):
-                saying = await asyncio.to_thread(self.box.say)
+                saying = await asyncio.to_thread(self._say)
                 if saying is not None and channel.connection is not None:
                     await self._publish_all(channel, [saying])
                 if self._losses >= LOSSES_BEFORE_PROBE:
@@ -229,6 +229,19 @@ class Commissioner:
                     async with asyncio.timeout(self._pace.repeat_s):
                         await self._turn.wait()
                 self._turn.clear()
+
+    def _say(self) -> Saying | None:
+        """What the box says next; nothing while the part with its key cannot be used, which its page shows."""
+        try:
+            saying = self.box.say()
+        except Refusal as refusal:
+            if refusal.problem is not Problem.KEY_PART_UNUSABLE:
+                raise
+            self.box.problem = refusal
+            return None
+        if self.box.problem is not None and self.box.problem.problem is Problem.KEY_PART_UNUSABLE:
+            self.box.problem = None
+        return saying
 
     async def _publish_all(self, channel: MqttChannel, sayings: Sequence[Saying]) -> bool:
         """Whether the broker took everything; what it did not take is said again."""

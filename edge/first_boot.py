@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from edge.screens.guard import drop_token, make_token
 from edge.screens.server import bind, page_server
 from edge.service_notice import ServiceNotice
 from edge.software import software
-from edge.unit_signer import open_chip_signer
+from edge.unit_signer import BoxChip
 
 HOST = "127.0.0.1"
 LAST_LOOK_S = 2.0
@@ -33,8 +34,10 @@ def run_first_boot(folder: Path, notice: ServiceNotice) -> bool:
     files = DurableFolder(folder)
     factory = load_factory(folder)
     clock = BoundedClock(SystemClock(), folder)
-    with only_agent(folder):
-        chip = open_chip_signer(factory.identity) if factory.identity else None
+    with only_agent(folder), contextlib.ExitStack() as parts:
+        chip = BoxChip(factory.identity) if factory.identity else None
+        if chip is not None:
+            parts.callback(chip.close)
         box = Box(BoxFiles(files, chip, factory.identity), factory, clock, software())
         commissioner = Commissioner(box, factory, clock)
         asyncio.run(_run(commissioner, folder, factory.screen_port, notice))

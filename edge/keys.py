@@ -72,7 +72,13 @@ def _in_chip(unit: str, identity: Mapping[str, object] | None) -> SigningKey:
             "No packet key is named: neither a file nor an identity chip.",
             next_step="Name [keys] sign or [devices.identity] in unit.toml.",
         )
-    return signing_key_in_a_part(unit, open_chip_signer(identity).sign)
+    signer = open_chip_signer(identity)
+    try:
+        signer.public()  # a part without its key is found at the start, not at the first person
+    except DeviceError:
+        signer.close()
+        raise
+    return signing_key_in_a_part(unit, signer.sign)
 
 
 def _read(path: Path) -> bytes:

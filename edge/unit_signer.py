@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 from contract.certificates import public_der
 from contract.errors import DeviceError
 from edge.sensors.drivers import open_driver
-from edge.sensors.interface import IdentityChip
+from edge.sensors.interface import IdentityChip, KeyMaker
 
 _COORDINATE_BYTES = 32
 
@@ -36,12 +36,25 @@ class UnitSigner(Protocol):
         ...
 
 
+class PartSigner(UnitSigner, Protocol):
+    """A key in a part; some parts make it themselves."""
+
+    def make(self) -> None:
+        """Make the key where the part makes keys and holds none: only before anything relies on it."""
+        ...
+
+
 class ChipSigner:
     """A key in an identity chip, which is open already."""
 
     def __init__(self, chip: IdentityChip, home: str) -> None:
         self._chip = chip
         self.home = home
+
+    def make(self) -> None:
+        """See PartSigner."""
+        if isinstance(self._chip, KeyMaker):
+            self._chip.make_key()
 
     def public(self) -> bytes:
         """See UnitSigner."""
@@ -59,6 +72,49 @@ class ChipSigner:
         return utils.encode_dss_signature(
             int.from_bytes(raw[:_COORDINATE_BYTES]), int.from_bytes(raw[_COORDINATE_BYTES:])
         )
+
+    def close(self) -> None:
+        """Let the chip go. Never raises."""
+        self._chip.close()
+
+
+class BoxChip:
+    """The chip of a box that is no unit yet: opened when it is needed, and again where that failed.
+
+    So a box without its part has a page that says so, and goes on by itself once the part is there.
+    """
+
+    def __init__(self, identity: Mapping[str, object]) -> None:
+        self._identity = identity
+        self._signer: ChipSigner | None = None
+
+    @property
+    def home(self) -> str:
+        """See UnitSigner. Raises DeviceError."""
+        return self._open().home
+
+    def make(self) -> None:
+        """See PartSigner."""
+        self._open().make()
+
+    def public(self) -> bytes:
+        """See UnitSigner."""
+        return self._open().public()
+
+    def sign(self, text: bytes) -> bytes:
+        """See UnitSigner."""
+        return self._open().sign(text)
+
+    def close(self) -> None:
+        """Let the chip go. Never raises."""
+        signer, self._signer = self._signer, None
+        if signer is not None:
+            signer.close()
+
+    def _open(self) -> ChipSigner:
+        if self._signer is None:
+            self._signer = open_chip_signer(self._identity)
+        return self._signer
 
 
 def open_chip_signer(identity: Mapping[str, object]) -> ChipSigner:

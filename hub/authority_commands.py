@@ -20,7 +20,7 @@ from hub.authority import Authority
 from hub.config import HubSettings
 from hub.context import HubContext, load_keys
 from hub.fleet import Role
-from hub.hardware_key import HardwareKey, ModuleUri
+from hub.hardware_key import HardwareKey
 from hub.schema.commissioning_tables import Technician
 from hub.schema.database import Database
 from hub.schema.tables import Unit
@@ -32,8 +32,7 @@ REQUEST_BYTES_MAX = 64 * 1024
 
 def issuing_request(uri: str, *, make: bool) -> bytes:
     """PKCS#10, PEM, of the issuing key in a hardware module; `make` makes the key first. Raises DeviceError."""
-    found = ModuleUri.parse(uri)
-    key = HardwareKey.generate(found) if make else HardwareKey(found)
+    key = HardwareKey.generate(uri) if make else HardwareKey(uri)
     return make_request(ISSUING_NAME, key).public_bytes(serialization.Encoding.PEM)
 
 

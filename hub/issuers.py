@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from contract.certificates import Issuer, certificate_key, der, is_issued_by, load_certificate, public_der
 from contract.errors import DeviceError, RemoteError
 from hub.config import AuthoritySection, HubSettings
-from hub.hardware_key import SCHEME, HardwareKey, ModuleUri
+from hub.hardware_key import SCHEME, HardwareKey
 
 _RESTORE = "Check [authority] in hub.toml; 'rekam-provision init' writes these files."
 
@@ -44,7 +44,7 @@ def load_issuers(settings: HubSettings, section: AuthoritySection) -> Issuers:
 def issuing_key(settings: HubSettings, section: AuthoritySection) -> ec.EllipticCurvePrivateKey:
     """The issuing key where hub.toml says that it is. Raises DeviceError."""
     if section.issuing_key.startswith(SCHEME):
-        return HardwareKey(ModuleUri.parse(section.issuing_key))
+        return HardwareKey(section.issuing_key)
     return file_key(settings.path(Path(section.issuing_key)))
 
 

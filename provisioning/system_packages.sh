@@ -11,6 +11,7 @@ runtime=(
   cups-ipp-utils dbus                # ippeveprinter, the printer of the demo and the tests
   sane-utils                         # scanimage, for document scanners; its test backend is the scanner's twin
   fonts-dejavu-core                  # the card's face
+  libtpm2-pkcs11-1                   # a unit's key in a TPM 2.0
 )
 development=(
   postgresql                         # the hub's database where many use it; the tests run on it too
@@ -20,6 +21,7 @@ development=(
   gcc-aarch64-linux-gnu libc6-dev-arm64-cross debian-archive-keyring   # the few wheels of make deb that no index has
   faketime                           # 90 days of certificates and revocation lists in minutes
   softhsm2                           # a PKCS#11 module for the tests of the issuing key
+  swtpm                              # a TPM 2.0 in software for the tests of a unit's key
 )
 case "${1:-runtime}" in
   runtime) packages=("${runtime[@]}") ;;

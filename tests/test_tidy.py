@@ -36,6 +36,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
 CHANNELS = (
     "contract.channel_mqtt",
     "contract.channel_pcsc",
+    "contract.channel_pkcs11",
     "contract.channel_probe",
     "contract.channel_renewal",
 )
@@ -44,6 +45,7 @@ SOLE_IMPORTERS = {
     "aiomqtt": {"contract/channel_mqtt.py"},
     "paho": {"contract/channel_mqtt.py"},
     "smartcard": {"contract/channel_pcsc.py"},
+    "pkcs11": {"contract/channel_pkcs11.py"},
 }
 # virtual simulates the other side of a wire, so it may share a codec and the Protocols, never a driver.
 VIRTUAL_CODECS = re.compile(r"^edge\.sensors\.([a-z0-9_]+_frames|interface)$")

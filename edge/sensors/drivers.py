@@ -88,6 +88,7 @@ DRIVERS: Mapping[str, Mapping[str, str]] = {
     },
     "identity": {
         "atecc608": "edge.sensors.identity_atecc608:Atecc608",
+        "tpm": "edge.sensors.identity_tpm:Tpm",
     },
     "controller": {
         "panel": "edge.panel:Panel",

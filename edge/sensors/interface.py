@@ -313,6 +313,15 @@ class IdentityChip(Device, Protocol):
         ...
 
 
+@runtime_checkable
+class KeyMaker(Protocol):
+    """An identity chip whose key pair the unit makes itself, in the chip, while nothing relies on it yet."""
+
+    def make_key(self) -> bool:
+        """Make the pair where there is none; whether it was made. Raises DeviceError."""
+        ...
+
+
 class CardChannel(Protocol):
     """A powered smart card in a reader, until it is removed or `close` is called."""
 

@@ -1,13 +1,16 @@
-"""A unit whose packet key lives in an ATECC608: commissioned with it, marked in its certificate, sealing with it."""
+"""A unit whose packet key lives in an ATECC608 or a TPM: commissioned with it, marked in its certificate, sealing."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from contract.certificates import key_home_of, new_key, private_pem, public_der
+from contract.configuration import Setting
 from contract.durable_files import DurableFolder
 from contract.errors import DeviceError
 from contract.seal import (
@@ -23,7 +26,9 @@ from edge.box_files import BoxFiles, Phase
 from edge.config import load_config
 from edge.factory import Factory
 from edge.keys import load_keys
+from edge.sensors.drivers import open_driver
 from edge.sensors.identity_atecc608 import Atecc608
+from edge.sensors.interface import IdentityChip
 from edge.unit_signer import ChipSigner
 from hub.schema.tables import Unit
 from tests.commissioning.desk_world import DeskWorld, hear
@@ -33,24 +38,37 @@ from virtual.i2c_twin import I2cBusTwin
 NAME = "desk-b7"
 
 
-@pytest.fixture
-def twin() -> Atecc608Twin:
-    return Atecc608Twin(b"this unit's")
+@dataclass(frozen=True)
+class Part:
+    """A chip as a box of the factory has it. settings: its identity table."""
+
+    name: str
+    signer: ChipSigner
+    settings: dict[str, Setting]
+
+
+@pytest.fixture(params=["atecc608", "tpm"])
+def part(request: pytest.FixtureRequest) -> Iterator[Part]:
+    if request.param == "atecc608":
+        chip = Atecc608(open_bus=I2cBusTwin({0x60: Atecc608Twin(b"this unit's")}).open, sleep=lambda _seconds: None)
+        yield Part("atecc608", ChipSigner(chip, chip.open().driver), {"driver": "atecc608", "bus": 1})
+        return
+    settings = request.getfixturevalue("soft_tpm").settings()
+    device = open_driver("identity", settings)
+    home = device.open().driver
+    assert isinstance(device, IdentityChip)
+    yield Part("tpm", ChipSigner(device, home), settings)
+    device.close()
 
 
 @pytest.fixture
-def chip(twin: Atecc608Twin) -> ChipSigner:
-    part = Atecc608(open_bus=I2cBusTwin({0x60: twin}).open, sleep=lambda _seconds: None)
-    return ChipSigner(part, part.open().driver)
+def chip(part: Part) -> ChipSigner:
+    part.signer.make()
+    return part.signer
 
 
-def test_a_box_with_a_chip_is_commissioned_and_its_certificate_says_where_its_key_lives(
-    tmp_path: Path, chip: ChipSigner, twin: Atecc608Twin
-) -> None:
-    world = DeskWorld(tmp_path / "world")
-    files = BoxFiles(DurableFolder(tmp_path / "box"), chip, {"driver": "atecc608", "bus": 1})
-    box = Box(files, Factory(serial="S-1"), world.clock, "rekam test")
-    box.take_claim(world.claim())
+def commission(box: Box, world: DeskWorld) -> None:
+    """From its claim to its birth, as the broker would carry it."""
     for _ in range(6):
         saying = box.say()
         if saying is None:
@@ -59,31 +77,38 @@ def test_a_box_with_a_chip_is_commissioned_and_its_certificate_says_where_its_ke
             hear(box, answer)
         if not world.state(NAME):
             assert world.approve(box, NAME).done
+
+
+def test_a_box_with_a_chip_is_commissioned_and_its_certificate_says_where_its_key_lives(
+    tmp_path: Path, part: Part
+) -> None:
+    world = DeskWorld(tmp_path / "world")
+    files = BoxFiles(DurableFolder(tmp_path / "box"), part.signer, part.settings)
+    box = Box(files, Factory(serial="S-1"), world.clock, "rekam test")
+    box.take_claim(world.claim())
+    commission(box, world)
     assert box.phase is Phase.CONFIRMED and not (tmp_path / "box" / "sign.key").exists()
-    assert key_home_of(box.files.certificate()) == "tls=software sign=atecc608"
+    assert key_home_of(box.files.certificate()) == f"tls=software sign={part.name}"
     assert box.hear_desired(world.desired(NAME)) is not None
     box.files.finish()
     config = load_config(tmp_path / "box" / "unit.toml")
-    assert config.keys.sign is None and config.devices["identity"] == {"driver": "atecc608", "bus": 1}
+    assert config.keys.sign is None and config.devices["identity"] == part.settings
     with world.database.reading() as session:
         unit = session.get_one(Unit, NAME)
-    assert load_public_key(unit.sign_public_pem.encode(), NAME)
-    assert unit.sign_public_pem.encode() == twin.key.public_key().public_bytes(
-        Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
-    )
+    assert public_der(load_pem_public_key(unit.sign_public_pem.encode())) == part.signer.public()
 
 
-def test_a_packet_that_the_chip_signed_opens_as_any_other(tmp_path: Path, chip: ChipSigner, twin: Atecc608Twin) -> None:
+def test_a_packet_that_the_chip_signed_opens_as_any_other(chip: ChipSigner) -> None:
     hub = new_key()
     sealed = seal(
         b"a capture", signing_key_in_a_part(NAME, chip.sign), [load_recipient_key(public_der(hub.public_key()), "hub")]
     )
-    public = load_public_key(public_der(twin.key.public_key()), NAME)
+    public = load_public_key(chip.public(), NAME)
     opened = open_sealed(sealed, load_opening_key(private_pem(hub), "hub"), lambda kid: public if kid == NAME else None)
     assert (opened.payload, opened.signer) == (b"a capture", NAME)
 
 
-def test_a_chip_that_fails_while_it_signs_is_a_device_error(chip: ChipSigner, twin: Atecc608Twin) -> None:
+def test_a_chip_that_fails_while_it_signs_is_a_device_error() -> None:
     def broken(_text: bytes) -> bytes:
         raise DeviceError("The chip is gone.", next_step="Replace it.")
 

@@ -16,7 +16,7 @@ from contract.certificates import is_issued_by, load_certificate
 from contract.errors import DeviceError
 from hub.__main__ import cli
 from hub.config import load_settings
-from hub.hardware_key import HardwareKey, ModuleUri
+from hub.hardware_key import HardwareKey
 from provisioning.__main__ import app
 from tests.commissioning.desk_world import hub_authority
 
@@ -48,30 +48,30 @@ def uri(token: Path, tmp_path: Path) -> str:
 
 
 def test_the_module_signs_and_its_key_stays(uri: str) -> None:
-    key = HardwareKey.generate(ModuleUri.parse(uri))
-    again = HardwareKey(ModuleUri.parse(uri))
+    key = HardwareKey.generate(uri)
+    again = HardwareKey(uri)
     again.public_key().verify(key.sign(b"text", ec.ECDSA(hashes.SHA256())), b"text", ec.ECDSA(hashes.SHA256()))
     for leave in (key.private_numbers, key.private_bytes):
         with pytest.raises(DeviceError, match="stays in its module"):
             leave()
     with pytest.raises(DeviceError, match="already"):
-        HardwareKey.generate(ModuleUri.parse(uri))
+        HardwareKey.generate(uri)
 
 
 @pytest.mark.parametrize(
     ("change", "named"),
     [
         (lambda uri: uri.replace("token=", "tok="), "names no token"),
-        (lambda uri: uri.replace("token=rekam", "token=nobody"), "refuses"),
-        (lambda uri: uri.replace("object=", "object=no-"), "refuses"),
-        (lambda uri: uri + "-not-there", "refuses"),
+        (lambda uri: uri.replace("token=rekam", "token=nobody"), "no token 'nobody'"),
+        (lambda uri: uri.replace("object=", "object=no-"), "no key 'no-"),
+        (lambda uri: uri + "-not-there", "PIN of token 'rekam' cannot be read"),
         (lambda uri: uri.replace("softhsm2", "nothing"), "refuses"),
     ],
 )
 def test_a_module_that_cannot_be_used_says_what_to_check(uri: str, change, named: str) -> None:
-    HardwareKey.generate(ModuleUri.parse(uri))
+    HardwareKey.generate(uri)
     with pytest.raises(DeviceError, match=named) as refused:
-        HardwareKey(ModuleUri.parse(change(uri)))
+        HardwareKey(change(uri))
     assert "hub.toml" in refused.value.next_step
 
 

@@ -31,7 +31,7 @@ UNITS = HERE / "root/lib/systemd/system"
 EXPOSURE_MAX = 20  # in tenths; unprotected services have 96
 SERVICES = ("rekam-edge.service", "rekam-time-servers.service")
 WIRES = {"ttyUSB", "ttyACM", "ttyAMA", "ttyS", "video4linux", "media", "dma_heap", "i2c", "gpiochip", "input", "hidraw",
-         "usb_device", "usb"}  # fmt: skip
+         "usb_device", "usb", "tpm"}  # fmt: skip
 
 needs_dpkg = pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="needs dpkg-deb")
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
