@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
 import subprocess
 import time
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from contract.errors import DeviceError
 
 START_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 5.0
+PORTS_FROM, PORTS_TO = 10_000, 32_000  # below what systems give to connections that go out
 POLL_INTERVAL_S = 0.01
 _LISTENER = re.compile(r"^listener\s+(\d+)\s+(\S+)", re.MULTILINE)
 _PROGRAM_PLACES = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin"
@@ -31,14 +34,14 @@ def free_port() -> int:
 
 
 def free_ports(count: int) -> list[int]:
-    """Different ports on loopback that nothing uses now."""
-    sockets = [socket.socket() for _ in range(count)]
-    for sock in sockets:
-        sock.bind(("127.0.0.1", 0))
-    ports: list[int] = [sock.getsockname()[1] for sock in sockets]
-    for sock in sockets:
-        sock.close()
-    return ports
+    """Different ports on loopback that nothing uses now, and that no client is given while their owner is away."""
+    found: dict[int, socket.socket] = {}
+    with ExitStack() as probes:
+        while len(found) < count:
+            port = PORTS_FROM + secrets.randbelow(PORTS_TO - PORTS_FROM)
+            with suppress(OSError):
+                found[port] = probes.enter_context(socket.create_server(("127.0.0.1", port)))
+    return list(found)
 
 
 class PrivateBroker:

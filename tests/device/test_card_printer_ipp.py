@@ -3,7 +3,6 @@
 import asyncio
 import io
 import random
-import socket
 import tempfile
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from PIL import Image
 from contract.errors import DeviceError, RemoteError, TransientError
 from edge.card_printer import CardPrinter, JobResult
 from tests.device.hardware import CONFIGURATION, HANDS, Hardware
+from virtual.broker import free_port
 from virtual.printer import PrinterRig, missing_for_printer
 
 pytestmark = [
@@ -30,12 +30,6 @@ def face(seed):
 
 
 FRONT, BACK = face(1), face(2)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def started(two_sided):

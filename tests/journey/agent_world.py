@@ -10,7 +10,6 @@ import hashlib
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -35,6 +34,7 @@ from edge.roster import RosterBook
 from edge.sealed_store import SealedStore
 from edge.trusted_time import TrustedTime
 from provisioning.authority import Authority
+from virtual.broker import free_port
 from virtual.people import Person, duplicate, person
 from virtual.unit_twin import CameraTable, FingerTable, SignatureTable, UnitTable, UnitTwin
 
@@ -43,13 +43,6 @@ PAPERS = ["application-form", "family-card"]
 START_TIMEOUT_S = 60.0
 UNIT = "desk-a1"
 Snapshot = dict[str, Any]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def private_pem(key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey) -> bytes:
