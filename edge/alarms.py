@@ -10,7 +10,7 @@ import structlog
 
 from contract.channel_mqtt import MqttChannel
 from contract.clock import Clock
-from contract.dispatch import decode, encode
+from contract.dispatch import decode, decode_kept, encode
 from contract.errors import RekamError, RemoteError
 from contract.identifiers import uuid7
 from contract.topics import DN_ALARM, UP_EVENT
@@ -35,7 +35,7 @@ class AlarmBook:
     ) -> None:
         """publish: topic and payload; whether somebody at the centre heard it. Raises RekamError."""
         self._unit, self._store, self._clock, self._publish = unit, store, clock, publish
-        self._waiting = [decode(UnitAlarm, value, ALARM_BYTES_MAX) for _, value in store.items(KIND)]
+        self._waiting = [decode_kept(UnitAlarm, value, ALARM_BYTES_MAX) for _, value in store.items(KIND)]
         self._waiting.sort(key=lambda alarm: alarm.alarm_id)
         self._told_ms: dict[str, deque[int]] = {}
         self._untold: Counter[str] = Counter()

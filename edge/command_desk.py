@@ -21,7 +21,7 @@ from contract.channel_mqtt import MqttChannel
 from contract.clock import Clock, utc
 from contract.commissioning import CLOCK_SKEW_MS_MAX
 from contract.commissioning_problems import Problem, Refusal
-from contract.dispatch import decode, encode
+from contract.dispatch import decode_kept, encode
 from contract.errors import RekamError, RemoteError, TransientError
 from contract.packet import Millis, Model, UuidText
 from contract.seal import SigningKey
@@ -99,7 +99,7 @@ class CommandDesk:
         self._spawn = spawn
         self._jobs: dict[str, _Job] = {}
         known = store.get(KIND, BEGUN)
-        self._begun = Begun() if known is None else decode(Begun, known)
+        self._begun = Begun() if known is None else decode_kept(Begun, known)
         channel.on(topics.DN_COMMAND, self._take, unit=unit)
 
     async def _take(self, names: dict[str, str], payload: bytes) -> None:

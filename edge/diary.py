@@ -14,7 +14,7 @@ import structlog
 from pydantic import Field
 
 from contract.clock import Clock
-from contract.dispatch import decode, encode
+from contract.dispatch import decode_kept, encode
 from contract.errors import RekamError
 from contract.packet import Millis, Model, Name
 from edge.sealed_store import SealedStore
@@ -55,7 +55,7 @@ class Diary:
     def latest(self, limit: int) -> list[DiaryEntry]:
         """The newest lines, newest first."""
         lines = sorted(((int(name), value) for name, value in self._store.items(KIND)), reverse=True)
-        return [decode(DiaryEntry, value, ENTRY_BYTES_MAX) for _, value in lines[:limit]]
+        return [decode_kept(DiaryEntry, value, ENTRY_BYTES_MAX) for _, value in lines[:limit]]
 
 
 class BoxLines:

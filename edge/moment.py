@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contract.checkpoint import Checkpoint, verify_checkpoint
 from contract.clock import Clock
 from contract.dispatch import decode, encode
+from contract.errors import RemoteError
 from contract.packet import Moment
 from contract.seal import StatementPublicKey
 from edge.sealed_store import SealedStore
@@ -41,7 +42,12 @@ class MomentSource:
         self._boot = int.from_bytes(store.get(KIND, "boot") or b"", "big") + 1
         store.put(KIND, "boot", self._boot.to_bytes(8, "big"))
         known = store.get(KIND, "checkpoint")
-        self._checkpoint = None if known is None else decode(Checkpoint, known)
+        try:
+            self._checkpoint = None if known is None else decode(Checkpoint, known)
+        except (
+            RemoteError
+        ):  # a later release kept one that has more in it, so its digest cannot be told: the next will do
+            self._checkpoint = None
         if self._checkpoint is not None:
             heard(self._checkpoint.time_ms)
 

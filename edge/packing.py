@@ -16,7 +16,7 @@ import structlog
 from pydantic import Field
 
 from contract.clock import Clock
-from contract.dispatch import GalleryEntry, decode
+from contract.dispatch import GalleryEntry, decode_kept
 from contract.dispatch import encode as encode_message
 from contract.errors import RekamError
 from contract.packet import Body, Envelope, Millis, Model, Name, PacketKind, UuidText, encode
@@ -81,7 +81,9 @@ class PacketKeeper:
         self._clock = clock
         self._wake = wake
         self._share = share
-        self._journal = {name: decode(JournalEntry, value, JOURNAL_BYTES_MAX) for name, value in store.items(JOURNAL)}
+        self._journal = {
+            name: decode_kept(JournalEntry, value, JOURNAL_BYTES_MAX) for name, value in store.items(JOURNAL)
+        }
         self._by_pid = {entry.pid: entry.packet_id for entry in self._journal.values()}
 
     async def is_full(self) -> bool:

@@ -40,7 +40,7 @@ class StationStore:
         encoded = self._store.get(_JOB, job_id)
         if encoded is None:
             raise RemoteError("The print job is not on this station.", next_step="Ask the centre to send it again.")
-        return dispatch.decode(PrintJob, encoded)
+        return dispatch.decode_kept(PrintJob, encoded)
 
     def works(self) -> list[Work]:
         """All work that is not done, by job id, which is the order of making."""
@@ -68,6 +68,6 @@ def _encode(work: Work) -> bytes:
 
 def _decode(encoded: bytes) -> Work:
     try:
-        return Work.model_validate(loads_map(encoded, WORK_BYTES_MAX), strict=False)
+        return Work.model_validate(loads_map(encoded, WORK_BYTES_MAX), strict=False, extra="ignore")
     except ValidationError as error:
         raise refused("station's work", error) from None

@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import Field
 
 from contract.clock import Clock
-from contract.dispatch import decode, encode
+from contract.dispatch import decode_kept, encode
 from contract.errors import TransientError
 from contract.packet import Millis, Model, Name
 from edge.sealed_store import Change, SealedStore
@@ -58,8 +58,10 @@ class QueueNumbers:
     ) -> None:
         """prefixes: of each service; day: the calendar day of a wall time."""
         self._store, self._clock, self._prefixes, self._day = store, clock, dict(prefixes), day
-        self._highest = {name: decode(_Highest, value, ENTRY_BYTES_MAX).ordinal for name, value in store.items(HIGHEST)}
-        self._entries = {name: decode(QueueEntry, value, ENTRY_BYTES_MAX) for name, value in store.items(KIND)}
+        self._highest = {
+            name: decode_kept(_Highest, value, ENTRY_BYTES_MAX).ordinal for name, value in store.items(HIGHEST)
+        }
+        self._entries = {name: decode_kept(QueueEntry, value, ENTRY_BYTES_MAX) for name, value in store.items(KIND)}
 
     @property
     def services(self) -> tuple[str, ...]:

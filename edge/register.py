@@ -18,7 +18,7 @@ from contract.dispatch import (
     RegisterEntry,
     RegisterPage,
     SiteKey,
-    decode,
+    decode_kept,
     encode,
 )
 from contract.lifecycle import RecordState
@@ -210,7 +210,7 @@ class Register:
         return dropped
 
     def _load(self, kind: str, model: type[M]) -> dict[str, M]:
-        return {name: decode(model, value, STORED_BYTES_MAX) for name, value in self._store.items(kind)}
+        return {name: decode_kept(model, value, STORED_BYTES_MAX) for name, value in self._store.items(kind)}
 
     def _indexed(self) -> dict[str, RegisterEntry]:
         return {entry.biodata.nik: entry for page in self._pages.values() for entry in page.entries}

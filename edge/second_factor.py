@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from enum import StrEnum
 
-from contract.dispatch import decode, encode
+from contract.dispatch import decode_kept, encode
 from contract.operators import OperatorEntry, SignOnCount, SignOnPolicy, SignOns
 from contract.packet import Millis, Model, Name
 from contract.secret import SecretHash, secret_matches
@@ -84,8 +84,8 @@ class FactorBook:
         self._store = store
         self._time = time
         self._lock = threading.Lock()
-        self._tallies = {name: decode(Tally, value, VALUE_BYTES_MAX) for name, value in store.items(TALLY)}
-        self._own = {name: decode(OwnPin, value, VALUE_BYTES_MAX) for name, value in store.items(OWN_PIN)}
+        self._tallies = {name: decode_kept(Tally, value, VALUE_BYTES_MAX) for name, value in store.items(TALLY)}
+        self._own = {name: decode_kept(OwnPin, value, VALUE_BYTES_MAX) for name, value in store.items(OWN_PIN)}
         self.on_change: Callable[[], None] = lambda: None
 
     def pin_of(self, entry: OperatorEntry) -> str:

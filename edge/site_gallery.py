@@ -15,7 +15,7 @@ from typing import Protocol
 
 import structlog
 
-from contract.dispatch import GalleryEntry, decode, encode
+from contract.dispatch import GalleryEntry, decode_kept, encode
 from contract.errors import RekamError, RemoteError, TransientError
 from edge.register import Register
 from edge.sealed_store import Change, SealedStore
@@ -109,7 +109,7 @@ class SiteGallery:
         if known[1:] != encode(entry):
             log.warning("another text of a known capture is ignored", capture_id=entry.capture_id)
             if known[:1] != _PEERS:  # the broker keeps somebody else's word for ours: say ours again at the next line
-                self._unshared[entry.capture_id] = decode(GalleryEntry, known[1:], ENTRY_BYTES_MAX)
+                self._unshared[entry.capture_id] = decode_kept(GalleryEntry, known[1:], ENTRY_BYTES_MAX)
             return
         self._unshared.pop(entry.capture_id, None)
         if known[:1] == _OWN:
@@ -139,7 +139,7 @@ class SiteGallery:
                 self._register.drop_claim(name)
                 continue
             try:
-                entry = decode(GalleryEntry, value[1:], ENTRY_BYTES_MAX)
+                entry = decode_kept(GalleryEntry, value[1:], ENTRY_BYTES_MAX)
             except RemoteError as error:
                 log.warning("a stored capture cannot be read", capture_id=name, **_said(error))
                 continue

@@ -20,7 +20,7 @@ import structlog
 
 from contract.channel_disk import DRAFT_SUFFIX, Disk, SyncSite
 from contract.clock import Clock
-from contract.dispatch import decode, encode
+from contract.dispatch import decode_kept, encode
 from contract.errors import DeviceError, RemoteError
 from contract.identifiers import checked_pid, pid_of
 from contract.lifecycle import PacketEvent, PacketState, advance
@@ -171,7 +171,7 @@ class Spool:
             rows = self._query("SELECT label FROM packet WHERE pid = ?", pid)
         if not rows:
             raise RemoteError("The spool has no such packet.")
-        return decode(Label, unlock(rows[0][0], self._store_key, pid.encode()), LABEL_BYTES_MAX)
+        return decode_kept(Label, unlock(rows[0][0], self._store_key, pid.encode()), LABEL_BYTES_MAX)
 
     def read(self, pid: str) -> bytes:
         """The sealed bytes. Raises DeviceError where the file is gone or damaged."""

@@ -288,10 +288,9 @@ def _understood(found: Mapping[str, Any]) -> Record:
     kept: dict[str, Any] = {}
     for name in Record.model_fields:
         value = found.get(name)
-        if name == "job" and isinstance(value, dict):
-            value = {field: part for field, part in value.items() if field in UpdateJob.model_fields}
         try:
-            kept[name] = getattr(Record.model_validate({name: value} if name in found else {}, strict=False), name)
+            one = Record.model_validate({name: value} if name in found else {}, strict=False, extra="ignore")
+            kept[name] = getattr(one, name)
         except ValidationError:
             continue
     return Record(**kept)
