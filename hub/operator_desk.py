@@ -24,9 +24,9 @@ from hub import leases, register, rights, rosters
 from hub.context import HubContext
 from hub.fleet import Role
 from hub.fleet_control import FleetControl
-from hub.leases import ACTIVE, REVOKED, UNKNOWN
+from hub.leases import ACTIVE, HUB, REVOKED, UNKNOWN
 from hub.schema.operator_tables import OperatorEnrolment
-from hub.schema.tables import Operator, Site
+from hub.schema.tables import Operator, Site, Unit
 from hub.search.operator_fingers import resembling
 from hub.sign_offs import is_signed
 
@@ -55,6 +55,8 @@ class OperatorDesk:
         reason = self._unvouched(session, envelope, body, ENROLLING)
         if reason or body.signoff is None:
             return reason
+        if body.operator == HUB or session.get(Unit, body.operator) is not None:
+            return f"'{body.operator}' is no name for a person: a machine is called so."
         if session.get(OperatorEnrolment, envelope.id) is not None:
             return ""
         try:
@@ -144,7 +146,8 @@ class OperatorDesk:
             return operator
         operator.revoked = True
         session.flush()
-        self._fleet.bar(session, operator_id, reason.strip())
+        if session.get(Unit, operator_id) is None:  # certificates know holders by name alone
+            self._fleet.bar(session, operator_id, reason.strip())
         self._note(session, operator_id, "revoked", actor, f"{ACTIVE} {REVOKED}", reason=reason.strip())
         self._tell(session, operator.sites)
         log.warning("operator revoked", operator=operator_id, actor=actor)

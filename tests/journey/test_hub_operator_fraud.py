@@ -19,7 +19,7 @@ from hub.console.sessions import Visitor
 from hub.schema.operator_tables import OperatorEnrolment
 from hub.schema.tables import Operator, Site
 from tests.hub_world import DAY_MS, DESK, OFFICERS, OPERATOR, SECOND, SITE_A, SITE_B, World, biodata, build_world
-from tests.journey.test_hub_operators import NEW, Follower, approve, body, events, fingers_of, revoke
+from tests.journey.test_hub_operators import NEW, Follower, approve, body, events, fingers_of, quarantined, revoke
 
 ELSEWHERE = "op-jauh"
 OTHER_HEAD = "head-dua"
@@ -80,6 +80,20 @@ def test_other_fingers_for_a_known_name_are_seen_however_often_they_are_sent(wor
         world.send(DESK, body(NEW, 9))
     shown = page(world, OFFICERS[0], "dc-officer")["pending"]
     assert [item["other_fingers"] for item in shown] == [True, True]
+
+
+def test_nobody_is_called_as_a_machine_is_and_no_machine_is_shut_out_as_a_person(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (DESK, "hub"):
+        world.send(DESK, body(name, 9))
+    assert len(quarantined(world)) == 2 and page(world, OFFICERS[0], "dc-officer")["pending"] == []
+    enter(world, DESK, "operator", SITE_A)  # a fleet file that names both alike
+    barred: list[str] = []
+    monkeypatch.setattr(world.central.fleet, "bar", lambda _session, holder, _reason: barred.append(holder))
+    revoke(world, DESK)
+    revoke(world, SECOND)
+    assert barred == [SECOND]
 
 
 def test_who_was_revoked_elsewhere_is_recognised_under_another_name(world: World) -> None:
