@@ -43,6 +43,7 @@ _SECRETS = (
     re.compile(r"(?<=://)[^/@\s]*@"),
 )
 _LONG_TOKEN = re.compile(r"[\w+/-]{41,}")  # ids and serial numbers are shorter
+_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # would command a terminal
 _HEX = re.compile(r"[0-9A-Fa-f]+")
 _OWN = frozenset({"event", "level", "timestamp"})
 log = structlog.get_logger("edge.log_ring")
@@ -198,6 +199,7 @@ def _plain(value: object) -> str:
 
 def _shown(text: str, characters_max: int) -> str:
     """A text without what looks like a number of a person, a key or a picture; its end where it is too long."""
+    text = _UNSEEN.sub("\ufffd", text)
     for secret in _SECRETS:
         text = secret.sub(STRUCK, text)
     text = _LONG_TOKEN.sub(_without_keys, text)

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from contract.clock import utc
@@ -203,5 +204,5 @@ def _table(rows: list[KnockRow]) -> Table:
             advice = f"Its clock is off by {row.clock_off_ms // 1000} s. {advice}"
         when = utc(row.knocked_ms).strftime("%m-%d %H:%M:%S")
         state = f"{row.state} {row.unit}".strip()
-        table.add_row(row.fingerprint, row.serial, row.model, row.key_home, when, state, advice)
+        table.add_row(row.fingerprint, row.serial, escape(row.model), row.key_home, when, state, advice)
     return table

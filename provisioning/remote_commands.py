@@ -14,7 +14,7 @@ from rich.table import Table
 
 from contract.clock import utc
 from contract.durations import duration_s
-from contract.errors import DeviceError, RekamError, TransientError
+from contract.errors import DeviceError, RekamError, RemoteError, TransientError
 from contract.technician import Verb
 from contract.unit_command import Level, LogLine, LogPage, LogsAsk, Nothing, SelftestAsk, TriedDevice
 from provisioning.line import HubLine
@@ -148,6 +148,8 @@ async def _read(line: HubLine, unit: str, ask: LogsAsk, *, follow: bool, as_json
             aside.print(f"{page.dropped} lines were lost at the unit: they came faster than its disk took them.")
         for item in page.lines:
             _print_line(item, as_json)
+        if page.more and page.looked_to <= ask.after:
+            raise RemoteError(f"{unit} sends the same page for ever.", next_step="Look at the unit's log on the spot.")
         first, ask = False, ask.model_copy(update={"after": page.looked_to})
         if page.more:
             continue
@@ -187,7 +189,7 @@ def _show(unit: str, rows: list[TriedDevice], saved: list[Path]) -> None:
         style = OUTCOMES.get(row.outcome, "dim")
         who = " ".join(filter(None, (row.model, row.serial)))
         found = f"{who}: {row.found}" if who else row.found
-        cells = (row.kind, row.driver, f"[{style}]{row.outcome}[/]", str(row.time_ms), escape(found))
+        cells = (row.kind, escape(row.driver), f"[{style}]{row.outcome}[/]", str(row.time_ms), escape(found))
         table.add_row(*cells, escape(row.next_step))
     screen.print(table)
     for row in rows:

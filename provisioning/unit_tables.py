@@ -40,7 +40,9 @@ def print_unit(row: UnitRow) -> None:
         _print_uplink(row.uplink)
     for held in row.certificates:
         start, end = (utc(wall_ms).strftime("%Y-%m-%d") for wall_ms in (held.from_ms, held.until_ms))
-        screen.print(f"  {held.state:10} {start} – {end}  {held.serial}  {held.key_home} {held.reason}", soft_wrap=True)
+        screen.print(
+            f"  {held.state:10} {start} – {end}  {held.serial}  {held.key_home} {escape(held.reason)}", soft_wrap=True
+        )
 
 
 def _print_uplink(uplink: UplinkStatus) -> None:

@@ -142,6 +142,14 @@ def test_whatever_is_logged_becomes_a_line_of_bounded_length(fields: dict[str, o
     assert line[1] == "info" and len(line[3]) <= LINE_FIELDS_CHARACTERS_MAX
 
 
+def test_a_line_commands_no_terminal(tmp_path: Path) -> None:
+    ring = ring_at(tmp_path)
+    say(ring, "port \x1b]0;mine\x07opened", error="\x9b2J\u202egone\rback")
+    (line,) = everything(ring)
+    assert not {"\x1b", "\x07", "\x9b", "\u202e", "\r"} & set(line.event + line.fields)
+    assert "opened" in line.event and "gone" in line.fields
+
+
 def test_durations_are_read_as_people_write_them() -> None:
     assert [duration_s(text) for text in ("90s", "15m", "2h", " 3D ")] == [90, 900, 7200, 259_200]
     for text in ("", "3", "h", "-1h", "1.5h", "0s", "9999d", "3w"):
