@@ -29,6 +29,7 @@ from edge.slots import Release, Slots, release_mark
 from edge.update_client import Fetched
 
 LOCK_FILE = "install.lock"
+FIT = Path(__file__).with_name("slot_fit.py")  # edge.slot_fit, as a file: it runs before the slot is known to hold one
 STEP_TIMEOUT_S = 1800.0  # of a Raspberry Pi with a slow card, compiling
 POLL_S = 0.1
 SAID_CHARACTERS_MAX = 700
@@ -117,8 +118,9 @@ class Installer:
         )
         listed.write_text("".join(lines), encoding="utf-8")
         pip = [python, "-m", "pip", "--disable-pip-version-check", "--no-input", "--isolated"]
-        only = ["--ignore-installed", "--no-index", "--only-binary", ":all:", "--require-hashes"]
+        only = ["--ignore-installed", "--no-deps", "--no-index", "--only-binary", ":all:", "--require-hashes"]
         self._run([*pip, "install", "--quiet", "--no-cache-dir", *only, "-r", str(listed)])
+        self._run([python, "-I", str(FIT)])
 
     def _run(self, command: Sequence[str]) -> None:
         """A step's process. Raises UpdateRefusal with the last it said."""

@@ -88,7 +88,9 @@ def test_what_the_system_brings_neither_replaces_a_wheel_nor_forbids_one(
 
 
 def test_wheels_that_do_not_fit_each_other_are_not_installed(slots: Slots, tmp_path: Path) -> None:
-    assert "part" in refused(slots, fetched(tmp_path, agent_wheel("0.2.0", requires=["part>=2"]), PART))
+    needs = ["part>=2", "absent", "pip; extra == 'x'", "nothing; python_version < '3'"]
+    said = refused(slots, fetched(tmp_path, agent_wheel("0.2.0", requires=needs), PART))
+    assert "needs part>=2, and here is 1.0" in said and "absent, which is absent" in said and "nothing" not in said
 
 
 def test_a_wheel_that_changed_on_the_disk_is_not_installed(slots: Slots, tmp_path: Path) -> None:
