@@ -75,14 +75,17 @@ def lease_of(session: Session, context: HubContext, operator: Operator, *, renew
 
 
 def renew_due(session: Session, context: HubContext) -> list[str]:
-    """Renew what has run for a day, or for half its time where that is less; who got a new lease."""
+    """Renew what has run for a day, or for half its time where that is less; who got a new lease.
+
+    A lease from the future was signed by a clock that ran ahead, and would outlive its days: it is signed anew.
+    """
     now_ms = context.clock.wall_ms()
     leases = {row.operator: row for row in session.scalars(select(OperatorLease))}
     found = []
     for operator in session.scalars(select(Operator).where(Operator.revoked.is_(False)).order_by(Operator.id)):
         row = leases.get(operator.id)
         due_ms = min(DAY_MS, operator.lease_days * DAY_MS // 2)
-        if row is not None and works_at_units(operator) and now_ms - row.from_ms >= due_ms:
+        if row is not None and works_at_units(operator) and not 0 <= now_ms - row.from_ms < due_ms:
             lease_of(session, context, operator, renewed=True)
             found.append(operator.id)
     return found

@@ -18,7 +18,19 @@ from hub.console import operator_views
 from hub.console.sessions import Visitor
 from hub.schema.operator_tables import OperatorEnrolment
 from hub.schema.tables import Operator, Site
-from tests.hub_world import DAY_MS, DESK, OFFICERS, OPERATOR, SECOND, SITE_A, SITE_B, World, biodata, build_world
+from tests.hub_world import (
+    DAY_MS,
+    DESK,
+    OFFICERS,
+    OPERATOR,
+    SECOND,
+    SITE_A,
+    SITE_B,
+    World,
+    biodata,
+    build_world,
+    hub_statement,
+)
 from tests.journey.test_hub_operators import NEW, Follower, approve, body, events, fingers_of, quarantined, revoke
 
 ELSEWHERE = "op-jauh"
@@ -165,6 +177,16 @@ def test_what_officers_did_stays_in_sight_whatever_leases_are_signed(
             assert world.central.operators.renew(session)
     shown = page(world, OFFICERS[0], "dc-officer")
     assert (SECOND, "revoked") in [(line["operator"], line["event"]) for line in shown["history"]]
+
+
+def test_what_a_hub_clock_ahead_has_signed_is_signed_anew(world: World) -> None:
+    right_ms = world.clock.now_ms
+    for at_ms in (right_ms + 365 * DAY_MS, right_ms):
+        world.clock.now_ms = at_ms
+        with world.central.context.database.transaction() as session:
+            world.central.operators.renew(session)
+    lease = Follower(world, DESK).listen().entry(OPERATOR).rights(hub_statement(), SITE_A)
+    assert right_ms < lease.until_ms <= right_ms + 30 * DAY_MS
 
 
 def test_a_unit_counts_sign_ons_of_nobody_who_does_not_work_there(world: World) -> None:

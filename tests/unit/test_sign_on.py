@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from contract.checkpoint import Checkpoint
 from contract.comparison import ComparisonScore
 from contract.errors import CaptureRetry, RemoteError
 from contract.operators import SignOnPolicy
@@ -200,6 +201,18 @@ async def test_wrong_pins_wait_longer_and_lock_and_neither_restart_nor_clock_hel
     assert (await unit.identify(HEAD, purpose="unlock", subject=OPERATOR))["step"] == "unlocked"
     await unit.identify()
     assert (await unit.post(f"{WORK}/pin", pin=PIN))["step"] == "signed_on"
+
+
+async def test_a_wait_set_by_a_clock_a_year_ahead_ends_when_the_hub_tells_the_time(unit: Unit) -> None:
+    entry, time, right_ms = siti(pin=RECORD), unit.bench.roster.time, unit.bench.clock.now_ms
+    time.is_at_least(right_ms + 8760 * HOUR_MS)
+    for _ in range(FREE_TRIES):
+        unit.factors.check_pin(entry, OTHER)
+    with pytest.raises(Refused):
+        unit.factors.check_pin(entry, PIN)
+    for number in (1, 2):
+        time.hear(Checkpoint(sequence=number, time_ms=right_ms))
+    assert unit.factors.check_pin(entry, PIN)
 
 
 async def test_a_try_counts_before_it_is_compared(unit: Unit, monkeypatch: pytest.MonkeyPatch) -> None:
