@@ -207,12 +207,17 @@ class ModuleKey:
                 f"Token '{token}' has locked itself, after wrong PINs or many power cuts.",
                 next_step="Wait until it opens by itself, or unlock it (TPM: tpm2_dictionarylockout --clear-lockout).",
             )
+        if type(error) is pkcs11.PKCS11Error and "loading" in str(error):  # the loader's, under no name of its own
+            return DeviceError(
+                f"The library {self._place.library} cannot be loaded.",
+                next_step=f"Install the package that brings it. {self._advice}",
+            )
         known: dict[type[Exception], str] = {
             pkcs11.NoSuchToken: f"The hardware module has no token '{token}'.",
             pkcs11.NoSuchKey: f"Token '{token}' holds no key '{label}'.",
             pkcs11.MultipleObjectsReturned: f"Token '{token}' holds several keys '{label}'.",
         }
-        what = known.get(type(error), f"The hardware module refuses ({type(error).__name__}).")
+        what = known.get(type(error), f"The hardware module cannot be used ({type(error).__name__}).")
         return DeviceError(what, next_step=self._advice)
 
 

@@ -170,6 +170,14 @@ def ticket_printers(root: Path = Path("/dev")) -> list[Found]:
     return [Found("USB printer", path.name, _table("ticket", "file", device=str(path))) for path in paths]
 
 
+def tpms(root: Path = Path("/dev")) -> list[Found]:
+    """TPMs behind the kernel's resource manager; the PIN of the token in them is the technician's."""
+    return [
+        Found("TPM", path.name, _table("identity", "tpm", tcti=f"device:{path}", pin_file="tpm/pin"))
+        for path in sorted(root.glob("tpmrm*"))
+    ]
+
+
 def document_scanners() -> list[Found]:
     """What SANE finds."""
     return [
@@ -232,6 +240,7 @@ LOOKS: tuple[tuple[str, Callable[[], list[Found]]], ...] = (
     ("SBI", sbi_devices),
     ("I2C", i2c_parts),
     ("USB printer", ticket_printers),
+    ("TPM", tpms),
     ("SANE", document_scanners),
     ("IPP", ipp_printers),
 )

@@ -65,7 +65,7 @@ def test_the_module_signs_and_its_key_stays(uri: str) -> None:
         (lambda uri: uri.replace("token=rekam", "token=nobody"), "no token 'nobody'"),
         (lambda uri: uri.replace("object=", "object=no-"), "no key 'no-"),
         (lambda uri: uri + "-not-there", "PIN of token 'rekam' cannot be read"),
-        (lambda uri: uri.replace("softhsm2", "nothing"), "refuses"),
+        (lambda uri: uri.replace("softhsm2", "nothing"), "cannot be loaded"),
     ],
 )
 def test_a_module_that_cannot_be_used_says_what_to_check(uri: str, change, named: str) -> None:

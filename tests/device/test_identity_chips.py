@@ -203,8 +203,8 @@ def test_a_tpm_that_hangs_costs_its_time_and_no_more(soft_tpm: SoftTpm) -> None:
     ("changes", "named"),
     [
         ({"token": "nobody"}, "no token 'nobody'"),
-        ({"store": "/nowhere/at/all"}, "refuses"),
-        ({"module": "libnobody.so"}, "refuses"),
+        ({"store": "/nowhere/at/all"}, "cannot be used"),
+        ({"module": "libnobody.so"}, "libnobody.so cannot be loaded"),
         ({"pin_file": "/nowhere/pin"}, "PIN cannot be read"),
     ],
 )

@@ -197,6 +197,8 @@ def test_what_the_wires_hold_is_listed_with_the_lines_that_name_it(tmp_path: Pat
     (dev / "usb").mkdir()
     (dev / "usb" / "lp0").touch()
     assert 'driver = "file"' in discovery.ticket_printers(dev)[0].table
+    (dev / "tpmrm0").touch()
+    assert f'tcti = "device:{dev}/tpmrm0"' in discovery.tpms(dev)[0].table
     (dev / "i2c-1").touch()
     names = {item.name.split()[0] for item in discovery.i2c_parts(dev, BUS.open)}
     assert names == {"vl53l0x", "pca9685", "atecc608", "sht31"}
