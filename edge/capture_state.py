@@ -111,7 +111,6 @@ class Capture:
     portrait_review: PortraitReview | None = None
     attestation: Attestation | None = None
     signoff: SignOff | None = None
-    asked_officer_position: FingerPosition = FingerPosition.RIGHT_INDEX
     body: EnrolmentBody | None = None
     similar_capture: str = ""
     similar_value: float = 0.0

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from enum import StrEnum
 
 from contract.dispatch import decode_kept, encode
-from contract.operators import OperatorEntry, SignOnCount, SignOnPolicy, SignOns
+from contract.operators import OPERATORS_MAX, OperatorEntry, SignOnCount, SignOnPolicy, SignOns
 from contract.packet import Millis, Model, Name
 from contract.secret import SecretHash, secret_matches
 from edge.eligibility import Refusal
@@ -153,9 +153,10 @@ class FactorBook:
         self._own[entry.operator] = own
 
     def report(self) -> SignOns:
-        """The counts, for the hub."""
+        """The counts, for the hub; of the latest operators, where more than it takes have ever stood here."""
         shared = ("operator", "last_ms", "signed_on", "failed", "locked")
-        counts = [SignOnCount(**{name: getattr(tally, name) for name in shared}) for tally in self._tallies.values()]
+        latest = sorted(self._tallies.values(), key=lambda tally: tally.last_ms, reverse=True)[:OPERATORS_MAX]
+        counts = [SignOnCount(**{name: getattr(tally, name) for name in shared}) for tally in latest]
         return SignOns(counts=tuple(sorted(counts, key=lambda count: count.operator)))
 
     def _tally(self, operator: str, pin: str) -> Tally:

@@ -26,7 +26,7 @@ class Technician(Base):
 
 
 class TechnicianOrder(Base):
-    """An order that was carried out or refused: a repetition is answered from here. signed: the evidence."""
+    """An order that was carried out: a repetition is answered from here. signed: the evidence."""
 
     __tablename__ = "technician_order"
     id: Mapped[str] = mapped_column(primary_key=True)

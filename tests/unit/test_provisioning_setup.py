@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from contract.card_keys import CardRole, role_key_file
 from contract.errors import DeviceError
@@ -193,3 +193,27 @@ def test_a_repository_of_releases_is_made_where_the_world_asks_for_one(tmp_path:
     set_up(without, tmp_path, tmp_path / "plain", NOW, lambda _: None)
     assert not (tmp_path / "plain" / "releases").exists()
     assert not list((tmp_path / "plain").rglob("update-root.json"))
+
+
+@pytest.mark.parametrize(
+    ("site", "place"),
+    [("9901-A:9901:Kecamatan Uji@-6.2,106.8", (-6.2, 106.8)), ("9901-A:9901:Kecamatan Uji", (None, None))],
+)
+def test_a_site_is_on_the_map_where_init_is_told_its_place(
+    tmp_path: Path, site: str, place: tuple[float, float]
+) -> None:
+    assert _init(tmp_path, site).exit_code == 0
+    (known,) = json.loads((tmp_path / "world" / "hub" / "fleet.json").read_text(encoding="utf-8"))["sites"]
+    assert (known["latitude"], known["longitude"]) == place and known["name"] == "Kecamatan Uji"
+
+
+@pytest.mark.parametrize("place", ["@-6.2", "@-96.2,106.8", "@six,106.8", "@-6.2,1068"])
+def test_a_place_that_is_none_is_refused_with_advice(tmp_path: Path, place: str) -> None:
+    found = _init(tmp_path, f"9901-A:9901:Kecamatan Uji{place}")
+    assert found.exit_code != 0 and "--help" in found.stderr
+    assert not (tmp_path / "world").exists()
+
+
+def _init(folder: Path, site: str) -> Result:
+    words = ["init", "--out", str(folder / "world"), "--name", "Uji", "--host", "127.0.0.1", "--site", site]
+    return CliRunner().invoke(app, [*words, "--technician", "tek-a:Andi"])

@@ -10,8 +10,9 @@ import pytest
 
 from contract.checkpoint import Checkpoint
 from contract.comparison import ComparisonScore
+from contract.dispatch import encode
 from contract.errors import CaptureRetry, RemoteError
-from contract.operators import SignOnPolicy
+from contract.operators import OPERATORS_MAX, SignOnPolicy
 from contract.packet import PacketKind, PinBody
 from contract.sample import FingerPosition
 from contract.secret import hash_secret, secret_matches
@@ -19,7 +20,7 @@ from edge import sign_on
 from edge.eligibility import Refusal
 from edge.officer_desk import SignOnTeller
 from edge.procedure import Refused
-from edge.second_factor import FIRST_WAIT_MS, FREE_TRIES, TRIES_MAX, Factor, FactorBook, factor_of
+from edge.second_factor import FIRST_WAIT_MS, FREE_TRIES, TALLY, TRIES_MAX, Factor, FactorBook, Tally, factor_of
 from tests.unit.edge_fakes import (
     CARD_UID,
     HEAD,
@@ -290,6 +291,16 @@ def test_no_pin_lies_readable_on_the_disk(tmp_path: Path) -> None:
 
 
 # --- what the hub hears ---
+
+
+def test_of_more_officers_than_a_report_takes_the_latest_are_told(tmp_path: Path) -> None:
+    bench = make_bench(tmp_path)
+    for number in range(OPERATORS_MAX + 1):
+        tally = Tally(operator=f"op-{number}", last_ms=1_800_000_000_000 + number)
+        bench.store.put(TALLY, tally.operator, encode(tally))
+    told = {count.operator for count in FactorBook(bench.store, bench.roster.time).report().counts}
+    assert len(told) == OPERATORS_MAX and "op-0" not in told
+    bench.store.close()
 
 
 async def test_the_hub_hears_counts_when_there_is_a_line(unit: Unit) -> None:
