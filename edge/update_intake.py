@@ -113,7 +113,7 @@ class UpdateIntake:
             job, state = self._updates.record.job, self._updates.record.state
             if job is None or state is None or state.is_end:
                 continue
-            self._working = asyncio.create_task(self._work_on(job), name="update")
+            self._working = asyncio.create_task(self._work_on(job), name=job.job)
             await asyncio.wait({self._working})
             if not self._working.cancelled() and (error := self._working.exception()):
                 log.error("update ended", error=type(error).__name__)
@@ -153,7 +153,8 @@ class UpdateIntake:
         job = self._downlink.opened(UpdateJob, payload)
         self._told = (self._channel.connection, job.job)
         if not self._is_writing and await self._take(job):
-            self._let_go()
+            if self._working is None or self._working.get_name() != job.job:  # else begun as soon as it was recorded
+                self._let_go()
             self._arrived.set()
         elif self._is_writing:
             self._later = job

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from contract.dispatch import decode
-from contract.update_problems import UpdateProblem
-from contract.updates import Artefact, TargetCustom, UpdateState
+from contract.update_problems import UpdateProblem, UpdateRefusal
+from contract.updates import Artefact, TargetCustom, UpdateJob, UpdateState
 from edge.__main__ import _software_rows
 from edge.config import load_config
 from edge.controller_release import ControllerRelease
@@ -148,6 +149,30 @@ async def test_what_failed_before_is_no_fault_of_the_release(unit: Unit) -> None
     life = Life(unit, updates, complaints={"iris": "unplugged for weeks"})
     await life.until_settled(job_for(2, "0.2.0"))
     assert (await proved(unit, {"iris": "unplugged for weeks"})).report().state is GOOD
+
+
+async def test_a_job_that_is_begun_before_it_was_answered_is_worked_to_its_end(unit: Unit) -> None:
+    life, loop = Life(unit, unit.updates()), asyncio.get_running_loop()
+    ending, answered = threading.Event(), threading.Event()
+    take, end = life.updates.take, life.updates.end
+    running: list[asyncio.Task[None]] = []
+
+    def take_slowly(job: UpdateJob) -> bool:
+        taken = take(job)
+        loop.call_soon_threadsafe(lambda: running.append(asyncio.create_task(life.intake.run())))
+        return ending.wait(10) and taken
+
+    def end_late(job: UpdateJob, refusal: UpdateRefusal) -> bool:
+        ending.set()
+        return answered.wait(10) and end(job, refusal)
+
+    life.updates.take, life.updates.end = take_slowly, end_late  # type: ignore[method-assign]
+    await life.line.connect()
+    await life.line.give(job_for(2, "0.2.0", unit="desk-z9"))
+    answered.set()
+    await until(lambda: life.line.said[-1].state is REFUSED)
+    life.intake.stop()
+    running[0].cancel()
 
 
 @pytest.mark.parametrize(

@@ -104,8 +104,7 @@ async function listCards() {
 }
 
 async function start() {
-  officers = await unit.ask("/api/operators").catch(() => []);
-  unit.signedOn(["operator", "front-desk-officer"], () => !shown);
+  // First, so that no form is sent before there is somebody who takes it.
   unit.at("#start-form").addEventListener("submit", async (event) => {
     event.preventDefault();
     try {
@@ -113,6 +112,8 @@ async function start() {
       draw(await unit.ask("/api/handover", { nik: unit.at("#nik").value.replace(/\D/g, ""), operator: unit.at("#operator").value }));
     } catch (error) { unit.fill("#start-notes", unit.tell(error)); }
   });
+  officers = await unit.ask("/api/operators").catch(() => []);
+  unit.signedOn(["operator", "front-desk-officer"], () => !shown);
   await listCards();
 }
 

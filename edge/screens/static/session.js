@@ -211,8 +211,7 @@ function draw(found) {
 }
 
 async function startForm() {
-  officers = await unit.ask("/api/operators").catch(() => []);
-  unit.signedOn(["operator"], () => !shown);
+  // First, so that no form is sent before there is somebody who takes it.
   const form = unit.at("#start-form");
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -226,6 +225,8 @@ async function startForm() {
     const nik = unit.at("#nik");
     nik.value = key.dataset.key === "back" ? nik.value.slice(0, -1) : (nik.value + key.dataset.key).slice(0, 16);
   });
+  officers = await unit.ask("/api/operators").catch(() => []);
+  unit.signedOn(["operator"], () => !shown);
   await listResidents();
 }
 
