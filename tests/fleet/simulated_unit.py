@@ -78,7 +78,7 @@ class SimulatedUnit:
         self._reported: Reported | None = None
         self.heard: Counter[str] = Counter()
         self.released: Counter[str] = Counter()
-        self.captured = 0
+        self.captured = len(self._spool.all())  # an earlier life's packets are to arrive as well
         self.connected_s: list[float] = []
         for topic in (topics.DN_CHECKPOINT, topics.DN_SITE_KEY, topics.DN_ROSTER):
             self.channel.on(topic, self._hear, unit=self.id)
@@ -114,7 +114,7 @@ class SimulatedUnit:
 
     @property
     def waiting(self) -> int:
-        """Packets of this life and alarms that the hub has not freed."""
+        """Packets in the spool and alarms that the hub has not freed."""
         return self.captured - len(self.released) + self.alarms.waiting
 
     @property

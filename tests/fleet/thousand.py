@@ -45,6 +45,7 @@ CORRECT_LIMIT_S = 10.0
 PAGE_LIMIT_S = 1.0
 POLL_S = 0.1
 GIVE_UP_S = 60.0
+ARRIVAL_S = 300.0  # of all that was spooled, one commit a packet
 AWAY_S, LONG_S = 3.0, 30.0
 CAPTURE_S, SETTLE_S = 0.5, 3.0
 CERTIFICATES_EACH = 10
@@ -182,8 +183,8 @@ class Campaign:
                     wrong["alive, not heard of since"] += said.time_ms < newest_ms[unit.id]
         return +wrong
 
-    async def _until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(GIVE_UP_S):
+    async def _until(self, condition: Callable[[], bool], limit_s: float = GIVE_UP_S) -> None:
+        async with asyncio.timeout(limit_s):
             while not condition():  # noqa: ASYNC110 - looks at what other processes do
                 await asyncio.sleep(POLL_S)
 
@@ -279,7 +280,7 @@ class Campaign:
 
     async def _account(self) -> None:
         """Wait until nothing is on its way, then count: every packet and alarm once, nothing left in the outbox."""
-        await self._until(lambda: not any(group.told.get("waiting", 1) for group in self._groups))
+        await self._until(lambda: not any(group.told.get("waiting", 1) for group in self._groups), ARRIVAL_S)
         await asyncio.sleep(SETTLE_S)
         problems = self.findings.problems
         with self._database.reading() as session:
