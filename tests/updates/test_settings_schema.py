@@ -38,11 +38,19 @@ def test_it_names_the_setting_and_the_rule() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [b"", b"[]", b"\xff", b"{", b"null", b'{"type": 7}', b'{"properties": 3}', b'{"$ref": "http://x/y"}',
+     b'{"$ref": "#"}', b'{"not": {"$ref": "#"}}',
      b'{"$ref": "file:///etc/passwd"}', b'{"$ref": "data:,{}"}', b'{"pattern": "("}', b"[" * 5000, b"1" * 300_000],
 )  # fmt: skip
 def test_what_is_no_schema_is_refused_and_no_document_is_opened(wrong: bytes) -> None:
     with pytest.raises(RemoteError):
         SettingsSchema(wrong)
+
+
+def test_a_schema_that_asks_itself_without_end_allows_nothing() -> None:
+    endless = schema({"properties": {"policy": {"not": {"$ref": "#/properties/policy"}}}})
+    assert endless.objection({}) == "" and "without end" in endless.objection({"policy": {}})
+    asks = schema({"required": ["policy"]})
+    assert "required" in asks.objection({}) and asks.objection({"policy": {}}) == ""
 
 
 JSON = st.recursive(
