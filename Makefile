@@ -13,7 +13,7 @@ FINGERS ?=
 SEED ?= 1
 
 DEB := $(VENV)/deb
-.PHONY: help demo run deb test test-arm test-deb check bench bench-unit fault fleet fleet-1000 ninety-days firmware link quality-model clean lock
+.PHONY: help demo run deb test test-arm test-deb check bench bench-unit fault fuzz fleet fleet-1000 ninety-days firmware link quality-model clean lock
 
 help: ## list these targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -72,6 +72,11 @@ bench: $(VENV)/dev.stamp ## sealed-to-receipt figures of the transfer over TLS
 
 bench-unit: $(VENV)/dev.stamp $(VENV)/warm.stamp ## a capture unit's idle cost, live picture and finger transfer
 	@$(BIN)/python -m tests.bench.unit --out out/bench-unit
+
+ROUNDS ?= 10
+fuzz: $(VENV)/dev.stamp $(VENV)/warm.stamp ## garbage at every door, drawn anew in ROUNDS rounds from SEED on; make test draws the same each time
+	@set -e; for seed in $$(seq $(SEED) $$(( $(SEED) + $(ROUNDS) - 1 ))); do echo "round with seed $$seed"; \
+	$(BIN)/python -m pytest -n 2 -m hypothesis --hypothesis-profile=anew --hypothesis-seed=$$seed; done
 
 fault: $(VENV)/dev.stamp ## 1,000 packets under kill -9 of unit, hub and broker; power cuts at every write
 	@$(BIN)/python -m tests.fault.campaign --out out/fault --seed $(SEED)

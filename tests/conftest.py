@@ -1,6 +1,7 @@
 """What every test leaves behind it: the process's log settings as they were, whatever command it ran in process.
 
-And a TPM in software for those that ask for one.
+A TPM in software for those that ask for one. And what the garbage is drawn from: `make test` draws the same for the
+same code, so that it says the same twice; `make fuzz` draws anew, round after round.
 """
 
 from __future__ import annotations
@@ -10,8 +11,13 @@ from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 from tests.soft_tpm import SoftTpm, why_not
+
+settings.register_profile("same", derandomize=True)
+settings.register_profile("anew", derandomize=False, database=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("same")
 
 
 @pytest.fixture(autouse=True)
