@@ -47,6 +47,7 @@ class Problem(StrEnum):
     SELFTEST_FAILED = "selftest-failed"
     CERTIFICATE_TOO_OLD = "certificate-too-old"
     CERTIFICATE_REVOKED = "certificate-revoked"
+    CERTIFICATE_SUPERSEDED = "certificate-superseded"
     STORE_UNUSABLE = "store-unusable"
     KEY_PART_UNUSABLE = "key-part-unusable"
     UNIT_BUSY = "unit-busy"
@@ -255,6 +256,14 @@ WORDING: dict[Problem, Wording] = {
         "Serahkan unit kepada teknisi ('rekam-edge recommission'). Data yang belum terkirim tetap tersegel.",
         "This unit's certificate was revoked, or the unit is no longer in service.",
         "Give the unit to a technician, who may use 'rekam-edge recommission'. Unsent data stay sealed in it.",
+    ),
+    Problem.CERTIFICATE_SUPERSEDED: Wording(
+        "Sertifikat ini sudah diganti yang lebih baru: isi unit dari salinan lama, atau kuncinya disalin orang.",
+        "Tunjukkan kepada teknisi. Bila unit ini dipulihkan dari salinan: 'rekam-provision revoke', media klaim baru, "
+        "'rekam-edge recommission'. Bila tidak, laporkan: ada salinan kuncinya.",
+        "This certificate was followed by a newer one: the disk is an old copy, or somebody copied its keys.",
+        "Show it to the technician. If the disk was restored from an image: 'rekam-provision revoke', a new claim, "
+        "'rekam-edge recommission'. If not, report it: a copy of the keys is about.",
     ),
     Problem.STORE_UNUSABLE: Wording(
         "Unit tidak dapat menyimpan kuncinya.",

@@ -96,14 +96,16 @@ class Credential:
 
     def present(self) -> tuple[x509.Certificate, FileSigner]:
         """The certificate in use and its key. Raises RekamError."""
-        settings = self.settings()
-        try:
-            certificate, key = settings.certificate.read_bytes(), settings.key.read_bytes()
-        except OSError as error:
-            raise DeviceError(
-                f"{error.filename} cannot be read: {error.strerror}.", next_step="Commission the unit, or enrol, again."
-            ) from None
-        return load_certificate(certificate), FileSigner(key)
+        return _read(self.settings())
+
+    def newest(self) -> tuple[x509.Certificate, FileSigner]:
+        """The last certificate that was issued to this party, used yet or not, and its key. Raises RekamError.
+
+        Only this one may be followed by another: an older one renews for nobody, since a copy of it would come back so.
+        """
+        if self._files.path(NEXT).exists():
+            return _read(replace(self._settings, certificate=self._files.path(NEXT), key=self._files.path(NEXT)))
+        return _read(self._settings)
 
     def birth(self, serial: str, software: str) -> bytes:
         """What is said after connecting: with this certificate, whose key is here. serial: of the machine."""
@@ -120,7 +122,7 @@ class Credential:
 
     def request(self) -> Renewal:
         """Ask for the next certificate; the same key until it is answered, so that the answer may be lost."""
-        certificate, signer = self.present()
+        certificate, signer = self.newest()
         content = self._files.read(NEXT_KEY)
         if content is None:
             content = private_pem(new_key())
@@ -157,13 +159,13 @@ class Credential:
 
     @property
     def is_due(self) -> bool:
-        """Whether two thirds of the present certificate's life have passed."""
-        return utc(self._clock.wall_ms()) >= renewal_due(self.present()[0])
+        """Whether two thirds of the newest certificate's life have passed."""
+        return utc(self._clock.wall_ms()) >= renewal_due(self.newest()[0])
 
     @property
     def has_ended(self) -> bool:
-        """Whether the certificate in use is past its end, by this unit's clock."""
-        return utc(self._clock.wall_ms()) >= self.present()[0].not_valid_after_utc
+        """Whether the newest certificate is past its end, by this unit's clock."""
+        return utc(self._clock.wall_ms()) >= self.newest()[0].not_valid_after_utc
 
     @property
     def is_tried(self) -> bool:
@@ -179,3 +181,14 @@ class Credential:
         self._files.remove(NEXT)
         self._files.remove(NEXT_KEY)
         return True
+
+
+def _read(settings: MqttSettings) -> tuple[x509.Certificate, FileSigner]:
+    """A certificate and its key from their files. Raises RekamError."""
+    try:
+        certificate, key = settings.certificate.read_bytes(), settings.key.read_bytes()
+    except OSError as error:
+        raise DeviceError(
+            f"{error.filename} cannot be read: {error.strerror}.", next_step="Commission the unit, or enrol, again."
+        ) from None
+    return load_certificate(certificate), FileSigner(key)

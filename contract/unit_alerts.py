@@ -13,6 +13,7 @@ from enum import StrEnum
 class UnitAlert(StrEnum):
     """What is to be done something about, the gravest first."""
 
+    CERTIFICATE_COPIED = "certificate-copied"
     DATA_STUCK = "data-stuck"
     CERTIFICATE_ENDED = "certificate-ended"
     UPLINK_STOPPED = "uplink-stopped"
@@ -39,8 +40,17 @@ class AlertWords:
     do_en: str
 
 
-_GRAVE = frozenset({UnitAlert.DATA_STUCK, UnitAlert.CERTIFICATE_ENDED, UnitAlert.UPLINK_STOPPED})
+_GRAVE = frozenset(
+    {UnitAlert.CERTIFICATE_COPIED, UnitAlert.DATA_STUCK, UnitAlert.CERTIFICATE_ENDED, UnitAlert.UPLINK_STOPPED}
+)
 ALERT_WORDS: dict[UnitAlert, AlertWords] = {
+    UnitAlert.CERTIFICATE_COPIED: AlertWords(
+        "Sertifikat lama dipakai",
+        "an older certificate of it asks for the next",
+        "Cari tahu: isi unit dipulihkan dari salinan, atau kuncinya disalin? Cabut sertifikatnya dan daftarkan ulang.",
+        "Find out whether its disk was restored or its keys were copied; 'rekam-provision revoke', then commission it "
+        "again by a new claim. An officer clears this on the console.",
+    ),
     UnitAlert.DATA_STUCK: AlertWords(
         "Data tertahan lama",
         "data stuck",

@@ -15,6 +15,7 @@ from contextlib import suppress
 import structlog
 
 from contract import topics
+from contract.certificates import load_certificate, serial_text
 from contract.channel_mqtt import Connection, Disconnected, MqttChannel
 from contract.channel_probe import probe
 from contract.channel_renewal import Door, ask
@@ -25,11 +26,11 @@ from contract.commissioning import (
     verify_confirmation,
     verify_renewal_answer,
 )
-from contract.commissioning_problems import Refusal
+from contract.commissioning_problems import Problem, Refusal
 from contract.credential import Credential
 from contract.dispatch import encode
 from contract.durable_files import DurableFolder
-from contract.errors import DeviceError, RekamError, RemoteError
+from contract.errors import DeviceError, RekamError, RemoteError, TransientError
 from contract.seal import StatementPublicKey
 from edge.box_files import REPORTED, SELFTEST
 from edge.config import UnitConfig
@@ -38,7 +39,7 @@ from edge.line_watch import LineWatch, words_of
 
 CHECK_S = 3600.0
 LATE_WAIT_S = 20.0
-EXPIRED_ALERT = "certificate expired"
+SHUT_OUT = (Problem.CERTIFICATE_ENDED, Problem.CERTIFICATE_REVOKED)
 Kept = tuple[str, bytes, bool]
 log = structlog.get_logger("standing")
 
@@ -82,7 +83,10 @@ class Standing:
 
     def status(self) -> dict[str, str]:
         """For the status page: why there is no line, or no next certificate; empty where all is well."""
-        return words_of(self._line.problem or self.problem)
+        line = self._line.problem
+        if line is not None and line.problem in SHUT_OUT:
+            return words_of(self.problem or line)  # the hub's word says more than the broker's
+        return words_of(line or self.problem)
 
     async def run(self) -> None:
         """Renew in time, and look why there is no line, for ever; what fails is tried again."""
@@ -94,8 +98,12 @@ class Standing:
         while True:
             try:
                 wait_s = await self._look_after()
+            except Refusal as refusal:
+                self.problem = refusal
+                log.warning("no next certificate", **refusal.diagnostics())
+                wait_s = CHECK_S  # the hub's word changes by what somebody does
             except RekamError as error:
-                self.problem = error if isinstance(error, Refusal) else None
+                self.problem = None
                 log.warning("no next certificate yet", **error.diagnostics())
                 wait_s = LATE_WAIT_S
             with suppress(TimeoutError):
@@ -105,13 +113,12 @@ class Standing:
 
     async def _look_after(self) -> float:
         """Ask for the next certificate where it is time to; how long to wait then."""
-        if await asyncio.to_thread(lambda: self._credential.is_tried):
-            return CHECK_S
         if self._channel.connection is not None:
-            if self._may_ask() and await asyncio.to_thread(lambda: self._credential.is_due):
+            tried = await asyncio.to_thread(lambda: self._credential.is_tried)
+            if not tried and self._may_ask() and await asyncio.to_thread(lambda: self._credential.is_due):
                 await self._ask()
             return CHECK_S
-        if await asyncio.to_thread(self._has_ended):
+        if await asyncio.to_thread(self._is_shut_out):
             await renew_late(self._credential, self._late, self._hub)
             return CHECK_S
         return LATE_WAIT_S
@@ -121,12 +128,15 @@ class Standing:
         since_ms = self._clock.monotonic_ms() - self._renewed_ms if self._renewed_ms is not None else None
         return since_ms is None or since_ms >= CHECK_S * 1000
 
-    def _has_ended(self) -> bool:
-        """Whether the certificate is past its end: by this clock, or because the broker says so."""
+    def _is_shut_out(self) -> bool:
+        """Whether the certificate opens nothing any more: past its end by this clock, or because the broker says so.
+
+        Why, the renewal door knows: an old copy of a unit learns there that it is one, and the centre hears of it.
+        """
         if self._credential.has_ended:
             return True
         refusal = probe(self._credential.settings(), utc(self._clock.wall_ms()))
-        return refusal is not None and EXPIRED_ALERT in refusal.detail
+        return refusal is not None and refusal.problem in SHUT_OUT
 
     async def _connected(self, _connection: Connection) -> None:
         self._credential.note_connected()
@@ -144,10 +154,7 @@ class Standing:
         if found.problem is not None:
             self.problem = Refusal(found.problem, found.detail)
             log.warning("birth not confirmed", **self.problem.diagnostics())
-            if await asyncio.to_thread(self._credential.give_up, found.certificate):
-                self._channel.reconnect()
-            else:
-                await self._ask()  # with the certificate itself: a hub that lost it with a few days takes it up again
+            await self._ask()  # with the newest certificate: a hub that lost it with a few days takes it up again
             return
         self.problem, self.is_confirmed = None, True
         if await asyncio.to_thread(self._credential.take_over, found.certificate):
@@ -170,6 +177,8 @@ class Standing:
         answer = verify_renewal_answer(payload, self._hub, asked.request)
         if answer.problem is not None:
             self.problem = Refusal(answer.problem, answer.detail)
+            if await asyncio.to_thread(give_up, self._credential, asked):
+                self._channel.reconnect()
             raise self.problem
         await asyncio.to_thread(self._credential.keep_next, answer.certificate, answer.issuing)
         self._asked, self._renewed_ms = None, self._clock.monotonic_ms()
@@ -181,14 +190,21 @@ class Standing:
 
 
 async def renew_late(credential: Credential, door: Door, hub: StatementPublicKey) -> None:
-    """Ask for the next certificate at the renewal door. Raises Refusal, or TransientError where nobody answers."""
+    """Ask for the next certificate at the renewal door. Raises Refusal, or TransientError to try again."""
     renewal = await asyncio.to_thread(credential.request)
     question = encode(LateQuestion(body=encode(renewal)))
     answer = verify_renewal_answer(await asyncio.to_thread(ask, door, question), hub, renewal.request)
     if answer.problem is not None:
+        if await asyncio.to_thread(give_up, credential, renewal):
+            raise TransientError("The hub does not follow the next certificate; the present one is asked with.")
         raise Refusal(answer.problem, answer.detail)
     await asyncio.to_thread(credential.keep_next, answer.certificate, answer.issuing)
     log.info("certificate renewed late")
+
+
+def give_up(credential: Credential, refused: Renewal) -> bool:
+    """The hub does not follow the certificate that this was asked with; whether it was the next one, and is no more."""
+    return credential.give_up(serial_text(load_certificate(refused.certificate)))
 
 
 def make_standing(

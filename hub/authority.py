@@ -62,16 +62,25 @@ class Authority:
         return self.issuers.issuing.certificate
 
     def issue(
-        self, session: Session, name: str, public: ec.EllipticCurvePublicKey, key_home: str, nonce: str = ""
+        self,
+        session: Session,
+        name: str,
+        public: ec.EllipticCurvePublicKey,
+        key_home: str,
+        nonce: str = "",
+        follows: str = "",
     ) -> Certificate:
-        """A pending certificate for a unit or technician; the same question again gives the same certificate."""
+        """A pending certificate for a unit or technician; the same question again gives the same certificate.
+
+        nonce: of the claim, or follows: the serial of the certificate that it is asked for with.
+        """
         now = self._context.clock.wall_ms()
         known = certificates.pending_with(session, name, public_der(public))
         if known is not None and known.until_ms > now:
             return known
         certificates.drop_pending(session, name, now)
         certificate = certify_client(self.issuers.issuing, name, public, moment(now), key_home=key_home)
-        return certificates.enter(session, certificate, CertificateState.PENDING, now, nonce)
+        return certificates.enter(session, certificate, CertificateState.PENDING, now, nonce, follows)
 
     def issue_claim(self, nonce: str, public: ec.EllipticCurvePublicKey, life: timedelta) -> x509.Certificate:
         """A claim certificate; it opens the provisioning listener and no other door."""

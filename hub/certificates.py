@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from cryptography import x509
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from contract.certificates import (
@@ -57,9 +57,14 @@ def moment(wall_ms: int) -> datetime:
 
 
 def enter(
-    session: Session, certificate: x509.Certificate, state: CertificateState, now_ms: int, nonce: str = ""
+    session: Session,
+    certificate: x509.Certificate,
+    state: CertificateState,
+    now_ms: int,
+    nonce: str = "",
+    follows: str = "",
 ) -> Certificate:
-    """Enter a certificate that was just issued."""
+    """Enter a certificate that was just issued. follows: the serial of the one that it was asked for with."""
     row = Certificate(
         serial=serial_text(certificate),
         holder=common_name(certificate),
@@ -70,6 +75,7 @@ def enter(
         until_ms=milliseconds(certificate.not_valid_after_utc),
         issued_ms=now_ms,
         nonce=nonce,
+        follows=follows,
     )
     session.add(row)
     session.flush()
@@ -116,6 +122,37 @@ def pending_with(session: Session, holder: str, public: bytes) -> Certificate | 
         if row.state == CertificateState.PENDING and key_of(row) == public:
             return row
     return None
+
+
+def pending_after(session: Session, row: Certificate) -> Certificate | None:
+    """The certificate that was asked for with this one and has not been used yet."""
+    query = select(Certificate).where(
+        Certificate.holder == row.holder,
+        Certificate.state == CertificateState.PENDING,
+        Certificate.follows == row.serial,
+    )
+    return session.scalars(query.limit(1)).first()
+
+
+def may_be_followed(session: Session, row: Certificate) -> bool:
+    """Whether the holder's next certificate may be asked for with this one.
+
+    It has to be the newest, or the one that the newest was asked for with, as long as that was never used: a power cut
+    may have lost it. A living one with a reason was followed before a backup was restored.
+    """
+    if row.state in LIVING:
+        return not row.reason
+    return row.state == CertificateState.SUPERSEDED and pending_after(session, row) is not None
+
+
+def is_older(session: Session, certificate: x509.Certificate) -> bool:
+    """Whether the holder has had a certificate in use that was issued after this one."""
+    query = select(Certificate.serial).where(
+        Certificate.holder == common_name(certificate),
+        Certificate.state != CertificateState.PENDING,
+        Certificate.from_ms > milliseconds(certificate.not_valid_before_utc),
+    )
+    return session.scalars(query.limit(1)).first() is not None
 
 
 def key_of(row: Certificate) -> bytes:
@@ -169,15 +206,14 @@ def is_barred(session: Session, row: Certificate) -> bool:
 
 
 def revoked(session: Session, now_ms: int) -> list[Revoked]:
-    """The lines of the revocation list: what ended before its time and would still be valid."""
-    query = select(Certificate).where(Certificate.state.not_in(LIVING), Certificate.until_ms > now_ms)
+    """The lines of the revocation list: what ended before its time, or was followed, and would still be valid."""
+    ended = or_(Certificate.state.not_in(LIVING), Certificate.reason != "")
+    query = select(Certificate).where(ended, Certificate.until_ms > now_ms)
     return [
         Revoked(
             serial=int(row.serial, 16),
             at=moment(row.ended_ms or row.issued_ms),
-            reason=RevocationReason.SUPERSEDED
-            if row.state == CertificateState.SUPERSEDED
-            else RevocationReason.CESSATION,
+            reason=RevocationReason.CESSATION if row.state == CertificateState.REVOKED else RevocationReason.SUPERSEDED,
         )
         for row in session.scalars(query.order_by(Certificate.serial))
     ]
@@ -192,12 +228,17 @@ def strangers(session: Session, lines: Iterable[Revoked], now_ms: int) -> list[R
 def end_listed(session: Session, lines: Iterable[Revoked], now_ms: int) -> list[str]:
     """Revoke the holders of what a list revokes and this book believes living; their names.
 
-    What was only superseded stays: its successor may be unknown here, and proves itself when it is renewed.
+    What was only superseded lives on in the book, so that its holder stays on the access list, and on the list: its
+    successor may be unknown here, and proves itself when it is renewed.
     """
     ended = []
     for line in lines:
         row = session.get(Certificate, f"{line.serial:x}", with_for_update=True)
-        if row is not None and row.state in LIVING and line.reason is not RevocationReason.SUPERSEDED:
+        if row is None or row.state not in LIVING:
+            continue
+        if line.reason is RevocationReason.SUPERSEDED:
+            row.reason = "followed by another, on the list that the broker holds"
+        else:
             revoke(session, row.holder, "on the list that the broker holds", now_ms)
             ended.append(row.holder)
     return ended

@@ -28,6 +28,7 @@ from contract.certificates import (
     public_der,
     request_challenge,
     request_key,
+    serial_text,
 )
 from contract.commissioning import (
     CLOCK_SKEW_MS_MAX,
@@ -59,7 +60,7 @@ from hub.authority import Authority
 from hub.certificates import CertificateState
 from hub.context import HubContext
 from hub.public_keys import HubPublicKeys
-from hub.renewals import next_certificate
+from hub.renewals import next_certificate, note_copy
 from hub.schema.commissioning_tables import Certificate, ClaimRow, Commissioning
 from hub.schema.tables import Unit
 from hub.unit_setup import UnitSetups
@@ -158,12 +159,21 @@ class CommissioningDesk:
                 )
         except Refusal as refusal:
             log.warning("renewal refused", **refusal.diagnostics())
+            if refusal.problem is Problem.CERTIFICATE_SUPERSEDED:
+                self._note_copy(renewal.certificate)
             answer = RenewalAnswer(
                 request_sha256=digest, problem=refusal.problem, detail=refusal.detail[:200], hub_ms=self._now()
             )
         else:
             self._changed()
         return sign_renewal_answer(answer, self._context.keys.statement)
+
+    def _note_copy(self, encoded: bytes) -> None:
+        """Its own key was proved, and it is not the unit's newest."""
+        certificate = load_certificate(encoded)
+        holder, serial = common_name(certificate), serial_text(certificate)
+        with self._context.database.transaction() as session:
+            note_copy(session, self._context.clock, holder, serial, "An older certificate asked for the next one.")
 
     def _take_knock(self, session: Session, nonce: str, knock: Knock) -> Answer:
         claim = session.get(ClaimRow, nonce, with_for_update=True)

@@ -17,6 +17,7 @@ from contract.lifecycle import UnitState as UnitLife
 from contract.transfer import UnitState
 from contract.unit_alerts import UnitAlert
 from contract.updates import UpdateReport
+from hub import alarms
 from hub.certificates import CertificateState
 from hub.config import DeadlinesSection
 from hub.presence import HeardUplink, presence_of, uplink_of
@@ -59,8 +60,17 @@ def look(session: Session, units: Iterable[Unit], deadlines: DeadlinesSection, n
     setups = {row.unit: row for row in session.scalars(select(UnitSetup).where(UnitSetup.unit.in_(names)))}
     until = _certified_until(session, names)
     updates = reports(session, names)
+    copied = alarms.unseen_of(session, names, UnitAlert.CERTIFICATE_COPIED)
     return [
-        _watched(unit, setups.get(unit.id), updates.get(unit.id), until.get(unit.id), deadlines, now_ms)
+        _watched(
+            unit,
+            setups.get(unit.id),
+            updates.get(unit.id),
+            until.get(unit.id),
+            deadlines,
+            now_ms,
+            {UnitAlert.CERTIFICATE_COPIED} if unit.id in copied else set(),
+        )
         for unit in units
     ]
 
@@ -85,10 +95,11 @@ def _watched(
     until_ms: int | None,
     deadlines: DeadlinesSection,
     now_ms: int,
+    alarmed: set[UnitAlert],
 ) -> Watched:
     uplink = uplink_of(unit)
     age_s = uplink.oldest_age_now_s(now_ms) if uplink else 0
-    found = _data_alerts(uplink, age_s, deadlines)
+    found = alarmed | _data_alerts(uplink, age_s, deadlines)
     if unit.state in AT_WORK:
         found |= _line_alerts(unit, uplink, until_ms, deadlines, now_ms)
         if update is not None and update.state in FAILED:

@@ -28,6 +28,7 @@ from contract.technician import CertificateResult, Order, Reply, Verb, sign_orde
 from provisioning.technician_identity import Identity
 
 SOFTWARE = "rekam-provision"
+_LASTING = (Problem.CERTIFICATE_TOO_OLD, Problem.CERTIFICATE_REVOKED, Problem.CERTIFICATE_SUPERSEDED)
 R = TypeVar("R", bound=Model)
 
 
@@ -36,7 +37,7 @@ class OwnRefusal(RemoteError):
 
     def __init__(self, reply: Reply) -> None:
         message, next_step = reply.message, reply.next_step
-        if reply.problem in (Problem.CERTIFICATE_TOO_OLD, Problem.CERTIFICATE_REVOKED):
+        if reply.problem in _LASTING:
             message = "Your certificate ended more than 180 days ago, was replaced by another, or was revoked."
             next_step = "Make a new folder with 'rekam-provision enrol', and ask the administrator to certify it."
         super().__init__(message, next_step=next_step)

@@ -14,6 +14,7 @@ ALARMS_ID = {
     "jam": "Kartu macet",
     "software-fault": "Gangguan papan kendali",
     "fell-back": "Papan kendali kembali ke versi lama",
+    "certificate-copied": "Sertifikat lama dipakai",
     "factory-reset": "Papan kendali disetel ulang",
 }
 PAPERS_ID = {

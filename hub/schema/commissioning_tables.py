@@ -78,7 +78,9 @@ class Certificate(Base):
     """A certificate that the hub issued, or that setup did. serial: hexadecimal; holder: its common name.
 
     state: PENDING until the holder connected with it, then ACTIVE (one a holder, by the index below), then SUPERSEDED
-    or REVOKED, which put it on the list until it ends. nonce: of the claim that it came from.
+    or REVOKED, which put it on the list until it ends. nonce: of the claim that it came from; follows: the certificate
+    that it was asked for with, empty where it was none. reason: why it ended; of one that lives: why it is on the list
+    all the same.
     """
 
     __tablename__ = "certificate"
@@ -93,6 +95,7 @@ class Certificate(Base):
     ended_ms: Mapped[int | None] = mapped_column(default=None)
     reason: Mapped[str] = mapped_column(default="")
     nonce: Mapped[str] = mapped_column(default="", index=True)
+    follows: Mapped[str] = mapped_column(default="")
     __table_args__ = (
         Index(
             "one_active_certificate",

@@ -141,7 +141,7 @@ def test_two_copies_of_a_folder_leave_one_that_counts(tmp_path: Path) -> None:
     assert asyncio.run(own_at(first, world).keep_good(DeskLine(world)))
     with pytest.raises(Refused) as refused:
         asyncio.run(own_at(second, world).keep_good(DeskLine(world)))
-    assert refused.value.problem is Problem.CERTIFICATE_REVOKED
+    assert refused.value.problem is Problem.CERTIFICATE_SUPERSEDED
     assert world.certificates(TECHNICIAN) == ["ACTIVE", "SUPERSEDED"]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from contract.credential import Credential
 from contract.durable_files import DurableFolder
 from contract.seal import load_statement_public_key
 from contract.technician import StatusOrder, StatusResult, Verb
+from contract.unit_alerts import UnitAlert
 from edge.standing import Standing, renew_late
 from hub import certificates
 from hub.certificates import CertificateState
@@ -35,9 +38,11 @@ def stage(tmp_path: Path) -> Stage:
 class Unit:
     """A unit's line and its standing, as the agent wires them."""
 
-    def __init__(self, stage: Stage) -> None:
-        settings = stage.unit_settings()
-        self.folder = stage.folder / "units" / UNIT
+    def __init__(self, stage: Stage, folder: Path | None = None) -> None:
+        """folder: of a copy of the unit's disk."""
+        self.folder = folder or stage.folder / "units" / UNIT
+        files = {name: self.folder / f"tls.{ending}" for name, ending in (("certificate", "crt"), ("key", "key"))}
+        settings = replace(stage.unit_settings(), **files)
         self.credential = Credential(settings, SystemClock(), DurableFolder(settings.certificate.parent))
         self.channel = MqttChannel(self.credential.settings)
         self.hub = load_statement_public_key((self.folder / "hub-statement.pub").read_bytes())
@@ -93,6 +98,31 @@ async def test_a_technician_has_a_unit_renew_and_its_line_comes_back_on_the_new_
             assert status.rows[0].certificates[0].serial == unit.serial()
             await until(lambda: not unit.credential.is_tried)
             running.cancel()
+
+
+async def test_an_old_copy_of_a_unit_learns_at_the_renewal_door_what_it_is_and_the_centre_hears_of_it(
+    stage: Stage,
+) -> None:
+    copy = Unit(stage, Path(shutil.copytree(stage.folder / "units" / UNIT, stage.folder / "copy")))
+    unit = Unit(stage)
+    before = unit.serial()
+    with stage.broker:
+        async with stage.hub() as hub, stage.line() as line:
+            async with unit.channel:
+                running = asyncio.create_task(unit.standing.run())
+                await until(lambda: unit.channel.connection is not None)
+                await line.ask(Verb.STATUS, StatusOrder(), StatusResult)
+                await unit.standing.renew_now()
+                await until(lambda: unit.serial() != before)
+                running.cancel()
+            async with copy.channel:
+                running = asyncio.create_task(copy.standing.run())
+                await until(lambda: copy.standing.status().get("problem") == Problem.CERTIFICATE_SUPERSEDED)
+                running.cancel()
+            assert "rekam-edge recommission" in copy.standing.status()["message_en"] and copy.serial() == before
+            status = await line.ask(Verb.STATUS, StatusOrder(unit=UNIT), StatusResult)
+            assert status.rows[0].alerts[0] is UnitAlert.CERTIFICATE_COPIED
+            assert states(hub) == ["ACTIVE", "SUPERSEDED"]
 
 
 async def test_a_unit_off_for_weeks_comes_back_by_itself(stage: Stage) -> None:
