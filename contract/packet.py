@@ -173,6 +173,12 @@ class PortraitReview(Model):
     reviewed_ms: Millis
 
 
+class IrisReview(Model):
+    """The operator's word that right and left are as named, although their pictures looked like each other's."""
+
+    reviewed_ms: Millis
+
+
 class PaperScan(Model):
     """One page of a paper that was filed with the application (M68): a JPEG, and the name that was ticked for it."""
 
@@ -203,6 +209,7 @@ class EnrolmentBody(Model):
     signoff: SignOff | None = None
     portrait_review: PortraitReview | None = None
     scans: Annotated[tuple[PaperScan, ...], Field(max_length=SCANS_MAX)] = ()
+    iris_review: IrisReview | None = None
 
     @model_validator(mode="after")
     def _papers_leave_room_for_samples(self) -> Self:
@@ -215,9 +222,10 @@ class EnrolmentBody(Model):
     def digest(self) -> bytes:
         """SHA-256 of the capture without its sign-off: what the operator signs.
 
-        A capture from before portraits were reviewed, or papers scanned, has no such field: its digest is what it was.
+        A capture from before portraits or irises were reviewed, or papers scanned, has no such field: its digest is
+        what it was.
         """
-        later = {name for name in ("portrait_review", "scans") if not getattr(self, name)}
+        later = {name for name in ("portrait_review", "scans", "iris_review") if not getattr(self, name)}
         fields = self.model_copy(update={"signoff": None}).model_dump(exclude=later)
         return hashlib.sha256(_dumps(fields)).digest()
 

@@ -67,3 +67,8 @@ class IrisPosition(IntEnum):
 
 
 BOTH_EYES = (IrisPosition.RIGHT, IrisPosition.LEFT)
+
+
+def eyes_are_swapped(*, left: IrisPosition, right: IrisPosition) -> bool:
+    """Whether two images that were taken for left and right are both judged to show the other eye."""
+    return left is IrisPosition.RIGHT and right is IrisPosition.LEFT

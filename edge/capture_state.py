@@ -12,6 +12,7 @@ from contract.packet import (
     Biodata,
     BiometricException,
     EnrolmentBody,
+    IrisReview,
     PacketSample,
     PaperScan,
     PortraitReview,
@@ -19,7 +20,15 @@ from contract.packet import (
     StepClock,
     Verification,
 )
-from contract.sample import ALL_FINGERS, BOTH_EYES, INDEX_FINGERS, FingerPosition, IrisPosition, Modality
+from contract.sample import (
+    ALL_FINGERS,
+    BOTH_EYES,
+    INDEX_FINGERS,
+    FingerPosition,
+    IrisPosition,
+    Modality,
+    eyes_are_swapped,
+)
 from contract.transfer import Receipt
 from edge.config import PolicyTable
 from edge.ports import Examined, Examiner, Keeper, Kept, Sensors, TicketState
@@ -109,6 +118,7 @@ class Capture:
     gate: Gate = field(default_factory=Gate)
     verification: list[Verification] = field(default_factory=list)
     portrait_review: PortraitReview | None = None
+    iris_review: IrisReview | None = None
     attestation: Attestation | None = None
     signoff: SignOff | None = None
     body: EnrolmentBody | None = None
@@ -130,6 +140,14 @@ class Capture:
     def missing_eyes(self) -> tuple[IrisPosition, ...]:
         """The eyes that are not there yet."""
         return tuple(eye for eye in BOTH_EYES if not self._settled(Modality.IRIS, eye))
+
+    @property
+    def eyes_look_swapped(self) -> bool:
+        """Whether both eyes are there and each looks like the other one. The judge errs: an advice, never a refusal."""
+        right, left = (self.taken.get((Modality.IRIS, int(eye))) for eye in BOTH_EYES)
+        if right is None or left is None:
+            return False
+        return eyes_are_swapped(left=left.examined.shows, right=right.examined.shows)
 
     @property
     def next_check(self) -> FingerPosition | None:
@@ -195,6 +213,7 @@ class Capture:
                 for number, page in enumerate(pages, 1)
             ),
             portrait_review=self.portrait_review,
+            iris_review=self.iris_review,
         )
 
     def gallery_entry(self) -> GalleryEntry:
@@ -213,7 +232,7 @@ class Capture:
         self.exceptions.clear()
         self.scans.clear()
         self.pending_exception = None
-        self.portrait_review = self.attestation = self.signoff = self.body = None
+        self.portrait_review = self.iris_review = self.attestation = self.signoff = self.body = None
         self.open_gate()
 
     def _settled(self, modality: Modality, position: int) -> bool:

@@ -13,8 +13,8 @@ from typing import Literal
 from contract.attestation import SIGNATURE_BYTES_MAX, biodata_digest
 from contract.comparison import Decision
 from contract.errors import RekamError
-from contract.packet import Attestation, BiometricException, PortraitReview, Verification
-from contract.sample import FingerPosition, IrisPosition, Modality
+from contract.packet import Attestation, BiometricException, IrisReview, PortraitReview, Verification
+from contract.sample import BOTH_EYES, FingerPosition, IrisPosition, Modality
 from contract.sample_quality import LIMIT_VALUE
 from contract.signature_series import encode_series, signature_of
 from edge.capture_state import Capture, PendingException, Taken
@@ -130,16 +130,16 @@ async def except_finger(capture: Capture, fields: Fields) -> str:
 
 
 async def take_irises(capture: Capture, _fields: Fields) -> str:
-    """Every eye that is not there yet, in one presentation; each passes the gate for itself."""
+    """Every eye that is not there yet, in one presentation; of each the best picture passes the gate for itself."""
     eyes = capture.missing_eyes
     if not eyes:
         return "search"
-    frames = await capture.services.sensors.irises(eyes)
+    bursts = await capture.services.sensors.irises(eyes)
     minimum = capture.services.policy.iris_quality_min
     attempts = capture.gate.attempts + 1
     advice: Advice | None = None
-    for eye, frame in zip(eyes, frames, strict=True):
-        examined = await capture.services.examiner.iris(frame, eye)
+    for eye, burst in zip(eyes, bursts, strict=True):
+        examined = await capture.services.examiner.iris(burst, eye)
         if examined.quality >= minimum:
             capture.taken[Modality.IRIS, int(eye)] = Taken(Modality.IRIS, int(eye), examined, attempts)
         else:
@@ -148,7 +148,7 @@ async def take_irises(capture: Capture, _fields: Fields) -> str:
     capture.gate.attempts = attempts
     if not capture.missing_eyes:
         capture.open_gate()
-        return "search"
+        return _after_sample(capture)
     raise Retry(advice or AGAIN_BETTER)
 
 
@@ -165,6 +165,20 @@ async def except_iris(capture: Capture, fields: Fields) -> str:
     if wanted not in eyes:
         raise Refused(Refusal.INVALID, "That eye is not asked for.")
     return _claim_exception(capture, Modality.IRIS, eyes[wanted], fields)
+
+
+async def confirm_irises(capture: Capture, _fields: Fields) -> str:
+    """The operator says that right and left are as named, although they look swapped: signed with the capture."""
+    capture.iris_review = IrisReview(reviewed_ms=capture.services.clock.wall_ms())
+    return _after_sample(capture)
+
+
+async def retake_irises(capture: Capture, _fields: Fields) -> str:
+    """The eyes were swapped: both are dropped and taken again."""
+    for eye in BOTH_EYES:
+        capture.taken.pop((Modality.IRIS, int(eye)), None)
+    capture.open_gate()
+    return "irises"
 
 
 async def take_exception_photo(capture: Capture, _fields: Fields) -> str:
@@ -280,10 +294,12 @@ def _force_gate(capture: Capture, modality: Modality, position: int) -> None:
 
 
 def _after_sample(capture: Capture) -> str:
-    """Fingers first, then eyes, then the search."""
+    """Fingers first, then eyes, then the operator's word where these look swapped, then the search."""
     if capture.next_finger is not None:
         return "fingers"
-    return "irises" if capture.missing_eyes else "search"
+    if capture.missing_eyes:
+        return "irises"
+    return "iris_review" if capture.eyes_look_swapped and capture.iris_review is None else "search"
 
 
 def _claim_exception(

@@ -86,9 +86,9 @@ class ComparisonWorker:
         """Quality and record of a portrait."""
         return _examined(await self._call("face", *_image(frame)))
 
-    async def iris(self, frame: Frame, position: IrisPosition) -> Examined:
-        """Quality and record of one eye."""
-        return _examined(await self._call("iris", *_image(frame), int(position)))
+    async def iris(self, burst: Sequence[Frame], position: IrisPosition) -> Examined:
+        """Quality and record of one eye, of the best picture of several, and which eye that seems to show."""
+        return _examined(await self._call("iris", [_image(frame) for frame in burst], int(position)))
 
     async def compare(self, probe: bytes, references: Sequence[bytes]) -> list[ComparisonScore]:
         """One finger template against several, in their order."""
@@ -174,8 +174,8 @@ def _image(frame: Frame) -> tuple[bytes, list[int]]:
 
 
 def _examined(fields: Sequence[Any]) -> Examined:
-    record, quality, picture, template, advice = fields
-    return Examined(record, quality, picture, template, Advice(*advice) if advice else None)
+    record, quality, picture, template, advice, shows = fields
+    return Examined(record, quality, picture, template, Advice(*advice) if advice else None, IrisPosition(shows))
 
 
 def _result(answer: Any) -> Any:
@@ -243,8 +243,8 @@ def _perform(site: SiteSearch, operation: str, *arguments: Any) -> Any:
             return _flat(examine.examine_finger(_pixels(pixels, shape), ppi, FingerPosition(position)))
         case "face", (pixels, shape):
             return _flat(examine.examine_face(_pixels(pixels, shape)))
-        case "iris", (pixels, shape, position):
-            return _flat(examine.examine_iris(_pixels(pixels, shape), IrisPosition(position)))
+        case "iris", (burst, position):
+            return _flat(examine.examine_iris([_pixels(*image) for image in burst], IrisPosition(position)))
         case "compare", (probe, references):
             return [(score.value, score.extrapolated) for score in examine.compare_templates(probe, references)]
         case "search", (probes, fmr):
@@ -266,7 +266,7 @@ def _pixels(octets: bytes, shape: Sequence[int]) -> np.ndarray[Any, np.dtype[np.
 
 def _flat(examined: Examined) -> Sequence[Any]:
     advice = (examined.advice.text_id, examined.advice.text_en) if examined.advice else None
-    return (examined.record, examined.quality, examined.picture, examined.template, advice)
+    return (examined.record, examined.quality, examined.picture, examined.template, advice, int(examined.shows))
 
 
 def main() -> None:

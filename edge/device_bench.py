@@ -6,6 +6,7 @@ A device that the configuration does not name is missing, which is the technicia
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +27,7 @@ from edge.sensors.interface import (
     FingerprintScanner,
     Frame,
     Illumination,
+    IrisBurst,
     IrisScanner,
     LivePicture,
     PenPoint,
@@ -125,13 +127,17 @@ class DeviceBench:
             lambda scanner, cancel: scanner.capture(position, limit, cancel), limit + WORKER_MARGIN_S
         )
 
-    async def irises(self, positions: Sequence[IrisPosition]) -> Sequence[Frame]:
-        """One near-infrared frame for each asked eye."""
+    async def irises(self, positions: Sequence[IrisPosition]) -> Sequence[Sequence[Frame]]:
+        """For each asked eye a burst of near-infrared frames, or the one that a device chose by itself."""
         limit = self._policy.capture_timeout_s
         worker = _present(self._iris, "iris")
-        return await worker.run(
-            lambda scanner, cancel: scanner.capture(positions, limit, cancel), limit + WORKER_MARGIN_S
-        )
+
+        def take(scanner: IrisScanner, cancel: threading.Event) -> Sequence[Sequence[Frame]]:
+            if isinstance(scanner, IrisBurst):
+                return scanner.burst(positions, limit, cancel)
+            return [[frame] for frame in scanner.capture(positions, limit, cancel)]
+
+        return await worker.run(take, limit + WORKER_MARGIN_S)
 
     async def pen(self) -> Sequence[PenPoint]:
         """A signature, once the pen rests."""

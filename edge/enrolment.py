@@ -1,8 +1,9 @@
 """The capture session as a step table, in the SOP's order (M11).
 
-biodata → photo → operator's word on it → signature → ten fingers → irises → the site's own 1:N → both indexes 1:1 →
-statement e-signed → operator's fingerprint → seal → spool. Only then is BIO_CAPTURED claimed (M14); before it nothing
-exists outside memory. A session starts from an eligible NIK and from nothing else: never from a failed handover (M48).
+biodata → photo → operator's word on it → signature → ten fingers → irises (operator's word where they look swapped) →
+the site's own 1:N → both indexes 1:1 → statement e-signed → operator's fingerprint → seal → spool. Only then is
+BIO_CAPTURED claimed (M14); before it nothing exists outside memory. A session starts from an eligible NIK and from
+nothing else: never from a failed handover (M48).
 """
 
 from __future__ import annotations
@@ -174,6 +175,12 @@ ENROLMENT: Mapping[str, Row[Capture]] = {
             "except": Action(steps.except_iris),
         },
         retry_id=RETRY_EYES,
+    ),
+    "iris_review": Row(
+        "Periksa kedua mata",
+        "Check the eyes",
+        {"confirm": Action(steps.confirm_irises), "retake": Action(steps.retake_irises)},
+        shown=False,
     ),
     "search": Row(
         "Pemeriksaan", "Check", {"retry": Action(search_site)}, on_arrival=search_site, shown=False, critical=True

@@ -20,10 +20,11 @@ from contract.finger_minutiae import MAGIC as ISO_MINUTIAE
 from contract.image_formats import ImageFormat, encode_image
 from contract.sample import FingerPosition, IrisPosition
 from contract.sample_quality import SampleQuality
-from edge.matcher_lite import FingerTemplate, compare, extract, extract_iris
+from edge.matcher_lite import FingerTemplate, compare, extract, which_eye
 from edge.matcher_lite.finger_gallery import FingerGallery
 from edge.matcher_lite.finger_parameters import EXTRACTOR, EXTRACTOR_VERSION
 from edge.matcher_lite.finger_warm import warm_fingers
+from edge.matcher_lite.iris_extract import extract_best_iris
 from edge.matcher_lite.iris_warm import warm_irises
 from edge.matcher_lite.portrait_face import Face
 from edge.matcher_lite.portrait_quality import examine_portrait
@@ -51,7 +52,7 @@ def examine_finger(pixels: Pixels, ppi: int, position: FingerPosition) -> Examin
     """A finger image: its 19794-4 record (PNG inside, lossless), template, quality and advice."""
     template = extract(pixels, ppi, position)
     quality = judge_finger(template)
-    grey = pixels if pixels.ndim == 2 else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
+    grey = _grey(pixels)
     image = finger_image.FingerImage(
         position=position,
         width_px=grey.shape[1],
@@ -89,10 +90,16 @@ def _pupils(face: Face | None, scale: float) -> tuple[face_image.FeaturePoint, .
     )
 
 
-def examine_iris(pixels: Pixels, position: IrisPosition) -> Examined:
-    """An eye in near infrared: its 19794-6 record (JPEG 2000), quality and advice."""
-    grey = pixels if pixels.ndim == 2 else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
-    quality = judge_iris(extract_iris(grey, position))
+def examine_iris(burst: Sequence[Pixels], position: IrisPosition) -> Examined:
+    """An eye in near infrared: the best picture's 19794-6 record (JPEG 2000), quality and advice; and which eye it is.
+
+    Raises RekamError where there is no picture.
+    """
+    pictures = [_grey(pixels) for pixels in burst]
+    if not pictures:
+        raise RekamError("The iris camera gave no picture.", next_step="Capture again.")
+    template, number = extract_best_iris(pictures, position)
+    grey, quality = pictures[number], judge_iris(template)
     image = iris_image.IrisImage(
         position=position,
         kind=iris_image.IrisImageKind.UNCROPPED,
@@ -102,7 +109,8 @@ def examine_iris(pixels: Pixels, position: IrisPosition) -> Examined:
         image=encode_image(grey, ImageFormat.JPEG2000, max_bytes=IRIS_BYTES_MAX),
     )
     record = iris_image.encode_record(iris_image.IrisImageRecord((image,)))
-    return Examined(record, quality.value, jpeg(grey, PICTURE_SIDE_PX), advice=_first(quality))
+    shows = which_eye(grey).position
+    return Examined(record, quality.value, jpeg(grey, PICTURE_SIDE_PX), advice=_first(quality), shows=shows)
 
 
 def compare_templates(probe: bytes, references: Sequence[bytes]) -> list[ComparisonScore]:
@@ -182,6 +190,10 @@ def person_value(values: Sequence[float], fingers: int) -> float:
 def _first(quality: SampleQuality) -> Advice | None:
     advice = next(iter(quality.advice), None)
     return None if advice is None else Advice(advice.indonesian, advice.english)
+
+
+def _grey(pixels: Pixels) -> Pixels:
+    return pixels if pixels.ndim == 2 else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
 def _reduced(pixels: Pixels, side_px_max: int) -> Pixels:

@@ -25,6 +25,7 @@ class Examined:
 
     record: ISO/IEC 19794 record that goes into the packet; quality: 0–100; picture: JPEG for the screen;
     template: ISO/IEC 19794-2 record of a finger, empty otherwise; advice: what to do better, where there is something.
+    shows: which eye an iris picture seems to be; UNKNOWN in doubt and for everything else.
     """
 
     record: bytes
@@ -32,6 +33,7 @@ class Examined:
     picture: bytes
     template: bytes = b""
     advice: Advice | None = None
+    shows: IrisPosition = IrisPosition.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,8 @@ class Sensors(Protocol):
         """One finger, once it lies on the scanner."""
         ...
 
-    async def irises(self, positions: Sequence[IrisPosition]) -> Sequence[Frame]:
-        """One near-infrared frame for each asked eye."""
+    async def irises(self, positions: Sequence[IrisPosition]) -> Sequence[Sequence[Frame]]:
+        """For each asked eye its near-infrared frames of one presentation, at least one."""
         ...
 
     async def pen(self) -> Sequence[PenPoint]:
@@ -126,8 +128,8 @@ class Examiner(Protocol):
         """Quality and record of a portrait."""
         ...
 
-    async def iris(self, frame: Frame, position: IrisPosition) -> Examined:
-        """Quality and record of one eye."""
+    async def iris(self, burst: Sequence[Frame], position: IrisPosition) -> Examined:
+        """Quality and record of one eye, of the best picture of several, and which eye that seems to show."""
         ...
 
     async def compare(self, probe: bytes, references: Sequence[bytes]) -> list[ComparisonScore]:

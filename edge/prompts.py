@@ -99,6 +99,10 @@ PROMPTS: dict[str, tuple[str, str]] = {
         "Buka mata lebar-lebar dan lihat ke lampu pemindai.",
         "Open your eyes wide and look at the scanner's lamp.",
     ),
+    "iris_review": (
+        "Petugas: mata kanan dan kiri tampak tertukar. Periksa kedua gambar.",
+        "Officer: right and left eye look swapped. Please check both pictures.",
+    ),
     "search": ("Mohon tunggu, data sedang diperiksa.", "Please wait while the data are checked."),
     "verify": (
         "Sekali lagi: letakkan {finger} untuk pemeriksaan.",

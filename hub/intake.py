@@ -30,7 +30,7 @@ from hub.fleet import Role
 from hub.issuance import Issuance
 from hub.operator_desk import OperatorDesk
 from hub.packets import PacketBook, open_packet
-from hub.records import PORTRAIT, REVOKED, SIGN_OFF, Records, known
+from hub.records import IRISES, NOT_SWAPPED, PORTRAIT, REVOKED, SIGN_OFF, Records, known
 from hub.schema.tables import Operator, Packet, Record, Resident, Site, Unit
 from hub.search.fusion import PersonMatch
 
@@ -157,6 +157,8 @@ class Intake:
             note = {SIGN_OFF: REVOKED} if revoked else {}
             if body.portrait_review is not None and body.portrait_review.differs:
                 note[PORTRAIT] = ", ".join(body.portrait_review.differs)
+            if body.iris_review is not None:
+                note[IRISES] = NOT_SWAPPED
             self._records.move(session, record, RecordEvent.CHECKS_PASSED, note=note)
         else:
             record.failure = finding.failure

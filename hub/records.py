@@ -29,6 +29,8 @@ DELETION, LOSS = "deletion", "loss"
 SIGN_OFF, REVOKED = "sign-off", "revoked"
 # In the same note: what of the biodata the operator found the portrait not to fit (M29).
 PORTRAIT = "portrait"
+# In the same note: right and left eye looked swapped, and the operator said that they are not.
+IRISES, NOT_SWAPPED = "irises", "looked swapped; the operator says that they are not"
 
 _PRINT_EVENTS = (RecordEvent.PRINT_DATA_SENT, RecordEvent.CARD_RELEASED, RecordEvent.HANDED_OVER)
 _JUDGED = (RecordEvent.JUDGED_DIFFERENT, RecordEvent.JUDGED_FIRST)

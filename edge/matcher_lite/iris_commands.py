@@ -19,6 +19,7 @@ from edge.matcher_lite.iris_calibration import SEED, TEXTURES, calibrate
 from edge.matcher_lite.iris_compare import compare_iris
 from edge.matcher_lite.iris_evaluation import enrol_all, evaluate_irises
 from edge.matcher_lite.iris_extract import extract_iris
+from edge.matcher_lite.iris_quality import INDONESIAN
 from edge.matcher_lite.iris_report import evaluation_page, trace_page
 from edge.matcher_lite.iris_side import which_eye
 from edge.matcher_lite.iris_template import MAGIC, IrisTemplate
@@ -64,7 +65,7 @@ def compare_iris_command(
     """
     first, second = _template(probe), _template(reference)
     for path, template in ((probe, first), (reference, second)):
-        advice = f" {template.advice}" if template.advice else ""
+        advice = f" {INDONESIAN[template.advice]} ({template.advice})" if template.advice else ""
         console.print(f"{path.name}: quality {template.quality} of 100, {template.trusted_bits} bits.{advice}")
     score = compare_iris(first, second)
     beyond = " (extrapolated)" if score.extrapolated else ""

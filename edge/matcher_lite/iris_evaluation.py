@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from contract.errors import RekamError
 from contract.image_formats import decode_image
-from contract.sample import IrisPosition
+from contract.sample import IrisPosition, eyes_are_swapped
 from edge.matcher_lite import iris_parameters as p
 from edge.matcher_lite.finger_evaluation import Scores, equal_error_rate, fnmr_at
 from edge.matcher_lite.finger_file import read_octets
@@ -90,10 +90,26 @@ class IrisEvaluation:
         }
 
     def _side_figures(self) -> dict[str, float]:
-        """Per cent of images that were judged to be a left or right eye, and of those against their label."""
+        """Per cent of images that were judged to be a left or right eye, and of those against their label.
+
+        Then of pairs of one person's right and left image that look swapped: how often an operator is asked needlessly.
+        """
         judged = [(eye, side) for eye, side in zip(self.eyes, self.sides, strict=True) if side]
         wrong = sum(eye.position is not side for eye, side in judged)
-        return {"side_judged": 100 * len(judged) / len(self.eyes), "side_wrong": 100 * wrong / max(len(judged), 1)}
+        seen: dict[tuple[str, IrisPosition], list[IrisPosition]] = {}
+        for eye, side in zip(self.eyes, self.sides, strict=True):
+            seen.setdefault(eye.identity, []).append(side)
+        pairs = [
+            eyes_are_swapped(left=left, right=right)
+            for person in {eye.person for eye in self.eyes}
+            for right in seen.get((person, IrisPosition.RIGHT), ())
+            for left in seen.get((person, IrisPosition.LEFT), ())
+        ]
+        return {
+            "side_judged": 100 * len(judged) / len(self.eyes),
+            "side_wrong": 100 * wrong / max(len(judged), 1),
+            "pairs_swapped": 100 * sum(pairs) / max(len(pairs), 1),
+        }
 
     def _observed_fmr(self, fmr: float) -> float:
         """Share of the non-mated pairs that a threshold named by `fmr` lets pass."""

@@ -41,16 +41,16 @@ def extract_iris(image: NDArray[np.uint8], position: IrisPosition = IrisPosition
 
 def extract_best_iris(
     images: Iterable[NDArray[np.uint8]], position: IrisPosition = IrisPosition.UNKNOWN, *, enough: int = 90
-) -> IrisTemplate:
-    """The best template of a burst; the rest is not looked at once one reaches the quality `enough`.
+) -> tuple[IrisTemplate, int]:
+    """The best template of a burst and the number of its image; the rest is not looked at once one reaches `enough`.
 
     Where none is usable the last image's advice is given.
     """
-    best = unusable(position, ADVICE_NO_EYE)
-    for image in images:
+    best, of_image = unusable(position, ADVICE_NO_EYE), 0
+    for number, image in enumerate(images):
         found = extract_iris(image, position)
         if (found.usable, found.quality) >= (best.usable, best.quality):
-            best = found
+            best, of_image = found, number
         if best.usable and best.quality >= enough:
             break
-    return best
+    return best, of_image

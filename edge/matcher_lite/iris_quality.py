@@ -22,6 +22,14 @@ ADVICE_CLOSER = "Come closer."
 ADVICE_CENTRE = "Look straight at the lamp."
 ADVICE_STILL = "Hold still."
 ADVICE_LIGHT = "Move so that no lamp is mirrored in the eye."
+INDONESIAN = {
+    ADVICE_OPEN: "Buka mata lebar-lebar.",
+    ADVICE_CLOSER: "Dekatkan mata ke pemindai.",
+    ADVICE_CENTRE: "Lihat lurus ke lampu.",
+    ADVICE_STILL: "Tahan diam.",
+    ADVICE_NO_EYE: "Lihat lurus ke lampu dengan mata terbuka lebar.",
+    ADVICE_LIGHT: "Geser sedikit agar tidak ada lampu yang terpantul di mata.",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ _LABELS = {
     "fmr_at_threshold_1e-05": "FMR observed where 1e-5 is named",
     "side_judged": "judged to be a left or a right eye, %",
     "side_wrong": "of those against their label, %",
+    "pairs_swapped": "right and left of one person that look swapped, % of pairs",
     "extract_ms": "extraction, median, ms",
     "comparisons_per_s": "comparisons per second, one thread",
 }

@@ -60,11 +60,6 @@ def side_of(found: Segmentation) -> EyeSide:
     return EyeSide(IrisPosition.LEFT if lean > 0 else IrisPosition.RIGHT, confidence, lean)
 
 
-def eyes_are_swapped(left: EyeSide, right: EyeSide) -> bool:
-    """Whether two images that were taken for left and right are both judged to be the other eye."""
-    return left.position is IrisPosition.RIGHT and right.position is IrisPosition.LEFT
-
-
 def _lash_balance(image: FloatImage, limbus: Contour) -> float:
     """Share of lash-dark pixels above and to the right of the iris, less that to the left; 0 where one is cut off."""
     x, y, radius = limbus.x, limbus.y, limbus.radius

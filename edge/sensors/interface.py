@@ -142,6 +142,20 @@ class IrisScanner(Device, Protocol):
 
 
 @runtime_checkable
+class IrisBurst(Device, Protocol):
+    """What an IrisScanner can do that says "burst": it leaves the choice among several pictures to who can judge."""
+
+    def burst(
+        self, positions: Sequence[IrisPosition], timeout_s: float, cancel: threading.Event
+    ) -> Sequence[Sequence[Frame]]:
+        """For each asked eye, in the asked order, the pictures of one presentation that are worth a look, best first.
+
+        At least one each, within timeout_s. Raises as `capture` does.
+        """
+        ...
+
+
+@runtime_checkable
 class SignaturePad(Device, Protocol):
     """A pen tablet."""
 

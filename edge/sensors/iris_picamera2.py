@@ -2,8 +2,9 @@
 
 The controller board, or a PCA9685, gives the light and bounds it for the eye's sake. With the light on, exposure is
 searched until the eyes are bright and not burnt, then the lens position where the module has one, and of a burst the
-sharpest picture of each eye is kept. One module sees both eyes and each eye is one half of its picture, or each eye
-has a module of its own.
+sharpest pictures of each eye are kept. What takes longer than one pulse goes on in the next, after the light has
+rested: no frame is judged that was not lit from its first line to its last. One module sees both eyes and each eye is
+one half of its picture, or each eye has a module of its own.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ EXPOSURE_STEPS_MAX = 8
 SETTLE_FRAMES_MAX = 6
 SETTLED_SHARE = 0.05
 LENS_POSITIONS = 5
+BURST_KEPT = 3
+PULSE_MS_MAX = 5000
 REST_LOOK_S = 0.1
 DARK = "Check the near-infrared light, then run 'rekam-edge selftest'."
 
@@ -38,8 +41,8 @@ class PiIrisScanner:
 
     number: of the module, as `rpicam-hello --list-cameras` counts; number_left: of a second module for the left eye, -1
     where one sees both. mirrored: the module's picture is a mirror's. wavelength_nm, level_percent, pulse_ms: of the
-    light. exposure_min_us, exposure_max_us: bounds of the search; gain: fixed, low for little noise. burst: pictures
-    of which the sharpest is kept.
+    light, at most PULSE_MS_MAX, which every light gives. exposure_min_us, exposure_max_us: bounds of the search; gain:
+    fixed, low for little noise. burst: pictures of which the BURST_KEPT sharpest are kept.
     """
 
     def __init__(
@@ -61,8 +64,10 @@ class PiIrisScanner:
         open_device: Callable[[int], Any] = open_picamera2,
         clock: Clock | None = None,
     ) -> None:
-        if not (1 <= level_percent <= 100 and 100 <= pulse_ms <= 10_000 and 1 <= burst <= 30 and gain >= 1):
-            raise DeviceError("level_percent lies in 1–100, pulse_ms in 100–10000, burst in 1–30, gain is at least 1.")
+        if not (1 <= level_percent <= 100 and 100 <= pulse_ms <= PULSE_MS_MAX and 1 <= burst <= 30 and gain >= 1):
+            raise DeviceError(
+                f"level_percent lies in 1–100, pulse_ms in 100–{PULSE_MS_MAX}, burst in 1–30, gain is at least 1."
+            )
         if not 0 < exposure_min_us < exposure_max_us:
             raise DeviceError("exposure_min_us is positive and below exposure_max_us.")
         self._numbers = (number,) if number_left < 0 else (number, number_left)
@@ -73,6 +78,7 @@ class PiIrisScanner:
         self._gain, self._burst = gain, burst
         self._light, self._open_device, self._clock = illumination, open_device, clock or SystemClock()
         self._links: tuple[PiLink, ...] = ()
+        self._dark_at_ms = 0
 
     def open(self) -> DeviceInfo:
         """Configure and start the modules. Raises DeviceError, also where the unit has no light for them."""
@@ -96,7 +102,7 @@ class PiIrisScanner:
         self._links = tuple(links)
         model = ", ".join(f"{link.model}, {link.width}×{link.height}" for link in links)
         focus = ("focus",) if any("LensPosition" in link.controls for link in links) else ()
-        return DeviceInfo(driver="picamera2", model=model, capabilities=("right", "left", "preview", *focus))
+        return DeviceInfo(driver="picamera2", model=model, capabilities=("right", "left", "preview", "burst", *focus))
 
     def close(self) -> None:
         """Stop and release the modules."""
@@ -110,7 +116,13 @@ class PiIrisScanner:
         return Frame(pixels=reduced(frame.pixels, PREVIEW_WIDTH_PX), metadata=frame.metadata)
 
     def capture(self, positions: Sequence[IrisPosition], timeout_s: float, cancel: threading.Event) -> Sequence[Frame]:
-        """The sharpest picture of each asked eye, grey (H, W), with its own metadata; the light is dark afterwards.
+        """The sharpest picture of each asked eye; see `burst`."""
+        return [pictures[0] for pictures in self.burst(positions, timeout_s, cancel)]
+
+    def burst(
+        self, positions: Sequence[IrisPosition], timeout_s: float, cancel: threading.Event
+    ) -> Sequence[Sequence[Frame]]:
+        """The sharpest pictures of each asked eye, grey (H, W), sharpest first, with their own metadata; then dark.
 
         Raises CaptureRetry when cancelled or while the light must rest beyond the time-out, DeviceError when a module
         stalls or no light reaches it.
@@ -121,7 +133,7 @@ class PiIrisScanner:
         deadline_ms = self._clock.monotonic_ms() + round(timeout_s * 1000)
         self._light_up(deadline_ms, cancel)
         try:
-            best: dict[IrisPosition, Frame] = {}
+            best: dict[IrisPosition, Sequence[Frame]] = {}
             for number, link in enumerate(links):
                 here = [position for position in positions if len(links) == 1 or number == position - 1]
                 if here:
@@ -132,11 +144,23 @@ class PiIrisScanner:
             self._go_dark()
         return [best[position] for position in positions]
 
+    def _lit_frame(self, link: PiLink, deadline_ms: int, cancel: threading.Event) -> Frame:
+        """The next frame that one pulse lit as a whole; a pulse that is over is followed by another."""
+        while True:
+            _check(cancel)
+            if self._clock.monotonic_ms() >= self._dark_at_ms:
+                self._go_dark()
+                self._light_up(deadline_ms, cancel)
+            frame = link.next_frame(deadline_ms)
+            if self._clock.monotonic_ms() < self._dark_at_ms:
+                return frame
+
     def _light_up(self, deadline_ms: int, cancel: threading.Event) -> None:
         """Light, as soon as it may shine again."""
         wavelength_nm, level_percent, pulse_ms = self._light_settings
         while True:
             _check(cancel)
+            self._dark_at_ms = self._clock.monotonic_ms() + pulse_ms
             try:
                 self._lamp().on(wavelength_nm, level_percent, pulse_ms)
             except TransientError as error:
@@ -188,19 +212,19 @@ class PiIrisScanner:
 
     def _burst_of(
         self, link: PiLink, positions: Sequence[IrisPosition], deadline_ms: int, cancel: threading.Event
-    ) -> Mapping[IrisPosition, Frame]:
-        """The sharpest picture of each eye that this module sees."""
-        best: dict[IrisPosition, tuple[float, Frame]] = {}
+    ) -> Mapping[IrisPosition, Sequence[Frame]]:
+        """The sharpest pictures of each eye that this module sees."""
+        best: dict[IrisPosition, list[tuple[float, Frame]]] = {position: [] for position in positions}
         for _ in range(self._burst):
-            _check(cancel)
-            frame = link.next_frame(deadline_ms)
-            for position in positions:
+            frame = self._lit_frame(link, deadline_ms, cancel)
+            for position, kept in best.items():
                 pixels = self._eye(frame.pixels, position)
                 value = sharpness(pixels)
-                if position not in best or value > best[position][0]:
-                    eye = {"eye": position.name, "sharpness": f"{value:.1f}"}
-                    best[position] = value, Frame(pixels=pixels, metadata={**frame.metadata, **eye})
-        return {position: frame for position, (_, frame) in best.items()}
+                eye = {"eye": position.name, "sharpness": f"{value:.1f}"}
+                kept.append((value, Frame(pixels=pixels, metadata={**frame.metadata, **eye})))
+                kept.sort(key=lambda found: -found[0])
+                del kept[BURST_KEPT:]
+        return {position: [frame for _, frame in kept] for position, kept in best.items()}
 
     def _eye(self, pixels: Pixels, position: IrisPosition) -> Pixels:
         """The part of a picture that shows one eye: who faces a camera has the right eye at its left."""
@@ -217,8 +241,7 @@ class PiIrisScanner:
         link.set_controls(controls)
         wanted = float(str(controls[name]))
         for _ in range(SETTLE_FRAMES_MAX):
-            _check(cancel)
-            frame = link.next_frame(deadline_ms)
+            frame = self._lit_frame(link, deadline_ms, cancel)
             if abs(float(frame.metadata.get(name, wanted)) - wanted) <= SETTLED_SHARE * max(abs(wanted), 1.0):
                 break
         return frame

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from contract.sample_quality import Advice, Measure, SampleQuality, Verdict, sample_quality
-from edge.matcher_lite import iris_quality
 from edge.matcher_lite.finger_template import FingerTemplate
+from edge.matcher_lite.iris_quality import INDONESIAN
 from edge.matcher_lite.iris_template import IrisTemplate
 
 
@@ -20,19 +20,9 @@ def judge_finger(template: FingerTemplate) -> SampleQuality:
     )  # fmt: skip
 
 
-IRIS_INDONESIAN = {
-    iris_quality.ADVICE_OPEN: "Buka mata lebar-lebar.",
-    iris_quality.ADVICE_CLOSER: "Dekatkan mata ke pemindai.",
-    iris_quality.ADVICE_CENTRE: "Lihat lurus ke lampu.",
-    iris_quality.ADVICE_STILL: "Tahan diam.",
-    iris_quality.ADVICE_NO_EYE: "Lihat lurus ke lampu dengan mata terbuka lebar.",
-    iris_quality.ADVICE_LIGHT: "Geser sedikit agar tidak ada lampu yang terpantul di mata.",
-}
-
-
 def judge_iris(template: IrisTemplate) -> SampleQuality:
     """An eye as its extractor judged it (ISO/IEC 29794-6): one measure with its advice."""
-    advice = Advice(IRIS_INDONESIAN[template.advice], template.advice) if template.advice else None
+    advice = Advice(INDONESIAN[template.advice], template.advice) if template.advice else None
     if not template.usable:
         return sample_quality((Measure("iris seen", Verdict.POOR, 0.0, None, "irises", 0, advice),))
     verdict = Verdict.POOR if advice else Verdict.GOOD

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,7 +18,7 @@ from contract.sample import BOTH_EYES, IrisPosition
 from edge.config import PolicyTable
 from edge.device_bench import DeviceBench
 from edge.matcher_lite.iris_compare import compare_iris
-from edge.matcher_lite.iris_extract import extract_best_iris, extract_iris
+from edge.matcher_lite.iris_extract import extract_iris
 from edge.sensors.drivers import DRIVERS, open_driver
 from edge.sensors.interface import DeviceInfo, Frame, Illumination
 from edge.sensors.iris_picamera2 import PiIrisScanner, sharpness
@@ -73,6 +74,98 @@ class Modules:
         return self.opened[-1]
 
 
+class PlayedTime:
+    """A clock that frames and waits move on; as `cancel` it is never set."""
+
+    def __init__(self) -> None:
+        self.now_ms = 0
+
+    def monotonic_ms(self) -> int:
+        return self.now_ms
+
+    def wall_ms(self) -> int:
+        return self.now_ms
+
+    def is_set(self) -> bool:
+        return False
+
+    def wait(self, timeout_s: float) -> bool:
+        self.now_ms += round(timeout_s * 1000)
+        return False
+
+
+class PulsedLight:
+    """A light that ends each pulse by itself and rests for half of it, as a PCA9685's does."""
+
+    def __init__(self, time: PlayedTime) -> None:
+        self.time, self.pulses, self.until_ms = time, list[tuple[int, int]](), 0
+
+    def on(self, wavelength_nm: int, level_percent: int, duration_ms: int) -> None:
+        if self.pulses and self.time.now_ms < self.until_ms + (self.until_ms - self.pulses[-1][0]) // 2:
+            raise TransientError("The light rests.", next_step="Wait.")
+        self.until_ms = self.time.now_ms + duration_ms
+        self.pulses.append((self.time.now_ms, self.until_ms))
+
+    def off(self) -> None:
+        if self.pulses:
+            self.until_ms = min(self.until_ms, self.time.now_ms)
+            self.pulses[-1] = self.pulses[-1][0], self.until_ms
+
+    def share_lit(self, began_ms: int) -> float:
+        """How much of the time from then until now was lit."""
+        lit_ms = sum(max(0, min(until, self.time.now_ms) - max(since, began_ms)) for since, until in self.pulses)
+        return lit_ms / max(self.time.now_ms - began_ms, 1)
+
+
+def slow_module(time: PlayedTime, light: PulsedLight, frame_ms: int) -> PlayedPicamera2:
+    """A module with a lens whose frames take long: what was dark for a while is that much darker."""
+
+    def seen(now: Mapping[str, float]) -> Grey:
+        began_ms = time.now_ms
+        time.now_ms += frame_ms
+        return lit(eyes(), light.share_lit(began_ms), now["ExposureTime"], abs(now["LensPosition"] - SHARP_AT))
+
+    return PlayedPicamera2(seen, focuses=False, lens=True)
+
+
+def test_a_search_that_outlasts_the_pulse_goes_on_in_the_next_and_judges_no_dark_frame() -> None:
+    time, cancel = PlayedTime(), PlayedTime()
+    cancel.wait = time.wait  # type: ignore[method-assign]  # waiting for the light moves the same clock
+    light = PulsedLight(time)
+    scanner = PiIrisScanner(illumination=light, open_device=lambda _: slow_module(time, light, 170), clock=time)
+    scanner.open()
+    bursts = scanner.burst(BOTH_EYES, 60, cancel)  # type: ignore[arg-type]
+    assert len(light.pulses) >= 2
+    assert all(until - since <= 4000 for since, until in light.pulses)
+    rests = [(pulse[0] - before[1]) / (before[1] - before[0]) for before, pulse in pairwise(light.pulses)]
+    assert min(rests) >= 0.5
+    assert light.until_ms <= time.now_ms
+    for pictures, position in zip(bursts, BOTH_EYES, strict=True):
+        assert len(pictures) == 3
+        assert [float(frame.metadata["sharpness"]) for frame in pictures] == sorted(
+            (float(frame.metadata["sharpness"]) for frame in pictures), reverse=True
+        )
+        for frame in pictures:
+            assert 100 < np.percentile(frame.pixels, 95) < 250
+        assert (
+            compare_iris(
+                extract_iris(pictures[0].pixels, position), extract_iris(SOMEONE.iris(position, 1), position)
+            ).value
+            > 100
+        )
+
+
+def test_a_light_that_may_not_shine_again_in_time_is_advice_and_dark() -> None:
+    time, cancel = PlayedTime(), PlayedTime()
+    cancel.wait = time.wait  # type: ignore[method-assign]
+    light = PulsedLight(time)
+    scanner = PiIrisScanner(illumination=light, open_device=lambda _: slow_module(time, light, 170), clock=time)
+    scanner.open()
+    with pytest.raises(CaptureRetry, match="resting"):
+        scanner.burst(BOTH_EYES, 4.5, cancel)  # type: ignore[arg-type]
+    assert light.until_ms <= time.now_ms
+
+
 @pytest.mark.parametrize("strength", [0.2, 1, 8])
 def test_exposure_is_found_for_weak_and_strong_light(strength: float) -> None:
     light = RestingLight()
@@ -93,7 +186,7 @@ def test_the_lens_is_moved_to_where_the_eyes_are_sharp_and_both_are_recognised()
     assert "focus" in scanner.open().capabilities
     for frame, position in zip(scanner.capture(BOTH_EYES, 10, NEVER), BOTH_EYES, strict=True):
         assert abs(float(frame.metadata["LensPosition"]) - SHARP_AT) <= 1
-        found = extract_best_iris([frame.pixels], position)
+        found = extract_iris(frame.pixels, position)
         assert compare_iris(found, extract_iris(SOMEONE.iris(position, 1), position)).value > 100
     scanner.close()
 
@@ -156,7 +249,7 @@ def test_without_light_or_with_wrong_numbers_the_scanner_says_what_to_set() -> N
     assert "illumination" in caught.value.next_step
     for wrong in (
         {"level_percent": 0},
-        {"pulse_ms": 20_000},
+        {"pulse_ms": 5001},
         {"burst": 0},
         {"exposure_min_us": 9, "exposure_max_us": 8},
     ):
@@ -218,10 +311,12 @@ class UnitIris(PiIrisScanner):
         modules = Modules(illumination or RestingLight(), [eyes()])
         super().__init__(illumination=illumination, open_device=modules.open)
 
-    def capture(self, positions: Sequence[IrisPosition], timeout_s: float, cancel: threading.Event) -> Sequence[Frame]:
+    def burst(
+        self, positions: Sequence[IrisPosition], timeout_s: float, cancel: threading.Event
+    ) -> Sequence[Sequence[Frame]]:
         if self.failures:
             raise self.failures.pop()
-        return super().capture(positions, timeout_s, cancel)
+        return super().burst(positions, timeout_s, cancel)
 
 
 LIT_UNIT: dict[str, dict[str, object]] = {
@@ -268,7 +363,7 @@ async def test_a_light_that_lost_its_power_is_set_up_again_with_its_camera() -> 
     UnitIris.failures.append(DeviceError("No near-infrared light reaches the iris camera."))
     with pytest.raises(DeviceError):
         await bench.irises(BOTH_EYES)
-    assert len(await bench.irises(BOTH_EYES)) == 2
+    assert [len(pictures) for pictures in await bench.irises(BOTH_EYES)] == [3, 3]
     (lamp,) = UnitLamp.lamps
     assert lamp.opened == 2
     await bench.close()

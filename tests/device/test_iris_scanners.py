@@ -16,7 +16,7 @@ from contract.clock import SystemClock
 from contract.errors import CaptureRetry, DeviceError
 from contract.sample import BOTH_EYES, IrisPosition
 from edge.sensors.drivers import open_driver
-from edge.sensors.interface import Frame, IrisScanner
+from edge.sensors.interface import Frame, IrisBurst, IrisScanner
 from edge.sensors.iris_picamera2 import PiIrisScanner
 from tests.device.hardware import HARDWARE, PATIENCE_S, Hardware, until_gone, until_open
 from tests.device.played_picamera2 import PlayedPicamera2, lit
@@ -183,6 +183,23 @@ def test_each_eye_is_the_asked_one_in_the_asked_order(bench: Bench) -> None:
             assert frame.metadata["eye"] == position.name
 
 
+def test_a_burst_holds_the_asked_eyes_in_the_asked_order(bench: Bench) -> None:
+    """A device that chooses by itself has none; what one has is the eye that was asked for, picture by picture."""
+    bench.show(100, 200)
+    info = bench.scanner.open()
+    assert ("burst" in info.capabilities) is isinstance(bench.scanner, IrisBurst)
+    if not isinstance(bench.scanner, IrisBurst):
+        return
+    asked = (IrisPosition.LEFT, IrisPosition.RIGHT)
+    for pictures, position in zip(bench.scanner.burst(asked, PATIENCE_S, NEVER), asked, strict=True):
+        assert pictures
+        for frame in pictures:
+            bench.check(frame, {IrisPosition.RIGHT: 100, IrisPosition.LEFT: 200}[position])
+            assert frame.metadata["eye"] == position.name
+    with pytest.raises((DeviceError, CaptureRetry)):
+        bench.scanner.burst((IrisPosition.UNKNOWN,), 0.5, NEVER)
+
+
 def test_one_eye_may_be_asked_alone_and_none_is_nobody(bench: Bench) -> None:
     bench.show(100, 200)
     bench.scanner.open()
@@ -221,6 +238,21 @@ def test_unplugging_is_for_the_technician_and_plugging_in_heals(bench: Bench) ->
 
 
 # ------------------------------------------------------------------ of network cameras alone
+
+
+def test_a_network_camera_gives_as_many_pictures_as_the_time_allows() -> None:
+    twin = CameraTwin({"/right.png": eye(10), "/left.png": eye(10)})
+    urls = {"url_right": twin.url("/right.png"), "url_left": twin.url("/left.png")}
+    scanner = made({"driver": "snapshot", "burst": 4, **urls})
+    scanner.open()
+    assert isinstance(scanner, IrisBurst)
+    assert [len(pictures) for pictures in scanner.burst(BOTH_EYES, PATIENCE_S, NEVER)] == [4, 4]
+    twin.late_s = 0.4
+    assert [len(pictures) for pictures in scanner.burst(BOTH_EYES, 1.5, NEVER)] == [1, 1]
+    scanner.close()
+    twin.close()
+    with pytest.raises(DeviceError, match="burst"):
+        made({"driver": "snapshot", "burst": 0, **urls})
 
 
 def test_a_picture_cut_short_and_a_camera_too_slow_for_both_eyes_are_errors() -> None:

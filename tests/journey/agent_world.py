@@ -24,9 +24,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from contract.clock import SystemClock
 from contract.dispatch import RegisterEntry, RegisterPage
+from contract.image_formats import ImageFormat, encode_image
 from contract.lifecycle import RecordState
 from contract.operators import Lease, OperatorEntry, Roster, sign_lease
-from contract.sample import FingerPosition
+from contract.sample import BOTH_EYES, FingerPosition
 from contract.seal import StatementKey, load_statement_key, load_statement_public_key
 from edge.matcher_lite import extract
 from edge.register import Register
@@ -284,9 +285,21 @@ settled_s = 0.2
         found: Snapshot = self.post(f"/api/session/{action}")
         return found
 
+    def cross_the_eyes(self) -> None:
+        """The iris camera's cables are swapped: each eye comes as the other one."""
+        files = {}
+        for position, side in zip(BOTH_EYES, ("left", "right"), strict=True):
+            files[side] = str(self.folder / f"{side}.png")
+            octets = encode_image(self.resident.iris(position), ImageFormat.PNG)
+            Path(files[side]).write_bytes(octets)
+        self.devices.obey({"iris": files})
+
     def walk(self, who: Person, until: Callable[[Snapshot], bool]) -> list[Snapshot]:
         """Serve a resident until the snapshot says so; every snapshot on the way."""
-        seen = [self.begin(who)]
+        return self.go_on([self.begin(who)], until)
+
+    def go_on(self, seen: list[Snapshot], until: Callable[[Snapshot], bool]) -> list[Snapshot]:
+        """The same from where a session stands."""
         while not until(seen[-1]):
             assert len(seen) < 60, [(s["step"], s["advice_en"], s["problem"]) for s in seen[-12:]]
             seen.append(self.do(seen[-1]))

@@ -31,7 +31,13 @@ def test_a_resident_is_captured_off_line_and_the_packet_survives_a_kill(world: A
     world.start()
     assert world.post("/api/session/capture")["code"] == "NO_SESSION"
     assert world.get("/api/status")["spool"]["total"] == 0
-    seen = world.walk(world.resident, lambda found: found["state"] == "ended")
+    seen = world.walk(world.resident, lambda found: found["step"] == "irises")
+    world.cross_the_eyes()
+    asked = world.do(seen[-1])
+    assert (asked["step"], asked["advice_id"], asked["problem"]) == ("iris_review", "", None), asked
+    world.devices.obey({"iris": {"person": [world.resident.seed, world.resident.index]}})
+    seen = world.go_on([world.post("/api/session/retake")], lambda found: found["state"] == "ended")
+    assert "iris_review" not in {found["step"] for found in seen}
     assert seen[-1]["step"] == "saved", seen[-1]
     assert seen[-1]["result"]["status"] == "BIO_CAPTURED" and seen[-1]["result"]["receipt"] is None
 

@@ -108,12 +108,15 @@ class FakeSensors:
     """One person in front of the unit. missing: fingers that never come; faults: raised once each, first to last.
 
     codes: what the unit's own scanner reads, last to first; the first one stands for the scanner itself.
+    iris_burst: how much worse each picture of an eye is than its best; swapped: each eye looks like the other one.
     """
 
     person: str = "sari"
     fingers: dict[FingerPosition, tuple[str, int]] = field(default_factory=dict)
     quality: int = 80
     iris_quality: dict[IrisPosition, int] = field(default_factory=dict)
+    iris_burst: tuple[int, ...] = (0,)
+    swapped: bool = False
     missing: set[FingerPosition] = field(default_factory=set)
     faults: list[Exception] = field(default_factory=list)
     codes: list[str] = field(default_factory=list)
@@ -148,10 +151,17 @@ class FakeSensors:
         person, shown = self.fingers.get(position, (self.person, int(position)))
         return self._frame(f"{person}/{shown}", self.quality)
 
-    async def irises(self, positions: Sequence[IrisPosition]) -> Sequence[Frame]:
+    async def irises(self, positions: Sequence[IrisPosition]) -> Sequence[Sequence[Frame]]:
         self._fault("irises")
         return [
-            self._frame(f"{self.person}/iris{int(eye)}", self.iris_quality.get(eye, self.quality)) for eye in positions
+            [
+                self._frame(
+                    f"{self.person}/iris{3 - int(eye) if self.swapped else int(eye)}",
+                    self.iris_quality.get(eye, self.quality) - worse,
+                )
+                for worse in self.iris_burst
+            ]
+            for eye in positions
         ]
 
     async def pen(self) -> Sequence[PenPoint]:
@@ -196,6 +206,7 @@ class FakeExaminer:
 
     site: dict[str, set[bytes]] = field(default_factory=dict)
     portrait: bytes = b"jpeg"
+    eye_picture: bytes = b"jpeg"
 
     async def finger(self, frame: Frame, position: FingerPosition) -> Examined:
         shows = frame.metadata["shows"].encode()
@@ -204,8 +215,11 @@ class FakeExaminer:
     async def face(self, frame: Frame) -> Examined:
         return Examined(b"FAC " + frame.metadata["shows"].encode(), int(frame.metadata["quality"]), self.portrait)
 
-    async def iris(self, frame: Frame, position: IrisPosition) -> Examined:
-        return Examined(b"IIR " + frame.metadata["shows"].encode(), int(frame.metadata["quality"]), b"jpeg")
+    async def iris(self, burst: Sequence[Frame], position: IrisPosition) -> Examined:
+        best = max(burst, key=lambda frame: int(frame.metadata["quality"]))
+        shows = best.metadata["shows"]
+        eye = IrisPosition(int(shows[-1]))
+        return Examined(b"IIR " + shows.encode(), int(best.metadata["quality"]), self.eye_picture, shows=eye)
 
     async def compare(self, probe: bytes, references: Sequence[bytes]) -> list[ComparisonScore]:
         return [ComparisonScore(80.0 if probe == reference else 5.0) for reference in references]

@@ -73,6 +73,7 @@ def test_without_an_iris_there_is_nothing_to_crop_to() -> None:
 
 def test_the_best_of_a_burst_is_taken() -> None:
     black = np.zeros((240, 320), np.uint8)
-    assert extract_best_iris([black, EYE, black]).usable
-    assert extract_best_iris([black, black]).advice
-    assert not extract_best_iris([]).usable
+    found, of_image = extract_best_iris([black, EYE, black])
+    assert found.usable and of_image == 1
+    assert extract_best_iris([black, black])[0].advice
+    assert not extract_best_iris([])[0].usable

@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 
 from contract.errors import RemoteError
 from contract.image_formats import ImageFormat, encode_image
-from contract.sample import BOTH_EYES, IrisPosition
+from contract.sample import BOTH_EYES, IrisPosition, eyes_are_swapped
 from edge.matcher_lite.__main__ import app
-from edge.matcher_lite.iris_side import NOT_JUDGED, EyeSide, eyes_are_swapped, which_eye
+from edge.matcher_lite.iris_side import which_eye
 from edge.matcher_lite.iris_warm import drawn_eye
 from virtual.people import person
 
@@ -62,11 +62,11 @@ def test_what_is_no_grey_image_is_refused(pixels: np.ndarray) -> None:
 
 
 def test_eyes_are_swapped_only_where_both_say_so() -> None:
-    left, right = EyeSide(IrisPosition.LEFT, 0.9, 2.0), EyeSide(IrisPosition.RIGHT, 0.9, -2.0)
+    left, right = IrisPosition.LEFT, IrisPosition.RIGHT
     assert eyes_are_swapped(left=right, right=left)
     assert not eyes_are_swapped(left=left, right=right)
     assert not eyes_are_swapped(left=right, right=right)
-    assert not eyes_are_swapped(left=right, right=NOT_JUDGED)
+    assert not eyes_are_swapped(left=right, right=IrisPosition.UNKNOWN)
 
 
 def test_the_command_says_what_it_sees(tmp_path: Path) -> None:

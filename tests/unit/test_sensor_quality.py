@@ -7,15 +7,17 @@ import math
 import numpy as np
 import pytest
 
+from contract.errors import RekamError
 from contract.sample import FingerPosition, IrisPosition
 from contract.sample_quality import LIMIT_VALUE, Advice, measure, sample_quality
 from edge.examination import examine_iris
 from edge.matcher_lite import iris_quality
 from edge.matcher_lite.finger_extract import extract
 from edge.matcher_lite.iris_extract import extract_iris
+from edge.matcher_lite.iris_side import which_eye
 from edge.matcher_lite.iris_warm import drawn_eye
 from edge.sensors.interface import PenPoint
-from edge.sensors.matcher_quality import IRIS_INDONESIAN, judge_finger, judge_iris
+from edge.sensors.matcher_quality import judge_finger, judge_iris
 from edge.sensors.quality import (
     DOT_ADVICE,
     EDGE_ADVICE,
@@ -108,17 +110,26 @@ def test_an_eye_passes_and_a_closed_one_is_asked_to_open() -> None:
 
 def test_the_unit_asks_for_an_eye_that_lids_cover_to_be_opened() -> None:
     eye = drawn_eye()
-    assert examine_iris(eye, IrisPosition.LEFT).quality >= LIMIT_VALUE
+    assert examine_iris([eye], IrisPosition.LEFT).quality >= LIMIT_VALUE
     eye[:110] = 190  # a lid over the upper part, one over the lower part
     eye[165:] = 190
-    half_closed = examine_iris(eye, IrisPosition.LEFT)
+    half_closed = examine_iris([eye], IrisPosition.LEFT)
     assert half_closed.quality < LIMIT_VALUE
     assert half_closed.advice is not None and half_closed.advice.text_en == iris_quality.ADVICE_OPEN
 
 
+def test_the_record_is_the_best_picture_of_a_burst_and_says_which_eye_it_seems_to_show() -> None:
+    eye, dark = person(1, 3).iris(IrisPosition.RIGHT), np.full((280, 320), 90, np.uint8)
+    found, alone = examine_iris([dark, eye, dark], IrisPosition.RIGHT), examine_iris([eye], IrisPosition.RIGHT)
+    assert found.record == alone.record
+    assert found.shows is which_eye(eye).position
+    with pytest.raises(RekamError, match="no picture"):
+        examine_iris([], IrisPosition.RIGHT)
+
+
 def test_every_advice_of_the_iris_extractor_is_said_in_indonesian() -> None:
     spoken = {text for name, text in vars(iris_quality).items() if name.startswith("ADVICE_")}
-    assert spoken == set(IRIS_INDONESIAN)
+    assert spoken == set(iris_quality.INDONESIAN)
 
 
 def test_a_finger_passes_and_an_empty_window_asks_for_one() -> None:

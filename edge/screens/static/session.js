@@ -30,6 +30,7 @@ async function act(action, fields = {}) {
 
 function actions(found) {
   if (found.step === "photo_review") return reviewActions(found);
+  if (found.step === "iris_review") return eyeReviewActions(found);
   return found.actions.filter((action) => action !== "scan" && action !== "unscan").map((action) => {
     const [id, en, kind] = LABELS[action] || [action, action, ""];
     const [label_id, label_en] = action === "capture" && CAPTURE[found.step] ? CAPTURE[found.step] : [id, en];
@@ -46,6 +47,12 @@ function reviewActions(found) {
     const [id, en, kind] = LABELS[action] || [action, action, ""];
     return action === "confirm" ? [made.confirm, unlike] : [unit.button(id, en, action === "cancel" ? "quiet" : kind, () => press(found, action))];
   });
+}
+
+// The operator's word on eyes that look swapped: they are as named, or both are taken again. Never a refusal.
+function eyeReviewActions(found) {
+  const words = { retake: ["Tertukar, rekam ulang", "Swapped, take both again", "primary"], confirm: ["Tidak tertukar, lanjutkan", "Not swapped, go on", ""], cancel: ["Batal", "Cancel", "quiet"] };
+  return found.actions.map((action) => unit.button(...(words[action] || [action, action, ""]), () => press(found, action)));
 }
 
 function askUnlike() {
@@ -136,6 +143,15 @@ function reviewOf(found) {
     unit.make("dl", { class: "facts" }, ...rows.flatMap(([id, en, value]) => [unit.make("dt", {}, ...unit.both(id, en)), unit.make("dd", {}, value)])));
 }
 
+function eyeReviewOf(found) {
+  const eye = (position, id, en) => {
+    const sample = found.samples.find((item) => item.modality === "iris" && item.position === position);
+    return unit.make("figure", {}, unit.make("img", { src: sample ? `${sample.href}?q=${sample.quality}` : "", alt: `${id} (${en})` }), unit.make("figcaption", {}, ...unit.both(id, en)));
+  };
+  return unit.make("div", { class: "card eye-review" }, eye(1, "Direkam sebagai mata kanan", "Taken as the right eye"), eye(2, "Direkam sebagai mata kiri", "Taken as the left eye"),
+    unit.note("advice", "hand", "Penilaian ini dapat keliru: yang menentukan adalah petugas.", "This judgement may be wrong: the officer decides."));
+}
+
 function outcome(kind, icon, ...text) {
   return unit.make("div", { class: "outcome" }, unit.badge(kind, icon), ...text.filter((part) => part !== null));
 }
@@ -171,6 +187,7 @@ function visual(found) {
     case "attest": return [unit.make("div", { class: "attest" }, unit.make("div", { class: "statement" }, found.statement_id, "\n\n", unit.make("span", { class: "en", lang: "en" }, found.statement_en)), penOf(found))];
     case "fingers": case "verify": return [handsOf(found), sightOf(found)];
     case "sign_off": case "second_officer": return [handsOf(found)];
+    case "iris_review": return [eyeReviewOf(found)];
     case "irises": return [eyesOf(found), sightOf(found)];
     case "saved": return [receiptOf(found)];
     case "refused": return [outcome("bad", "cross")];
