@@ -173,12 +173,6 @@ class PortraitReview(Model):
     reviewed_ms: Millis
 
 
-class IrisReview(Model):
-    """The operator's word that right and left are as named, although their pictures looked like each other's."""
-
-    reviewed_ms: Millis
-
-
 class PaperScan(Model):
     """One page of a paper that was filed with the application (M68): a JPEG, and the name that was ticked for it."""
 
@@ -209,7 +203,7 @@ class EnrolmentBody(Model):
     signoff: SignOff | None = None
     portrait_review: PortraitReview | None = None
     scans: Annotated[tuple[PaperScan, ...], Field(max_length=SCANS_MAX)] = ()
-    iris_review: IrisReview | None = None
+    eyes_confirmed_ms: Millis | None = None  # the operator's word that they are not swapped, although they look so
 
     @model_validator(mode="after")
     def _papers_leave_room_for_samples(self) -> Self:
@@ -220,12 +214,8 @@ class EnrolmentBody(Model):
         return self
 
     def digest(self) -> bytes:
-        """SHA-256 of the capture without its sign-off: what the operator signs.
-
-        A capture from before portraits or irises were reviewed, or papers scanned, has no such field: its digest is
-        what it was.
-        """
-        later = {name for name in ("portrait_review", "scans", "iris_review") if not getattr(self, name)}
+        """SHA-256 of the capture without its sign-off: what the operator signs. Later fields count once given."""
+        later = {name for name in ("portrait_review", "scans", "eyes_confirmed_ms") if not getattr(self, name)}
         fields = self.model_copy(update={"signoff": None}).model_dump(exclude=later)
         return hashlib.sha256(_dumps(fields)).digest()
 

@@ -12,7 +12,6 @@ from contract.packet import (
     Biodata,
     BiometricException,
     EnrolmentBody,
-    IrisReview,
     PacketSample,
     PaperScan,
     PortraitReview,
@@ -118,7 +117,7 @@ class Capture:
     gate: Gate = field(default_factory=Gate)
     verification: list[Verification] = field(default_factory=list)
     portrait_review: PortraitReview | None = None
-    iris_review: IrisReview | None = None
+    eyes_confirmed_ms: int | None = None
     attestation: Attestation | None = None
     signoff: SignOff | None = None
     body: EnrolmentBody | None = None
@@ -213,7 +212,7 @@ class Capture:
                 for number, page in enumerate(pages, 1)
             ),
             portrait_review=self.portrait_review,
-            iris_review=self.iris_review,
+            eyes_confirmed_ms=self.eyes_confirmed_ms,
         )
 
     def gallery_entry(self) -> GalleryEntry:
@@ -232,7 +231,7 @@ class Capture:
         self.exceptions.clear()
         self.scans.clear()
         self.pending_exception = None
-        self.portrait_review = self.iris_review = self.attestation = self.signoff = self.body = None
+        self.portrait_review = self.eyes_confirmed_ms = self.attestation = self.signoff = self.body = None
         self.open_gate()
 
     def _settled(self, modality: Modality, position: int) -> bool:

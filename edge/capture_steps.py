@@ -13,7 +13,7 @@ from typing import Literal
 from contract.attestation import SIGNATURE_BYTES_MAX, biodata_digest
 from contract.comparison import Decision
 from contract.errors import RekamError
-from contract.packet import Attestation, BiometricException, IrisReview, PortraitReview, Verification
+from contract.packet import Attestation, BiometricException, PortraitReview, Verification
 from contract.sample import BOTH_EYES, FingerPosition, IrisPosition, Modality
 from contract.sample_quality import LIMIT_VALUE
 from contract.signature_series import encode_series, signature_of
@@ -169,7 +169,7 @@ async def except_iris(capture: Capture, fields: Fields) -> str:
 
 async def confirm_irises(capture: Capture, _fields: Fields) -> str:
     """The operator says that right and left are as named, although they look swapped: signed with the capture."""
-    capture.iris_review = IrisReview(reviewed_ms=capture.services.clock.wall_ms())
+    capture.eyes_confirmed_ms = capture.services.clock.wall_ms()
     return _after_sample(capture)
 
 
@@ -299,7 +299,7 @@ def _after_sample(capture: Capture) -> str:
         return "fingers"
     if capture.missing_eyes:
         return "irises"
-    return "iris_review" if capture.eyes_look_swapped and capture.iris_review is None else "search"
+    return "iris_review" if capture.eyes_look_swapped and capture.eyes_confirmed_ms is None else "search"
 
 
 def _claim_exception(

@@ -157,7 +157,7 @@ class Intake:
             note = {SIGN_OFF: REVOKED} if revoked else {}
             if body.portrait_review is not None and body.portrait_review.differs:
                 note[PORTRAIT] = ", ".join(body.portrait_review.differs)
-            if body.iris_review is not None:
+            if body.eyes_confirmed_ms is not None:
                 note[IRISES] = NOT_SWAPPED
             self._records.move(session, record, RecordEvent.CHECKS_PASSED, note=note)
         else:

@@ -65,4 +65,4 @@ def test_the_officer_sees_both_eyes_and_may_go_on_or_take_them_again(bench: Benc
         bench.sensors.person = OPERATOR
         assert act(page, url, "capture") == "saved"
     body = bench.keeper.kept[0][2]
-    assert isinstance(body, EnrolmentBody) and body.iris_review is not None
+    assert isinstance(body, EnrolmentBody) and body.eyes_confirmed_ms is not None

@@ -388,11 +388,17 @@ def test_a_portrait_that_the_operator_found_unlike_the_biodata_goes_to_the_regio
         assert session.get_one(Record, capture_id).state == "PRINT_READY_RECORD"
 
 
-def test_a_portrait_that_fits_goes_on(world: World) -> None:
+def test_a_portrait_that_fits_goes_on_and_what_was_said_of_the_eyes_is_told(world: World) -> None:
     world.register(ANA)
     review = PortraitReview(reviewed_ms=1)
-    capture_id = world.send(DESK, enrolment(ANA, index_fingers(1), portrait_review=review))
+    capture = enrolment(ANA, index_fingers(1), portrait_review=review, eyes_confirmed_ms=1)
+    capture_id = world.send(DESK, capture)
     assert state_of(world, capture_id) == "SENT_FOR_CARD_PRINTING"
+    with world.central.context.database.transaction() as session:
+        notes = [json.loads(link.note) for link in history.way_of(session, RecordHistory, capture_id)]
+    assert [note["irises"] for note in notes if "irises" in note] == [
+        "looked swapped; the operator says that they are not"
+    ]
 
 
 def test_an_anomaly_waits_for_the_region_and_its_answer_is_followed(world: World) -> None:
