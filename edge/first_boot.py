@@ -1,4 +1,9 @@
-"""What `rekam-edge run` does on a box that nobody has commissioned: it knocks, and its page says what to do."""
+"""What `rekam-edge run` does on a box that nobody has commissioned: it knocks, and its page says what to do.
+
+Its time is the machine's own, however far that is set: a box captures nothing that the time would date, nobody signs
+the time for it yet, and claim, broker and hub each refuse a wrong one. A clock that begins in 1970 and is set by a time
+server has to be followed at once.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +16,6 @@ import structlog
 
 from contract.clock import SystemClock
 from contract.durable_files import DurableFolder
-from edge.bounded_clock import BoundedClock
 from edge.box import Box
 from edge.box_files import BoxFiles, Phase
 from edge.commissioning import Commissioner
@@ -33,19 +37,19 @@ def run_first_boot(folder: Path, notice: ServiceNotice) -> bool:
     """Commission the box whose home this folder is; False where it was asked to stop before. Raises RekamError."""
     files = DurableFolder(folder)
     factory = load_factory(folder)
-    clock = BoundedClock(SystemClock(), folder)
+    clock = SystemClock()
     with only_agent(folder), contextlib.ExitStack() as parts:
         chip = BoxChip(factory.identity) if factory.identity else None
         if chip is not None:
             parts.callback(chip.close)
         box = Box(BoxFiles(files, chip, factory.identity), factory, clock, software())
         commissioner = Commissioner(box, factory, clock)
-        asyncio.run(_run(commissioner, folder, factory.screen_port, notice))
-        return box.phase is Phase.COMMISSIONED
+        stopped = asyncio.run(_run(commissioner, folder, factory.screen_port, notice))
+        return box.phase is Phase.COMMISSIONED and not stopped
 
 
-async def _run(commissioner: Commissioner, folder: Path, port: int, notice: ServiceNotice) -> None:
-    """Page and commissioning beside each other, until the box is commissioned or the process is asked to stop."""
+async def _run(commissioner: Commissioner, folder: Path, port: int, notice: ServiceNotice) -> bool:
+    """Page and commissioning beside each other, until the box is commissioned; whether it was asked to stop."""
     listener = bind(HOST, port, "screen_port in factory.toml")
     server = page_server(make_commissioning_app(commissioner, make_token(folder)))
     log.info("page", url=f"http://{HOST}:{listener.getsockname()[1]}/")
@@ -69,3 +73,4 @@ async def _run(commissioner: Commissioner, folder: Path, port: int, notice: Serv
         await asyncio.gather(web, work, stop, watch, return_exceptions=True)
         notice.begins_again()
         drop_token(folder)
+    return stopping.is_set()

@@ -45,7 +45,7 @@ class FakeTime:
         """Let it be so many days after the beginning, or a moment later."""
         self.offset_s = day * DAY_S
         draft = self._file.with_suffix(".draft")
-        draft.write_text(f"+{self.offset_s:.0f}\n", encoding="ascii")
+        draft.write_text(f"{self.offset_s:+.0f}\n", encoding="ascii")
         draft.replace(self._file)
 
     def now_s(self) -> float:
