@@ -8,10 +8,15 @@ depth, lets only named tags pass, and wants definite lengths and no trailing byt
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
+
+import cbor2
 
 from contract.errors import RemoteError
 
 _ARGUMENT_BYTES = {24: 1, 25: 2, 26: 4, 27: 8}
+NESTING_MAX = 12
+ITEMS_MAX = 100_000  # a full page of the register has some 30 000
 _BYTES, _TEXT, _ARRAY, _MAP, _TAG, _SIMPLE = 2, 3, 4, 5, 6, 7
 
 
@@ -42,6 +47,20 @@ def bound_items(encoded: bytes, *, items_max: int, nesting_max: int, tags: Colle
             open_counts.append({_ARRAY: argument, _MAP: 2 * argument, _TAG: 1}[major])
     if offset != len(encoded):
         raise RemoteError(f"The message has {len(encoded) - offset} bytes behind its end.")
+
+
+def loads_map(encoded: bytes, bytes_max: int) -> dict[str, Any]:
+    """A CBOR map with text keys, bounded in length, items and depth, without tags. Raises RemoteError."""
+    if len(encoded) > bytes_max:
+        raise RemoteError(f"The message has {len(encoded)} bytes, more than {bytes_max}.")
+    bound_items(encoded, items_max=ITEMS_MAX, nesting_max=NESTING_MAX)
+    try:
+        value = cbor2.loads(encoded)
+    except Exception as error:  # noqa: BLE001 - text that is not UTF-8, maps as keys: the decoder raises what it likes
+        raise RemoteError(f"The message is not CBOR ({type(error).__name__}).") from None
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise RemoteError("The message is not a CBOR map with text keys.")
+    return value
 
 
 def _head(encoded: bytes, offset: int) -> tuple[int, int, int]:

@@ -11,8 +11,9 @@ from typing import Annotated, Literal, TypeVar
 import cbor2
 from pydantic import Field, ValidationError
 
+from contract.cbor_bounds import loads_map
 from contract.lifecycle import RecordState
-from contract.packet import Biodata, CardUid, Digest, Millis, Model, Name, Nik, Text, UuidText, loads_map, refused
+from contract.packet import Biodata, CardUid, Digest, Millis, Model, Name, Nik, Text, UuidText, refused
 
 MESSAGE_BYTES_MAX = 900 * 1024
 REGISTER_PAGE_ENTRIES_MAX = 500

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import hashlib
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from contract.dispatch import FINGERS_MAX, TemplateBytes, decode, encode
 from contract.errors import RemoteError
 from contract.packet import CardUid, Digest, Millis, Model, Name, Text
+from contract.pins import PinState
 from contract.seal import STATEMENT_BYTES_MAX, StatementKey, StatementPublicKey, sign_statement, verify_statement
 from contract.secret import SecretHash
 
@@ -83,7 +84,7 @@ class OperatorEntry(Model):
 
     templates: {finger position: ISO/IEC 19794-2 record}; public_key: SubjectPublicKeyInfo DER, P-256, verifies
     sign-offs; private_key: PKCS#8 DER, makes them once the finger matched; pin, card_uid: second factors, empty for
-    none; lease: signed.
+    none; pin_state: None where the PIN was neither changed nor reset since the enrolment; lease: signed.
     """
 
     operator: Name
@@ -93,7 +94,21 @@ class OperatorEntry(Model):
     private_key: Annotated[bytes, Field(min_length=60, max_length=400)]
     pin: SecretHash = ""
     card_uid: CardUid | None = None
+    pin_state: PinState | None = None
     lease: SignedLease
+
+    @model_serializer(mode="wrap")
+    def _as_before_pins_had_states(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Units of an earlier version read the entry of whoever has no such state."""
+        fields: dict[str, Any] = handler(self)
+        if self.pin_state is None:
+            fields.pop("pin_state", None)
+        return fields
+
+    @property
+    def pin_stands(self) -> PinState:
+        """The PIN's state, also where there is nothing to say of it."""
+        return self.pin_state or PinState()
 
     def rights(self, public: StatementPublicKey, site: str) -> Lease:
         """The lease, where it is the hub's, this operator's, and good for this site. Raises RemoteError."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 from datetime import date
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import cbor2
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from contract.cbor_bounds import bound_items
+from contract.cbor_bounds import loads_map
 from contract.errors import RemoteError
 from contract.sample import Modality
 from contract.secret import SecretHash
@@ -26,8 +26,6 @@ SAMPLES_MAX = 40
 SCANS_MAX = 12
 SCAN_BYTES_MAX = 400 * 1024
 SCANS_BYTES_MAX = 3 * 1024 * 1024
-NESTING_MAX = 12
-ITEMS_MAX = 100_000  # a full page of the register has some 30 000
 
 UuidText = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -284,8 +282,10 @@ class _SignedOff(Model):
     signoff: SignOff | None = None
 
     def digest(self) -> bytes:
-        """SHA-256 of everything but the sign-off."""
-        return hashlib.sha256(_dumps(self.model_copy(update={"signoff": None}).model_dump())).digest()
+        """SHA-256 of everything but the sign-off; a later version's field that is not there changes nothing."""
+        later = {"order"} if getattr(self, "order", None) is None else set()
+        fields = self.model_copy(update={"signoff": None}).model_dump(exclude=later)
+        return hashlib.sha256(_dumps(fields)).digest()
 
 
 class OperatorBody(_SignedOff):
@@ -307,11 +307,24 @@ class OperatorBody(_SignedOff):
         return self
 
 
+class PinOrder(Model):
+    """What a change of a PIN was made on top of, and when (contract.pins decides by it).
+
+    replaces: SHA-256 of the record that was good at the unit; epoch: of the PIN's state there; changed_ms: the unit's
+    trusted time, and always later than the change that it knew of.
+    """
+
+    epoch: Annotated[int, Field(ge=0, le=2**31)]
+    replaces: Digest
+    changed_ms: Millis
+
+
 class PinBody(_SignedOff):
-    """An operator's new PIN, from a unit where finger and old PIN were right."""
+    """An operator's new PIN, from a unit where finger and old PIN were right; an earlier version names no order."""
 
     operator: Name
     pin: Annotated[SecretHash, Field(min_length=1)]
+    order: PinOrder | None = None
 
 
 Body = EnrolmentBody | HandoverBody | PersonalisationBody | RefusalBody | OperatorBody | PinBody
@@ -370,20 +383,6 @@ def decode(encoded: bytes) -> Envelope:
         return Envelope.model_validate(fields, strict=False)
     except ValidationError as error:
         raise refused("packet", error) from None
-
-
-def loads_map(encoded: bytes, bytes_max: int) -> dict[str, Any]:
-    """A CBOR map with text keys, bounded in length, items and depth, without tags. Raises RemoteError."""
-    if len(encoded) > bytes_max:
-        raise RemoteError(f"The message has {len(encoded)} bytes, more than {bytes_max}.")
-    bound_items(encoded, items_max=ITEMS_MAX, nesting_max=NESTING_MAX)
-    try:
-        value = cbor2.loads(encoded)
-    except Exception as error:  # noqa: BLE001 - text that is not UTF-8, maps as keys: the decoder raises what it likes
-        raise RemoteError(f"The message is not CBOR ({type(error).__name__}).") from None
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise RemoteError("The message is not a CBOR map with text keys.")
-    return value
 
 
 def refused(what: str, error: ValidationError) -> RemoteError:

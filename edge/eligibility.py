@@ -34,6 +34,8 @@ class Refusal(StrEnum):
     PIN_ASKED = "PIN_ASKED"
     PIN_WAITS = "PIN_WAITS"
     PIN_LOCKED = "PIN_LOCKED"
+    PIN_RESET = "PIN_RESET"
+    PIN_RESET_ENDED = "PIN_RESET_ENDED"
     OPERATOR_KNOWN = "OPERATOR_KNOWN"
     LOCAL_DUPLICATE = "LOCAL_DUPLICATE"
     BUSY = "BUSY"
@@ -100,6 +102,14 @@ MESSAGES: dict[Refusal, tuple[str, str]] = {
     Refusal.PIN_LOCKED: (
         "PIN terkunci: terlalu banyak salah. Kepala seksi membukanya di halaman Petugas.",
         "The PIN is locked after too many wrong tries. A section head lifts it on the page Petugas.",
+    ),
+    Refusal.PIN_RESET: (
+        "PIN Anda diatur ulang. Masuk dahulu di halaman Petugas dan pilih PIN baru.",
+        "Your PIN was reset. Sign on at the page Petugas first, and choose a new one.",
+    ),
+    Refusal.PIN_RESET_ENDED: (
+        "Waktu untuk memilih PIN baru sudah habis. Minta kepala seksi mengatur ulang PIN Anda sekali lagi.",
+        "The time to choose a new PIN is over. Ask the section head to reset your PIN once more.",
     ),
     Refusal.OPERATOR_KNOWN: (
         "Sidik jari ini milik petugas yang sudah terdaftar. Satu orang hanya satu petugas.",

@@ -12,6 +12,8 @@ from edge.prompts import officer_prompt
 from edge.sign_on import SignOn
 from edge.snapshot import Answer, Ask, StepView, asked_of, packet_of, shared_fields
 
+PROVING = frozenset({"finger", "pin", "card", "new_pin"})
+
 
 class OfficerSnapshot(Answer):
     """See the edge room's README, "Officers"."""
@@ -27,6 +29,8 @@ class OfficerSnapshot(Answer):
     prompt_en: str
     advice_id: str = ""
     advice_en: str = ""
+    notice_id: str = ""
+    notice_en: str = ""
     problem: dict[str, str] | None = None
     steps: list[StepView]
     operator: str
@@ -44,8 +48,11 @@ def officer_snapshot(procedure: OfficerWork) -> OfficerSnapshot:
     who = work.name if isinstance(work, OperatorEnrolment) else work.officer.name
     prompt_id, prompt_en = officer_prompt(procedure.step, who, (ask.label_id, ask.label_en) if ask else None)
     is_enrolment = isinstance(work, OperatorEnrolment)
+    notice = None if isinstance(work, OperatorEnrolment) or procedure.step not in PROVING else work.notice
     return OfficerSnapshot(
         **shared_fields(procedure),
+        notice_id=notice.text_id if notice else "",
+        notice_en=notice.text_en if notice else "",
         id=work.enrolment_id if isinstance(work, OperatorEnrolment) else f"{work.purpose}-{work.officer.operator}",
         kind="enrol" if isinstance(work, OperatorEnrolment) else work.purpose.value,
         ask=ask,

@@ -6,9 +6,10 @@ import cbor2
 from pydantic import ValidationError
 
 from contract import dispatch
+from contract.cbor_bounds import loads_map
 from contract.dispatch import PrintJob
 from contract.errors import RemoteError
-from contract.packet import loads_map, refused
+from contract.packet import refused
 from edge.personalisation_steps import Work
 from edge.sealed_store import Change, SealedStore
 

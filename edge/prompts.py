@@ -56,6 +56,17 @@ WEAK_PIN = Advice(
     "A PIN has six digits, not all the same and not in a row.",
 )
 OTHER_PIN = Advice("Kedua PIN tidak sama. Masukkan lagi.", "The two PINs differ. Enter both again.")
+FORGOTTEN_PIN = Advice(
+    "Lupa PIN? Minta kepala seksi mengatur ulang PIN Anda.", "Forgotten? Have the section head reset your PIN."
+)
+PIN_SUPERSEDED = Advice(
+    "PIN yang Anda ganti di perangkat ini tidak berlaku lagi: sesudahnya PIN diganti di tempat lain. Pakai yang itu.",
+    "The PIN that you changed at this unit is void: it was changed elsewhere after that. Use that one.",
+)
+PIN_WAS_RESET = Advice(
+    "PIN Anda diatur ulang; yang lama tidak berlaku lagi. Setelah sidik jari, pilih PIN baru.",
+    "Your PIN was reset; the old one is void. After your finger you choose a new one.",
+)
 WRONG_CARD = Advice(
     "Kartu ini bukan kartu petugas tersebut. Letakkan KTP-el Anda sendiri.",
     "This card is not this officer's. Lay your own identity card on the reader.",
@@ -225,11 +236,12 @@ def officer_prompt(step: str, who: str, labels: tuple[str, str] | None) -> tuple
     return text_id.format(who=who, finger=finger_id), text_en.format(who=who, finger=finger_en)
 
 
-def pin_wrong(tries_left: int) -> Advice:
-    """A wrong PIN, with what is left."""
+def pin_wrong(tries_left: int, notice: Advice | None = None) -> Advice:
+    """A wrong PIN, with what is left. notice: why it may be wrong, where there is more to say than that."""
+    why = notice or FORGOTTEN_PIN
     return Advice(
-        f"PIN salah. Sisa {tries_left} kali sebelum terkunci. Lupa PIN? Minta kepala seksi mendaftarkan Anda ulang.",
-        f"The PIN is wrong. {tries_left} more before it is locked. Forgotten? Have the section head enrol you anew.",
+        f"PIN salah. Sisa {tries_left} kali sebelum terkunci. {why.text_id}",
+        f"The PIN is wrong. {tries_left} more before it is locked. {why.text_en}",
     )
 
 

@@ -2,7 +2,8 @@
 
 A try counts, durably, before it is compared: neither a restart nor a power cut gives one back, and a clock that is set
 back shortens no wait (edge.trusted_time). After too many in a row the PIN is locked until another officer lifts it, or
-the hub sends another PIN. A PIN that was changed here is good here before the hub's roster brings it.
+the hub sends another PIN. A PIN that was changed here is good here before the hub's roster brings it, until it turns
+out that another change was later, or the PIN was reset (contract.pins).
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from enum import StrEnum
 
 from contract.dispatch import decode_kept, encode
 from contract.operators import OPERATORS_MAX, OperatorEntry, SignOnCount, SignOnPolicy, SignOns
-from contract.packet import Millis, Model, Name
+from contract.packet import Millis, Model, Name, PinOrder
+from contract.pins import pin_digest, takes_over
 from contract.secret import SecretHash, secret_matches
 from edge.eligibility import Refusal
 from edge.procedure import Refused
@@ -56,10 +58,21 @@ class Tally(Model):
 
 
 class OwnPin(Model):
-    """A PIN that was changed at this unit: good for as long as the roster still holds the one that it replaces."""
+    """A PIN that was changed at this unit.
+
+    replaces: the roster's record then; order: as the hub is told it, None from before changes had one.
+    """
 
     replaces: SecretHash
     pin: SecretHash
+    order: PinOrder | None = None
+
+    def stands(self, entry: OperatorEntry) -> bool:
+        """Whether it is good still: nothing changed since in the roster, or what did is from before this."""
+        state = entry.pin_stands
+        if pin_digest(self.pin) in state.superseded or (self.order is not None and self.order.epoch != state.epoch):
+            return False
+        return self.replaces == entry.pin or (self.order is not None and takes_over(self.order, state))
 
 
 def factor_of(policy: SignOnPolicy, entry: OperatorEntry, *, reads_cards: bool) -> Factor:
@@ -69,13 +82,14 @@ def factor_of(policy: SignOnPolicy, entry: OperatorEntry, *, reads_cards: bool) 
     unit can read one, and the PIN elsewhere.
     """
     has_card = entry.card_uid is not None and reads_cards
-    if policy is SignOnPolicy.FINGER and not entry.pin and entry.card_uid is None:
+    is_reset = entry.pin_stands.set_by_ms > 0
+    if policy is SignOnPolicy.FINGER and not entry.pin and entry.card_uid is None and not is_reset:
         return Factor.NONE
     if has_card and (policy is not SignOnPolicy.FINGER_AND_PIN or not entry.pin):
         return Factor.CARD
     if entry.pin and not (policy is SignOnPolicy.FINGER_AND_CARD and reads_cards):
         return Factor.PIN
-    raise Refused(Refusal.SECOND_FACTOR)
+    raise Refused(Refusal.PIN_RESET if is_reset and not entry.pin else Refusal.SECOND_FACTOR)
 
 
 class FactorBook:
@@ -92,7 +106,24 @@ class FactorBook:
     def pin_of(self, entry: OperatorEntry) -> str:
         """The record of the PIN that is good here now, or ''."""
         own = self._own.get(entry.operator)
-        return own.pin if own is not None and own.replaces == entry.pin else entry.pin
+        return own.pin if own is not None and own.stands(entry) else entry.pin
+
+    def is_superseded(self, entry: OperatorEntry) -> bool:
+        """Whether a PIN that was changed here lost against another, and the officer has not shown that one yet."""
+        own = self._own.get(entry.operator)
+        return own is not None and own.pin != entry.pin and not own.stands(entry)
+
+    def order_of(self, entry: OperatorEntry) -> PinOrder:
+        """The order of a change that is made now: later than every change that this unit knows of."""
+        state, own = entry.pin_stands, self._own.get(entry.operator)
+        known_ms = own.order.changed_ms if own is not None and own.order is not None and own.stands(entry) else 0
+        changed_ms = max(self._time.now_ms(), state.changed_ms + 1, known_ms + 1)
+        return PinOrder(epoch=state.epoch, replaces=pin_digest(self.pin_of(entry)), changed_ms=changed_ms)
+
+    def left_to_choose_ms(self, entry: OperatorEntry) -> int | None:
+        """How long a new PIN may still be made after a reset; None where none has to be."""
+        until_ms = entry.pin_stands.set_by_ms
+        return max(0, until_ms - self._time.now_ms()) if until_ms and not self.pin_of(entry) else None
 
     def check_pin(self, entry: OperatorEntry, pin: str) -> bool:
         """Compare a PIN. Raises Refused where it has to wait, or is locked."""
@@ -109,6 +140,9 @@ class FactorBook:
             return False
         with self._lock:
             self._write(tally, in_a_row=0, wait_until_ms=0, of_pin=stored)
+        if self.is_superseded(entry):  # told, and understood
+            self._store.remove(OWN_PIN, entry.operator)
+            del self._own[entry.operator]
         return True
 
     def check_open(self, entry: OperatorEntry) -> None:
@@ -146,9 +180,9 @@ class FactorBook:
         """Whether no PIN of this operator is taken any more."""
         return self._tally(entry.operator, self.pin_of(entry)).locked
 
-    def set_pin(self, entry: OperatorEntry, pin: str) -> None:
+    def set_pin(self, entry: OperatorEntry, pin: str, order: PinOrder) -> None:
         """Keep a PIN that was changed here. pin: its record."""
-        own = OwnPin(replaces=entry.pin, pin=pin)
+        own = OwnPin(replaces=entry.pin, pin=pin, order=order)
         self._store.change((Change(OWN_PIN, entry.operator, encode(own)),))
         self._own[entry.operator] = own
 

@@ -20,8 +20,17 @@ from edge.capture_state import Services
 from edge.eligibility import Refusal
 from edge.officer import OfficerMatch, identify_officer, sign_off
 from edge.ports import CardProof
-from edge.procedure import Action, Fields, Procedure, Refused, Retry, Row
-from edge.prompts import OTHER_PIN, RETRY_CARD, RETRY_FINGER, WEAK_PIN, WRONG_CARD, pin_wrong
+from edge.procedure import Action, Advice, Fields, Procedure, Refused, Retry, Row
+from edge.prompts import (
+    OTHER_PIN,
+    PIN_SUPERSEDED,
+    PIN_WAS_RESET,
+    RETRY_CARD,
+    RETRY_FINGER,
+    WEAK_PIN,
+    WRONG_CARD,
+    pin_wrong,
+)
 from edge.roster import Officer
 from edge.second_factor import Factor, FactorBook, factor_of
 
@@ -38,7 +47,7 @@ class Purpose(StrEnum):
 
 @dataclass(slots=True)
 class SignOn:
-    """One officer on the way in. subject: whose lock is lifted, with that purpose."""
+    """One officer on the way in. subject: whose lock is lifted, with that purpose; was_reset: a PIN has to be made."""
 
     services: Services
     factors: FactorBook
@@ -47,7 +56,15 @@ class SignOn:
     factor: Factor
     purpose: Purpose
     subject: Officer | None = None
+    was_reset: bool = False
     match: OfficerMatch | None = None
+
+    @property
+    def notice(self) -> Advice | None:
+        """What the officer has to know of their PIN before they begin."""
+        if self.was_reset:
+            return PIN_WAS_RESET
+        return PIN_SUPERSEDED if self.factors.is_superseded(self.officer.entry) else None
 
     def forget(self) -> None:
         """Drop what was proven."""
@@ -67,7 +84,7 @@ async def take_finger(work: SignOn, fields: Fields) -> str:
 async def take_pin(work: SignOn, fields: Fields) -> str:
     """The officer's PIN; a wrong one counts, a right one lets in."""
     if not await asyncio.to_thread(work.factors.check_pin, work.officer.entry, fields.get("pin", "")):
-        raise Retry(pin_wrong(work.factors.tries_left(work.officer.entry)))
+        raise Retry(pin_wrong(work.factors.tries_left(work.officer.entry), work.notice))
     return await _proven(work)
 
 
@@ -86,11 +103,15 @@ async def choose_pin(work: SignOn, fields: Fields) -> str:
     if work.match is None:
         return "finger"
     record = await pin_record(fields)
-    body = PinBody(operator=work.officer.operator, pin=record)
+    order = work.factors.order_of(work.officer.entry)
+    body = PinBody(operator=work.officer.operator, pin=record, order=order)
     body = body.model_copy(update={"signoff": sign_off(work.match, body.digest())})
     await work.services.keeper.keep(PacketKind.PIN, uuid7(work.services.clock), body)
-    await asyncio.to_thread(work.factors.set_pin, work.officer.entry, record)
-    return "pin_changed"
+    await asyncio.to_thread(work.factors.set_pin, work.officer.entry, record, order)
+    if work.purpose is not Purpose.SIGN_ON:
+        return "pin_changed"
+    await asyncio.to_thread(work.factors.note_signed_on, work.officer.operator)
+    return "signed_on"
 
 
 async def pin_record(fields: Fields) -> str:
@@ -109,7 +130,7 @@ async def finish(_work: SignOn, _fields: Fields) -> str:
 
 
 async def _proven(work: SignOn) -> str:
-    if work.purpose is Purpose.NEW_PIN:
+    if work.purpose is Purpose.NEW_PIN or work.was_reset:
         return "new_pin"
     if work.purpose is Purpose.UNLOCK and work.subject is not None:
         await asyncio.to_thread(work.factors.unlock, work.subject.operator)
@@ -199,20 +220,32 @@ class SignOnDesk:
         other = services.roster.officer(subject) if purpose is Purpose.UNLOCK else None
         if purpose is Purpose.UNLOCK and (other is None or other.operator == operator):
             raise Refused(Refusal.OPERATOR_UNKNOWN, "Another officer than the locked one lifts the lock.")
-        known = self.factors.pin_of(officer.entry)
-        entry = officer.entry.model_copy(update={"pin": known})
-        if purpose is Purpose.NEW_PIN and not entry.pin:  # the first one: there is nothing yet to ask for
-            factor = Factor.CARD if entry.card_uid is not None and self.card is not None else Factor.NONE
-        else:
-            factor = factor_of(services.roster.sign_on, entry, reads_cards=self.card is not None)
+        was_reset = await self._must_choose(officer, purpose)
+        factor = self._factor(officer, has_none=purpose is Purpose.NEW_PIN or was_reset)
         if factor is Factor.PIN:
             self.factors.check_open(officer.entry)
-        work = SignOn(services, self.factors, self.card, officer, factor, purpose, other)
+        work = SignOn(services, self.factors, self.card, officer, factor, purpose, other, was_reset)
         self._open = Procedure(
             SIGN_ON, "finger", work, services.clock, cancel_devices=self._cancel_devices, forget=SignOn.forget
         )
         self._open.on_step = self._on_step
         return self._open
+
+    async def _must_choose(self, officer: Officer, purpose: Purpose) -> bool:
+        """Whether the PIN was reset, so that a new one is made now. Raises Refused where the time for that is over."""
+        left_ms = self.factors.left_to_choose_ms(officer.entry)
+        reads_own_card = officer.entry.card_uid is not None and self.card is not None
+        if left_ms == 0 and (purpose is Purpose.NEW_PIN or not reads_own_card):
+            await asyncio.to_thread(self._services.roster.time.keep, at_once=True)  # what has ended stays ended
+            raise Refused(Refusal.PIN_RESET_ENDED)
+        return bool(left_ms) and purpose is not Purpose.UNLOCK
+
+    def _factor(self, officer: Officer, *, has_none: bool) -> Factor:
+        """What is asked besides the finger. has_none: where there is no PIN, a new one is about to be made."""
+        entry = officer.entry.model_copy(update={"pin": self.factors.pin_of(officer.entry)})
+        if has_none and not entry.pin:  # there is nothing yet to ask for
+            return Factor.CARD if entry.card_uid is not None and self.card is not None else Factor.NONE
+        return factor_of(self._services.roster.sign_on, entry, reads_cards=self.card is not None)
 
     def close(self) -> None:
         """Nobody looks at the last sign-on any more."""

@@ -16,11 +16,12 @@ from typing import Annotated, Any, Literal
 import structlog
 from pydantic import Field, ValidationError
 
+from contract.cbor_bounds import loads_map
 from contract.clock import Clock, utc
 from contract.dispatch import encode
 from contract.durable_files import DurableFolder, Observer, unobserved
 from contract.errors import DeviceError, RemoteError
-from contract.packet import Millis, Model, Name, loads_map
+from contract.packet import Millis, Model, Name
 from contract.update_problems import UPDATE_WORDING, UpdateProblem, UpdateRefusal
 from contract.updates import Artefact, FloorNumber, Running, UpdateJob, UpdateReport, UpdateState
 from edge.panel_words import version_text

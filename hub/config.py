@@ -127,13 +127,15 @@ class PolicySection(Section):
 
     handover: which index fingers must match on the desk (M43); verify_fmr: highest FMR at which the check after the
     capture may have been decided; finger_quality_min: below it a sample must be marked as forced; lease_days: how long
-    a lease runs of an operator who was enrolled at a unit; it is renewed daily while there is a line (M67).
+    a lease runs of an operator who was enrolled at a unit; it is renewed daily while there is a line (M67);
+    pin_reset_h: how long an operator whose PIN was reset may make a new one.
     """
 
     handover: Literal["either", "both"] = "either"
     verify_fmr: Rate = 1e-3
     finger_quality_min: Annotated[int, Field(ge=0, le=100)] = 0
     lease_days: Annotated[int, Field(ge=1, le=3650)] = 7
+    pin_reset_h: Annotated[float, Field(gt=0, le=24 * 31)] = 72.0
 
 
 class DeadlinesSection(Section):

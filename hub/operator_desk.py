@@ -20,7 +20,7 @@ from contract.dispatch import encode
 from contract.errors import RemoteError
 from contract.operators import EVERYWHERE
 from contract.packet import Envelope, OperatorBody, PinBody
-from hub import leases, register, rights, rosters
+from hub import leases, operator_factors, register, rights, rosters
 from hub.context import HubContext
 from hub.fleet import Role
 from hub.fleet_control import FleetControl
@@ -92,8 +92,12 @@ class OperatorDesk:
             return "A PIN was changed by somebody else."
         if operator.revoked:
             return f"{body.operator} was revoked."
-        self._set_factor(operator, {**self._factor(operator), "pin": body.pin})
-        self._note(session, operator.id, "PIN changed", operator.id, ACTIVE, unit=envelope.unit)
+        order = body.order
+        if order is not None and order.epoch > operator_factors.factors_of(self._context, operator).pin_state.epoch:
+            return "A PIN was changed after a reset that nobody knows of here."
+        event = operator_factors.change_pin(self._context, operator, body)
+        session.flush()
+        self._note(session, operator.id, event, operator.id, ACTIVE, unit=envelope.unit)
         self._tell(session, operator.sites)
         return ""
 
@@ -110,12 +114,13 @@ class OperatorDesk:
         if operator is not None:
             self._check_change(session, actor, operator)
         before = operator.sites if operator is not None else ""
+        is_known = operator is not None
         operator = operator or self._made(session, body.operator)
         if not operator.public_key:
             self._give_key(operator)
         operator.name, operator.roles, operator.sites = body.name, ",".join(roles), ",".join(sites)
         operator.templates = self._context.vault.lock(cbor2.dumps(body.templates), "operator-templates", operator.id)
-        self._set_factor(operator, {"pin": body.pin, "card_uid": body.card_uid})
+        operator_factors.enrol(self._context, operator, body.pin, body.card_uid, anew=is_known)
         operator.approved_ms = self._context.clock.wall_ms()
         self._decided(enrolment, actor, APPROVED, "")
         session.flush()
@@ -163,6 +168,34 @@ class OperatorDesk:
         self._note(session, operator_id, "reinstated", actors, f"{REVOKED} {ACTIVE}", reason=reason)
         if leases.works_at_units(operator):
             leases.lease_of(session, self._context, operator, renewed=True)
+        self._tell(session, operator.sites)
+        return operator
+
+    def check_reset(self, session: Session, operator_id: str, actor: str) -> None:
+        """Whether this officer may ask that a PIN be reset, or confirm it. Raises RemoteError.
+
+        That is whoever could give its owner's rights, and for all others the centre.
+        """
+        operator = self._operator(session, operator_id)
+        officer = register.operator_with(session, actor, *APPROVING)
+        if operator_id == actor:
+            raise RemoteError("Nobody resets their own PIN.", next_step="Two other officers do this for you.")
+        if operator.revoked:
+            raise RemoteError(f"{operator_id} was revoked.", next_step="Two officers reinstate them first.")
+        if Role.DC_OFFICER not in officer.roles.split(","):
+            self._check_change(session, actor, operator, "Ask the centre to reset this PIN.")
+        factors = operator_factors.factors_of(self._context, operator)
+        if not factors.pin and not factors.awaits_pin:
+            raise RemoteError(f"{operator_id} has no PIN.", next_step="A first PIN is made at a unit, page Petugas.")
+
+    def reset_pin(self, session: Session, operator_id: str, actors: str, reason: str) -> Operator:
+        """Void a PIN on the word of the two officers named in `actors` (hub.proposals). Raises RemoteError."""
+        operator = self._operator(session, operator_id)
+        hours = self._context.settings.policy.pin_reset_h
+        set_by_ms = self._context.clock.wall_ms() + int(hours * 3_600_000)
+        operator_factors.reset_pin(self._context, operator, set_by_ms)
+        session.flush()
+        self._note(session, operator_id, "PIN reset", actors, ACTIVE, reason=reason, set_by_ms=set_by_ms)
         self._tell(session, operator.sites)
         return operator
 
@@ -232,7 +265,7 @@ class OperatorDesk:
             if session.get(Site, site) is None or not register.works_in_region(session, officer, site):
                 raise RemoteError(f"{site} is no site of yours.", next_step="Leave it to that region's officers.")
 
-    def _check_change(self, session: Session, actor: str, operator: Operator) -> None:
+    def _check_change(self, session: Session, actor: str, operator: Operator, next_step: str = "") -> None:
         """Whoever takes a known operator anew replaces all rights, so these must be the actor's to give as well."""
         if operator.revoked:
             raise RemoteError("This operator was revoked.", next_step="Two officers reinstate them first.")
@@ -241,7 +274,7 @@ class OperatorDesk:
         if beyond:
             raise RemoteError(
                 f"{operator.id} is {' and '.join(sorted(beyond))}, which is not yours to replace.",
-                next_step="Refuse, and enrol under another name; or ask the centre.",
+                next_step=next_step or "Refuse, and enrol under another name; or ask the centre.",
             )
         for site in filter(None, operator.sites.split(",")):
             if not register.works_in_region(session, officer, site):
@@ -265,17 +298,6 @@ class OperatorDesk:
         private = key.private_bytes(der, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         operator.public_key = key.public_key().public_bytes(der, serialization.PublicFormat.SubjectPublicKeyInfo)
         operator.private_key = self._context.vault.lock(private, "operator-key", operator.id)
-
-    def _factor(self, operator: Operator) -> dict[str, str | None]:
-        if operator.second_factor is None:
-            return {"pin": "", "card_uid": None}
-        found: dict[str, str | None] = cbor2.loads(
-            self._context.vault.unlock(operator.second_factor, "operator-factor", operator.id)
-        )
-        return found
-
-    def _set_factor(self, operator: Operator, factor: dict[str, str | None]) -> None:
-        operator.second_factor = self._context.vault.lock(cbor2.dumps(factor), "operator-factor", operator.id)
 
     def _decided(self, enrolment: OperatorEnrolment, actor: str, state: str, reason: str) -> None:
         enrolment.state, enrolment.decided_by, enrolment.reason = state, actor, reason

@@ -14,13 +14,13 @@ from contract.packet import Model, Name, Nik, UuidText
 from hub import register
 from hub.context import HubContext
 from hub.fleet import Role
-from hub.operator_desk import OperatorDesk
+from hub.operator_desk import APPROVING, OperatorDesk
 from hub.packets import PacketBook, open_packet
 from hub.records import DELETION, LOSS, Records, known
 from hub.schema.tables import Operator, Packet, Proposal, Record, Resident, Unit
 
-ADMISSION, REINSTATEMENT = "admission", "reinstatement"
-ACTIONS = (DELETION, LOSS, ADMISSION, REINSTATEMENT)
+ADMISSION, REINSTATEMENT, PIN_RESET = "admission", "reinstatement", "pin-reset"
+ACTIONS = (DELETION, LOSS, ADMISSION, REINSTATEMENT, PIN_RESET)
 _EVENT = {DELETION: RecordEvent.DELETION_AUTHORISED, LOSS: RecordEvent.LOSS_DECLARED}
 REASON_CHARACTERS = (5, 500)
 ROLE = Role.DC_OFFICER
@@ -44,15 +44,22 @@ class Proposals:
         self._packets = packets
 
     def propose(self, session: Session, action: str, subject: str, reason: str, operator: str) -> Proposal:
-        """Propose a deletion or loss (subject: capture id), an admission (pid), or a reinstatement (operator)."""
-        register.operator_with(session, operator, ROLE)
+        """Propose something about a capture (deletion, loss), a packet (admission) or an operator (the others)."""
         self._check_words(action, reason)
+        self._check_right(session, action, subject, operator)
         self._check_possible(session, action, subject)
         return self._write(session, action, subject, reason, operator)
 
     def _check_words(self, action: str, reason: str) -> None:
         if action not in ACTIONS or not REASON_CHARACTERS[0] <= len(reason.strip()) <= REASON_CHARACTERS[1]:
             raise RemoteError("The proposal names no action or no reason.", next_step="Give a reason of 5–500 letters.")
+
+    def _check_right(self, session: Session, action: str, subject: str, operator: str) -> None:
+        """Whether somebody may propose or decide this. PINs are for whoever gives their owner's rights."""
+        if action == PIN_RESET:
+            self._operators.check_reset(session, subject, operator)
+        else:
+            register.operator_with(session, operator, ROLE)
 
     def _write(
         self, session: Session, action: str, subject: str, reason: str, operator: str, unseen: bytes = b""
@@ -77,10 +84,14 @@ class Proposals:
 
     def decide(self, session: Session, proposal_id: str, operator: str, *, confirm: bool) -> Proposal:
         """Confirm or refuse what somebody else proposed; on confirmation the action is carried out at once."""
-        register.operator_with(session, operator, ROLE)
         proposal = session.get(Proposal, proposal_id, with_for_update=True)
         if proposal is None or proposal.decided_ms is not None:
+            register.operator_with(session, operator, *APPROVING)
             raise RemoteError("There is no such open proposal.", next_step="Reload the page.")
+        if confirm:
+            self._check_right(session, proposal.action, proposal.subject, operator)
+        else:
+            register.operator_with(session, operator, *(APPROVING if proposal.action == PIN_RESET else (ROLE,)))
         if proposal.proposed_by == operator:
             raise RemoteError(
                 "Nobody confirms or refuses what they proposed.", next_step="Ask a second officer to log in."
@@ -146,6 +157,8 @@ class Proposals:
                 raise RemoteError("Only a quarantined packet can be admitted.", next_step="Reload the page.")
             self._open_again(packet)
             return
+        if action == PIN_RESET:
+            return  # said by _check_right
         if action == REINSTATEMENT:
             operator = session.get(Operator, subject)
             if operator is None or not operator.revoked:
@@ -169,6 +182,9 @@ class Proposals:
             return
         if proposal.action == REINSTATEMENT:
             self._operators.reinstate(session, proposal.subject, actor, proposal.reason)
+            return
+        if proposal.action == PIN_RESET:
+            self._operators.reset_pin(session, proposal.subject, actor, proposal.reason)
             return
         if proposal.unseen is not None:
             unseen = self._context.vault.unlock(proposal.unseen, "proposal", proposal.id)

@@ -27,9 +27,11 @@ from contract.operators import (
     RosterHeld,
     SignOnPolicy,
 )
+from contract.pins import PinState
 from hub import dispatches, outbox
 from hub.context import HubContext
 from hub.leases import lease_of, works_at_units
+from hub.operator_factors import factors_of
 from hub.register import EVERYWHERE
 from hub.schema.operator_tables import OperatorLease, UnitRoster
 from hub.schema.tables import Operator, Site, Unit
@@ -106,18 +108,17 @@ def _post(session: Session, context: HubContext, unit: Unit, message: Roster | R
 
 
 def _entry(session: Session, context: HubContext, operator: Operator) -> OperatorEntry:
-    vault = context.vault
-    factor = {}
-    if operator.second_factor is not None:
-        factor = cbor2.loads(vault.unlock(operator.second_factor, "operator-factor", operator.id))
+    vault, factors = context.vault, factors_of(context, operator)
     return OperatorEntry(
         operator=operator.id,
         name=operator.name,
         templates=cbor2.loads(vault.unlock(operator.templates, "operator-templates", operator.id)),
         public_key=operator.public_key,
         private_key=vault.unlock(operator.private_key, "operator-key", operator.id),
+        pin=factors.pin,
+        card_uid=factors.card_uid,
+        pin_state=factors.pin_state if factors.pin_state != PinState() else None,
         lease=lease_of(session, context, operator).signed,
-        **factor,
     )
 
 

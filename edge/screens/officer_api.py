@@ -66,6 +66,7 @@ def _add_roster(api: APIRouter, desk: Desk) -> None:
                 "pin": bool(factors.pin_of(item.entry)),
                 "card": item.entry.card_uid is not None,
                 "locked": factors.is_locked(item.entry),
+                "pin_reset": factors.left_to_choose_ms(item.entry) is not None,
             }
             for item in roster.officers()
         ]

@@ -15,7 +15,7 @@ from hub.console import operator_views
 from hub.console.api import Form, Guard, Reason
 from hub.console.sessions import Visitor
 from hub.fleet import Role
-from hub.proposals import REINSTATEMENT
+from hub.proposals import PIN_RESET, REINSTATEMENT
 
 _ORDERS = {"suspend": UnitEvent.SUSPENDED, "resume": UnitEvent.RESUMED, "retire": UnitEvent.RETIRED}
 
@@ -33,6 +33,13 @@ class OperatorForm(Form):
 
     operator: Name
     revoked: bool
+    reason: Reason
+
+
+class PinResetForm(Form):
+    """Whose PIN is to be reset, and why."""
+
+    operator: Name
     reason: Reason
 
 
@@ -60,6 +67,7 @@ def add_officer_routes(routes: APIRouter, central: Central, visitor: Guard) -> N
     """The routes of this module, beside the console's others."""
     database = central.context.database
     _add_alarm_route(routes, central, visitor)
+    _add_card_routes(routes, central, visitor)
 
     @routes.post("/units")
     def move_unit(form: UnitForm, who: Visitor = Depends(visitor)) -> dict[str, Any]:
@@ -84,6 +92,13 @@ def add_officer_routes(routes: APIRouter, central: Central, visitor: Guard) -> N
             made = central.proposals.propose(session, REINSTATEMENT, form.operator, form.reason, who.operator)
             return {"operator": form.operator, "proposal": made.id}
 
+    @routes.post("/operators/pin-reset")
+    def propose_pin_reset(form: PinResetForm, who: Visitor = Depends(visitor)) -> dict[str, Any]:
+        """Ask that a forgotten PIN be reset: a second officer has to confirm that."""
+        with database.transaction() as session:
+            made = central.proposals.propose(session, PIN_RESET, form.operator, form.reason, who.operator)
+            return {"operator": form.operator, "proposal": made.id}
+
     @routes.post("/enrolments/{enrolment_id}/approval")
     def approve(enrolment_id: UuidText, form: GrantForm, who: Visitor = Depends(visitor)) -> dict[str, Any]:
         """Give an enrolled person rights, as another officer than the one who enrolled them."""
@@ -97,6 +112,10 @@ def add_officer_routes(routes: APIRouter, central: Central, visitor: Guard) -> N
         with database.transaction() as session:
             central.operators.refuse(session, enrolment_id, who.operator, form.reason)
             return {"enrolment": enrolment_id, "state": "refused"}
+
+
+def _add_card_routes(routes: APIRouter, central: Central, visitor: Guard) -> None:
+    database = central.context.database
 
     @routes.post("/cards/return")
     def send_back(form: CardForm, who: Visitor = Depends(visitor)) -> dict[str, Any]:

@@ -12,11 +12,13 @@ from sqlalchemy.orm import Session
 from hub import register
 from hub.central import Central
 from hub.console.sessions import Visitor
+from hub.context import HubContext
 from hub.dispatches import units_in_service
 from hub.fleet import Role
 from hub.leases import ACTIVE, LEASE_SIGNED, REVOKED, works_at_units
 from hub.operator_desk import APPROVING, GRANTED_BY_HEADS, GRANTED_BY_THE_CENTRE, PENDING
-from hub.proposals import REINSTATEMENT
+from hub.operator_factors import factors_of
+from hub.proposals import PIN_RESET, REINSTATEMENT
 from hub.register import EVERYWHERE
 from hub.schema.operator_tables import OperatorEnrolment, OperatorHistory, OperatorLease, SignOn, UnitRoster
 from hub.schema.tables import Operator, Proposal, Site
@@ -41,7 +43,8 @@ def operators(session: Session, central: Central, who: Visitor) -> Fields:
         "time_ms": central.context.clock.wall_ms(),
         "may_decide": may_decide,
         "may_propose": who.may(Role.DC_OFFICER),
-        "operators": _operators(session, seen[:SHOWN_MAX]),
+        "operators": _operators(session, central.context, seen[:SHOWN_MAX]),
+        "resets": _resets(session, {operator.id: operator for operator in seen}, who),
         "left_out": max(0, len(seen) - SHOWN_MAX),
         "pending": [_enrolment(session, central, found, who) for found in pending],
         "decided": [
@@ -69,7 +72,20 @@ def _sees(session: Session, visitor: Operator, sites: Iterable[str]) -> bool:
     return any(site == EVERYWHERE or register.works_in_region(session, visitor, site) for site in sites)
 
 
-def _operators(session: Session, shown: list[Operator]) -> list[Fields]:
+def _resets(session: Session, seen: dict[str, Operator], who: Visitor) -> list[Fields]:
+    """PINs that somebody asked to be reset, and nobody has decided on yet."""
+    query = select(Proposal).where(Proposal.action == PIN_RESET, Proposal.decided_ms.is_(None))
+    return [
+        {
+            "id": found.id, "operator": found.subject, "name": seen[found.subject].name, "reason": found.reason,
+            "proposed_by": found.proposed_by, "proposed_ms": found.proposed_ms,
+            "own": who.operator in (found.proposed_by, found.subject),
+        }
+        for found in session.scalars(query.order_by(Proposal.proposed_ms)) if found.subject in seen
+    ]  # fmt: skip
+
+
+def _operators(session: Session, context: HubContext, shown: list[Operator]) -> list[Fields]:
     leases = {row.operator: row for row in session.scalars(select(OperatorLease))}
     signed_on: dict[str, list[SignOn]] = {}
     for row in session.scalars(select(SignOn)):
@@ -77,6 +93,7 @@ def _operators(session: Session, shown: list[Operator]) -> list[Fields]:
     open_proposals = select(Proposal.subject).where(Proposal.action == REINSTATEMENT, Proposal.decided_ms.is_(None))
     proposed = set(session.scalars(open_proposals))
     heard = _heard(session)
+    factors = {operator.id: factors_of(context, operator) for operator in shown}
     return [
         {
             "id": operator.id,
@@ -91,10 +108,13 @@ def _operators(session: Session, shown: list[Operator]) -> list[Fields]:
             else "",
             "failed": sum(row.failed for row in signed_on.get(operator.id, [])),
             "locked_at": sorted(row.unit for row in signed_on.get(operator.id, []) if row.locked),
-            "second_factor": operator.second_factor is not None,
+            "second_factor": bool(factors[operator.id].pin or factors[operator.id].card_uid),
+            "pin": bool(factors[operator.id].pin) or factors[operator.id].awaits_pin,
+            "set_by_ms": factors[operator.id].pin_state.set_by_ms if factors[operator.id].awaits_pin else 0,
             "reinstatement": operator.id in proposed,
             "unheard": [
-                unit for site in operator.sites.split(",") for unit in heard.get(site, []) if operator.revoked
+                unit for site in operator.sites.split(",") for unit in heard.get(site, [])
+                if operator.revoked or factors[operator.id].awaits_pin
             ],
         }
         for operator in shown

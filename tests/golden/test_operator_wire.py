@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 
-from contract.dispatch import encode
+from contract.dispatch import decode, encode
 from contract.operators import (
     Lease,
     OperatorEntry,
@@ -17,7 +17,8 @@ from contract.operators import (
     SignOns,
     sign_lease,
 )
-from contract.packet import OperatorBody, PacketSample, PinBody
+from contract.packet import OperatorBody, PacketSample, PinBody, PinOrder
+from contract.pins import PinState
 from contract.sample import Modality
 from contract.secret import hash_secret
 from contract.topics import DN_ROSTER, DN_ROSTER_DELTA, UP_ROSTER, UP_SIGN_ONS
@@ -72,6 +73,22 @@ def test_roster_bytes_and_digest():
     assert roster.digest() == hashlib.sha256(encode(roster)).digest()
 
 
+def test_an_entry_says_of_its_pin_only_where_there_is_something_to_say():
+    state = PinState(epoch=1, changed_ms=5, set_by_ms=6, superseded=(bytes(32),))
+    changed = ENTRY.model_copy(update={"pin_state": state})
+    said = (
+        "a4"
+        "6565706f6368" "01"  # epoch: 1
+        "697365745f62795f6d73" "06"  # set_by_ms: 6
+        "6a6368616e6765645f6d73" "05"  # changed_ms: 5
+        "6a73757065727365646564" "81" "5820" + "00" * 32  # superseded
+    )  # fmt: skip
+    before, after = ENTRY_BYTES.split("6974656d706c61746573")
+    pin_state = "6970696e5f7374617465" + said
+    assert encode(changed).hex() == "a9" + before[2:] + pin_state + "6974656d706c61746573" + after
+    assert decode(OperatorEntry, encode(changed)) == changed and decode(OperatorEntry, encode(ENTRY)) == ENTRY
+
+
 def test_delta_bytes():
     delta = RosterDelta(
         base=7, version=8, sign_on=SignOnPolicy.FINGER_AND_PIN, changed=(), renewed={"op-1": b"l"}, removed=("op-2",),
@@ -122,6 +139,9 @@ def test_what_officers_sign():
         PinBody(operator="op-1", pin=hash_secret("482913", bytes(16), 2)).digest().hex()
         == "a9f637280c4c3498b146c045afd416e63daa94ee5c8f7d434f7b83d2f3f0c3bf"
     )
+    order = PinOrder(epoch=1, replaces=bytes(32), changed_ms=5)
+    changed = PinBody(operator="op-1", pin=hash_secret("482913", bytes(16), 2), order=order)
+    assert changed.digest().hex() == "434c9abc2cb23bbf5f410d36c4b909d3e2ec9ca9ed68b68c6b4e516deef880d3"
 
 
 def test_a_secrets_hash_is_rfc_7914s():

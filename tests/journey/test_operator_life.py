@@ -25,6 +25,7 @@ from edge.keys import load_keys
 from edge.matcher_lite import extract
 from edge.moment import MomentSource
 from edge.officer_desk import OfficerDesk, OfficerWork, SignOnTeller
+from edge.officer_snapshot import officer_snapshot
 from edge.packing import PacketKeeper, Sealer
 from edge.ports import Examined
 from edge.presence import Presence
@@ -53,7 +54,7 @@ from virtual.people import person
 OTHER, HEAD, NEW, CENTRE = "desk-a2", "kasi-dewi", "op-rina", "dc-1"
 PEOPLE = {HEAD: 21, NEW: 22}
 FINGERS = (FingerPosition.RIGHT_INDEX, FingerPosition.LEFT_INDEX)
-PIN, DAY_MS = "482913", 86_400_000
+PIN, EARLIER, LATER, DAY_MS = "482913", "739105", "560218", 86_400_000
 
 
 class OffClock(SystemClock):
@@ -85,7 +86,7 @@ class Desk:
         self.sensors = FakeSensors()
         self.parts = AsyncExitStack()
 
-    async def start(self) -> Desk:
+    async def start(self, *, on_line: bool = True) -> Desk:
         """The agent's start, as far as officers go."""
         config, keys, clock = self.config, self.keys, self.clock
         folder = self.stage.folder / "data" / self.unit
@@ -117,6 +118,8 @@ class Desk:
         teller = SignOnTeller(self.unit, factors, channel.publish)
         channel.on_connected(teller.say)
         self.officers = OfficerDesk(services, factors, None)
+        if not on_line:
+            return self
         await self.parts.enter_async_context(channel)
         for work in (uplink.run(), teller.run()):
             task = asyncio.create_task(work)
@@ -147,6 +150,11 @@ class Desk:
 def rows(service: HubService, kind: type, *where: object) -> list[object]:
     with service.central.context.database.reading() as session:
         return list(session.scalars(select(kind).where(*where)))  # type: ignore[arg-type]
+
+
+def told(service: HubService, operator: str) -> set[str]:
+    """What the operators' history says of this one."""
+    return {link.event for link in rows(service, OperatorHistory, OperatorHistory.subject == operator)}  # type: ignore[attr-defined]
 
 
 def holds(service: HubService, unit: str) -> bool:
@@ -227,8 +235,59 @@ async def test_from_the_first_finger_to_the_last_day(stage: Stage) -> None:
         with pytest.raises(Refused) as caught:
             await second.sign_on(NEW, PIN)
         assert caught.value.refusal is Refusal.OPERATOR_UNKNOWN
-        told = {(link.subject, link.event) for link in rows(service, OperatorHistory)}  # type: ignore[attr-defined]
-        assert {(NEW, event) for event in ("enrolled", "approved", "lease signed", "revoked")} <= told
+        assert {"enrolled", "approved", "lease signed", "revoked"} <= told(service, NEW)
+        await first.stop()
+        await second.stop()
+
+
+async def choose(desk: Desk, operator: str, old: str, new: str) -> str:
+    """The operator changes the PIN at this desk."""
+    work = await desk.officers.identify(operator, Purpose.NEW_PIN)
+    step = await desk.act(work, "capture", operator)
+    step = await desk.act(work, "pin", pin=old) if step == "pin" else step
+    assert step == "new_pin"
+    return await desk.act(work, "pin", pin=new, again=new)
+
+
+async def test_two_desks_change_a_pin_unheard_of_each_other_and_two_officers_reset_it(stage: Stage) -> None:
+    async with stage.hub() as service:
+        first, second = await Desk(stage, UNIT).start(), await Desk(stage, OTHER).start()
+        await until(lambda: first.knows(HEAD) and second.knows(HEAD))
+        await enrol(first)
+        await until(lambda: bool(rows(service, OperatorEnrolment)))
+        (waiting,) = rows(service, OperatorEnrolment)
+        central, database = service.central, service.central.context.database
+        with database.transaction() as session:
+            central.operators.approve(session, waiting.id, CENTRE, ["operator"], [SITE])  # type: ignore[attr-defined]
+        await until(lambda: first.knows(NEW) and second.knows(NEW))
+
+        await second.stop()  # off-line, and there the PIN is changed first …
+        await second.start(on_line=False)
+        assert await choose(second, NEW, PIN, EARLIER) == "pin_changed"
+        assert await choose(first, NEW, PIN, LATER) == "pin_changed"  # … and elsewhere after that
+        await until(lambda: "PIN changed" in told(service, NEW))
+        await second.stop()
+        await second.start()
+        await until(lambda: "PIN superseded" in told(service, NEW) and holds(service, UNIT) and holds(service, OTHER))
+        work = await second.officers.identify(NEW, Purpose.SIGN_ON)
+        assert await second.act(work, "capture", NEW) == "pin"
+        assert "diganti di tempat lain" in officer_snapshot(work).notice_id
+        assert await second.act(work, "pin", pin=EARLIER) == "pin"
+        assert await second.act(work, "pin", pin=LATER) == "signed_on"
+        assert await first.sign_on(NEW, LATER) == "signed_on"
+
+        with database.transaction() as session:
+            asked = central.proposals.propose(session, "pin-reset", NEW, "forgot it on leave", HEAD)
+        with database.transaction() as session:
+            central.proposals.decide(session, asked.id, CENTRE, confirm=True)
+        await until(lambda: all(desk.roster.officer(NEW).entry.pin == "" for desk in (first, second)))  # type: ignore[union-attr]
+        work = await second.officers.identify(NEW, Purpose.SIGN_ON)
+        assert await second.act(work, "capture", NEW) == "new_pin"
+        assert await second.act(work, "pin", pin=PIN, again=PIN) == "signed_on"
+        await until(lambda: first.roster.officer(NEW).entry.pin != "")  # type: ignore[union-attr]
+        assert await first.sign_on(NEW, LATER) == "pin"
+        first.officers.sign_on.close()
+        assert await first.sign_on(NEW, PIN) == "signed_on"
         await first.stop()
         await second.stop()
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from contract.pins import PinState
 from contract.secret import hash_secret
 from edge import sign_on
 from edge.screens.app import make_app
@@ -19,7 +20,8 @@ from tests.screens.test_pages_in_chromium import small_targets
 from tests.screens.test_unit_pages import TOKEN, make_desk
 from tests.unit.edge_fakes import HEAD, OPERATOR, SECOND, Bench, make_bench, operator_entry, roster_of
 
-PIN = "482913"
+PIN, NEW_PIN = "482913", "739105"
+SCREENS_PX = ((1280, 800), (1024, 600), (800, 480))
 
 
 @pytest.fixture
@@ -28,12 +30,15 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     made = make_bench(tmp_path)
     record = hash_secret(PIN, bytes(16), 2)
     soon = made.clock.now_ms + 30 * 3_600_000
+    reset = PinState(epoch=1, changed_ms=made.clock.now_ms - 1, set_by_ms=soon)
     made.roster.take(
         roster_of(
             operator_entry(OPERATOR, "operator", name="Siti Aminah"),
             operator_entry(SECOND, "front-desk-officer", "operator", name="Budi Santoso", pin=record),
             operator_entry(HEAD, "section-head", "operator", lease_until_ms=soon, pin=record, name="Dewi Kartika Sari"),
             operator_entry("op-late", "operator", lease_until_ms=1, name="Tono Wijaya"),
+            operator_entry("op-new", "operator", name="Wati Kusuma", pin_state=reset),
+            operator_entry("op-slow", "operator", name="Eko Prasetyo", pin_state=PinState(epoch=1, set_by_ms=1)),
             version=2,
         )
     )
@@ -49,9 +54,34 @@ def url(bench: Bench) -> Iterator[str]:
 
 
 def looks_well(page: Page, name: str) -> None:
-    page.screenshot(path=PICTURES / f"officers-{name}.png")
-    assert fits(page), name
-    assert small_targets(page) == [], name
+    """On every screen that units have: nothing sideways, no small target, and one task in sight without scrolling."""
+    before = page.viewport_size
+    for width, height in SCREENS_PX:
+        page.set_viewport_size({"width": width, "height": height})
+        place = f"{name}-{width}"
+        page.screenshot(path=PICTURES / f"officers-{place}.png")
+        assert fits(page), place
+        assert small_targets(page) == [], place
+        assert out_of_sight(page) == [], place
+    assert before is not None
+    page.set_viewport_size(before)
+
+
+def out_of_sight(page: Page) -> list[str]:
+    """What of one task on the stage has to be scrolled to: prompt, advice, keys, buttons."""
+    parts = page.locator(
+        "#stage .prompt, #stage #notes .note, #stage .keypad button, #stage #actions button, "
+        "#enrol-form button, #start-notes .note"
+    )
+    inner = page.viewport_size
+    assert inner is not None
+    return [
+        part.inner_text()
+        for part in parts.all()
+        if part.is_visible()
+        and (box := part.bounding_box()) is not None
+        and (box["y"] < 0 or box["y"] + box["height"] > inner["height"])
+    ]
 
 
 def enter(page: Page, pin: str) -> None:
@@ -104,6 +134,39 @@ def test_a_pin_is_entered_on_large_keys_and_a_wrong_one_says_what_is_left(page: 
     page.get_by_text("PIN salah. Sisa 7 kali").wait_for()
     looks_well(page, "pin")
     page.get_by_role("button", name="Batal").click()
+
+
+def test_a_reset_pin_is_chosen_anew_and_one_that_lost_is_told(page: Page, bench: Bench, url: str) -> None:
+    page.goto(f"{url}/officers")
+    page.get_by_role("button", name="Eko Prasetyo").click()
+    page.get_by_text("Waktu untuk memilih PIN baru sudah habis").wait_for()
+    looks_well(page, "reset-ended")
+    page.get_by_role("button", name="Wati Kusuma").click()
+    page.get_by_text("PIN Anda diatur ulang").wait_for()
+    looks_well(page, "reset-finger")
+    bench.sensors.person = "op-new"
+    page.get_by_role("button", name="Baca jari").click()
+    page.get_by_text("Pilih PIN baru, enam angka").wait_for()
+    looks_well(page, "reset-pin")
+    enter(page, NEW_PIN)
+    page.get_by_text("Sekali lagi").wait_for()
+    enter(page, NEW_PIN)
+    expect(page.locator("#on-duty")).to_contain_text("Wati Kusuma")
+    elsewhere = PinState(epoch=1, changed_ms=bench.clock.now_ms + 1)
+    record = hash_secret(PIN, bytes(16), 2)
+    bench.roster.take(
+        roster_of(operator_entry("op-new", "operator", name="Wati Kusuma", pin=record, pin_state=elsewhere), version=3)
+    )
+    page.reload()
+    page.get_by_role("button", name="Wati Kusuma").click()
+    page.get_by_role("button", name="Baca jari").click()
+    page.get_by_text("diganti di tempat lain").wait_for()
+    looks_well(page, "superseded")
+    enter(page, NEW_PIN)
+    page.get_by_text("PIN salah. Sisa 7 kali").wait_for()
+    looks_well(page, "superseded-wrong")
+    enter(page, PIN)
+    expect(page.locator("#on-duty")).to_contain_text("Wati Kusuma")
 
 
 def test_a_head_enrols_an_officer_who_chooses_a_pin(page: Page, bench: Bench, url: str) -> None:

@@ -37,6 +37,32 @@ def world(tmp_path: Path) -> Iterator[World]:
         yield built
 
 
+def test_a_pin_is_reset_by_two(page: Page, world: World) -> None:
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    with served(create_application(world.central)) as address:
+        page.request.post(f"{address}/api/login", data={"operator": HEAD, "secret": SECRET})
+        page.goto(f"{address}/operators")
+        row = page.locator("table.operators tr", has_text="op-tono")
+        row.get_by_text("Atur ulang PIN").click()
+        row.locator("details[open]").get_by_placeholder("Alasan").fill("lupa setelah cuti panjang")
+        row.get_by_role("button", name="Minta").click()
+        reset = page.locator(".reset", has_text="op-tono")
+        expect(reset).to_contain_text("petugas lain yang memutuskan")
+        assert reset.get_by_role("button").count() == 0
+        page.request.post(f"{address}/api/login", data={"operator": OFFICERS[0], "secret": SECRET})
+        page.goto(f"{address}/operators")
+        page.screenshot(path=PICTURES / "operators-reset-asked.png", full_page=True)
+        reset.get_by_role("button", name="Setujui").click()
+        expect(page.locator(".reset")).to_have_count(0)
+        expect(row).to_contain_text("menunggu PIN baru")
+        expect(row).to_contain_text(DESK)  # where the old one works still
+        page.screenshot(path=PICTURES / "operators-reset.png", full_page=True)
+        for width, height in ((1024, 600), (800, 480)):
+            page.set_viewport_size({"width": width, "height": height})
+            page.screenshot(path=PICTURES / f"operators-reset-{width}.png", full_page=True)
+            assert fits(page), width
+
+
 def test_who_waits_is_approved_by_another_and_who_must_go_goes_at_once(page: Page, world: World) -> None:
     PICTURES.mkdir(parents=True, exist_ok=True)
     with served(create_application(world.central)) as address:
@@ -58,7 +84,7 @@ def test_who_waits_is_approved_by_another_and_who_must_go_goes_at_once(page: Pag
         refused.get_by_role("button", name="Tolak").click()
         expect(page.locator(".enrolment")).to_have_count(0)
         row.get_by_text("Cabut", exact=True).click()
-        row.get_by_placeholder("Alasan").fill("berhenti bekerja")
+        row.locator("details[open]").get_by_placeholder("Alasan").fill("berhenti bekerja")
         row.get_by_role("button", name="Cabut sekarang").click()
         expect(row).to_contain_text("dicabut")
         expect(row).to_contain_text("belum terdengar")  # no unit has said that it holds the new roster

@@ -12,9 +12,10 @@ import pytest
 import structlog
 from pydantic import ValidationError
 
+from contract.cbor_bounds import loads_map
 from contract.dispatch import decode, encode
 from contract.errors import RemoteError
-from contract.packet import PACKET_BYTES_MAX, Biodata, Verification, loads_map
+from contract.packet import PACKET_BYTES_MAX, Biodata, Verification
 from contract.seal import PublicKey, open_sealed, seal
 from contract.transfer import MESSAGE_BYTES_MAX, UplinkStatus
 from edge import procedure

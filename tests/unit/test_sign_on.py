@@ -14,6 +14,7 @@ from contract.dispatch import encode
 from contract.errors import CaptureRetry, RemoteError
 from contract.operators import OPERATORS_MAX, SignOnPolicy
 from contract.packet import PacketKind, PinBody
+from contract.pins import PinState
 from contract.sample import FingerPosition
 from contract.secret import hash_secret, secret_matches
 from edge import sign_on
@@ -267,7 +268,8 @@ async def test_a_pin_is_changed_with_finger_and_old_pin_and_is_good_here_at_once
     assert (await unit.post(f"{WORK}/pin", pin=PIN))["step"] == "pin"
     assert (await unit.post(f"{WORK}/pin", pin=OTHER))["step"] == "signed_on"
     again = hash_secret("560218", bytes(16), 2)
-    unit.roster(siti(pin=again))  # the hub has another one since
+    later = PinState(changed_ms=unit.bench.clock.now_ms + 1)
+    unit.roster(siti(pin=again, pin_state=later))  # the hub has another one since
     await unit.identify()
     assert (await unit.post(f"{WORK}/pin", pin="560218"))["step"] == "signed_on"
 

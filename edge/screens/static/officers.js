@@ -18,8 +18,9 @@ async function act(action, fields = {}) {
 }
 
 async function begin(path, fields) {
-  try { unit.fill("#start-notes"); draw(await unit.ask(path, fields)); }
-  catch (error) { unit.fill("#start-notes", unit.tell(error)); unit.at("#start-notes").scrollIntoView({ block: "nearest" }); }
+  const notes = unit.at("#enrol-form").hidden ? "#start-notes" : "#form-notes";
+  try { unit.fill(notes); draw(await unit.ask(path, fields)); }
+  catch (error) { unit.fill(notes, unit.tell(error)); unit.at(notes).scrollIntoView({ block: "nearest" }); }
 }
 
 const identify = (operator, purpose = "sign-on", subject = "") => begin("/api/officer-work/identify", { operator, purpose, subject });
@@ -85,7 +86,7 @@ function draw(found) {
   unit.fill("#prompt-en", found.prompt_en);
   const same = before && before.id === found.id && before.step === found.step && JSON.stringify([before.ask, before.result, before.fingers]) === JSON.stringify([found.ask, found.result, found.fingers]);
   if (!same) unit.fill("#visual", ...visual(found));
-  unit.fill("#notes", ...(found.advice_id ? [unit.note("advice", "hand", found.advice_id, found.advice_en)] : []), ...(found.problem ? [unit.note("problem", "alert", found.problem.next_step, found.problem.message)] : []));
+  unit.fill("#notes", ...(found.advice_id ? [unit.note("advice", "hand", found.advice_id, found.advice_en)] : found.notice_id ? [unit.note("advice", "alert", found.notice_id, found.notice_en)] : []), ...(found.problem ? [unit.note("problem", "alert", found.problem.next_step, found.problem.message)] : []));
   unit.fill("#actions", ...actions(found));
   if (found.step === "signed_on" && before?.step !== "signed_on") setTimeout(leave, 1200);
 }
@@ -102,6 +103,7 @@ function officerButton(officer) {
   const tags = [];
   if (!officer.lease_runs) tags.push(unit.make("span", { class: "tag bad" }, "Wewenang berakhir"));
   if (officer.locked) tags.push(unit.make("span", { class: "tag bad" }, "PIN terkunci"));
+  if (officer.pin_reset) tags.push(unit.make("span", { class: "tag warn" }, "PIN diatur ulang"));
   if (officer.pin) tags.push(unit.make("span", { class: "tag" }, "PIN"));
   if (officer.card) tags.push(unit.make("span", { class: "tag" }, "KTP-el"));
   const here = duty && duty.officer && duty.officer.operator === officer.operator;
@@ -133,6 +135,7 @@ async function refresh() {
   unit.fill("#officers", ...(officers.length ? officers.map(officerButton) : [unit.note("advice", "alert", "Belum ada daftar petugas. Sambungkan perangkat ke pusat.", "There is no roster yet. Connect the unit to the centre.")]));
 }
 
+unit.at("#enrol-cancel").addEventListener("click", () => { unit.at("#enrol-form").hidden = true; });
 unit.at("#enrol-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const roles = unit.all("#new-roles input:checked").map((tick) => tick.value);
