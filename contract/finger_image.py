@@ -41,6 +41,11 @@ SLAP_FINGERS: Mapping[SlapPosition, tuple[FingerPosition, ...]] = {
 }
 
 
+def slap_of(finger: FingerPosition) -> SlapPosition | None:
+    """The slap that a finger belongs to."""
+    return next((slap for slap, fingers in SLAP_FINGERS.items() if finger in fingers), None)
+
+
 class Compression(IntEnum):
     """Image compression algorithm (2005, table 4)."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from contract.clock import Clock
 from contract.dispatch import GalleryEntry
+from contract.finger_image import SLAP_FINGERS, SlapPosition
 from contract.packet import (
     Attestation,
     Biodata,
@@ -36,6 +37,7 @@ from edge.roster import Officer, RosterBook
 
 VERIFICATIONS_MAX = 20
 EXTRACTOR = "rekam"
+SLAP_ORDER = (SlapPosition.RIGHT_FOUR, SlapPosition.LEFT_FOUR, SlapPosition.THUMBS)
 SampleKey = tuple[Modality, int]
 
 
@@ -115,6 +117,7 @@ class Capture:
     exceptions: dict[SampleKey, BiometricException] = field(default_factory=dict)
     pending_exception: PendingException | None = None
     gate: Gate = field(default_factory=Gate)
+    slap_tries: dict[SlapPosition, int] = field(default_factory=dict)
     verification: list[Verification] = field(default_factory=list)
     portrait_review: PortraitReview | None = None
     eyes_confirmed_ms: int | None = None
@@ -134,6 +137,31 @@ class Capture:
     def next_finger(self) -> FingerPosition | None:
         """The finger that is asked for next, or None when all ten are there or excepted."""
         return next((finger for finger in ALL_FINGERS if not self._settled(Modality.FINGER, finger)), None)
+
+    @property
+    def next_slap(self) -> SlapPosition | None:
+        """The slap that is asked for next, 4-4-2; None where fingers come one by one, or all are settled."""
+        if not self.services.sensors.takes_slaps:
+            return None
+        tries_max = self.services.policy.attempts_max
+        wanted = (slap for slap in SLAP_ORDER if self.slap_tries.get(slap, 0) < tries_max)
+        return next((slap for slap in wanted if len(self.open_fingers(slap)) > 1), None)
+
+    @property
+    def asked_fingers(self) -> tuple[FingerPosition, ...]:
+        """The fingers that the next capture takes."""
+        slap, finger = self.next_slap, self.next_finger
+        return self.open_fingers(slap) if slap is not None else () if finger is None else (finger,)
+
+    def open_fingers(self, slap: SlapPosition) -> tuple[FingerPosition, ...]:
+        """The fingers of a slap that are neither there nor excepted."""
+        return tuple(finger for finger in SLAP_FINGERS[slap] if not self._settled(Modality.FINGER, finger))
+
+    @property
+    def attempts(self) -> int:
+        """How often what is asked for was presented."""
+        slap = self.next_slap
+        return self.gate.attempts if slap is None else self.slap_tries.get(slap, 0)
 
     @property
     def missing_eyes(self) -> tuple[IrisPosition, ...]:
@@ -230,6 +258,7 @@ class Capture:
         self.checks.clear()
         self.exceptions.clear()
         self.scans.clear()
+        self.slap_tries.clear()
         self.pending_exception = None
         self.portrait_review = self.eyes_confirmed_ms = self.attestation = self.signoff = self.body = None
         self.open_gate()

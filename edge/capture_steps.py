@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from contract.attestation import SIGNATURE_BYTES_MAX, biodata_digest
 from contract.comparison import Decision
 from contract.errors import RekamError
+from contract.finger_image import SlapPosition
 from contract.packet import Attestation, BiometricException, PortraitReview, Verification
 from contract.sample import BOTH_EYES, FingerPosition, IrisPosition, Modality
 from contract.sample_quality import LIMIT_VALUE
@@ -101,15 +102,25 @@ async def take_finger(capture: Capture, _fields: Fields) -> str:
         return "irises"
     frame = await capture.services.sensors.finger(finger)
     examined = await capture.services.examiner.finger(frame, finger)
-    earlier = capture.fingers()
-    if examined.template and earlier:
-        scores = await capture.services.examiner.compare(examined.template, list(earlier.values()))
-        for given, score in zip(earlier, scores, strict=True):
-            if score.decide(SAME_FINGER_FMR) is Decision.MATCH:
-                capture.gate.attempts += 1
-                raise Retry(same_as_before(finger, given))
+    try:
+        await refuse_repeat(capture, examined, finger, capture.fingers())
+    except Retry:
+        capture.gate.attempts += 1
+        raise
     _pass_gate(capture, Modality.FINGER, finger, examined, capture.services.policy.finger_quality_min)
-    return _after_sample(capture)
+    return after_sample(capture)
+
+
+async def refuse_repeat(
+    capture: Capture, examined: Examined, asked: FingerPosition | SlapPosition, earlier: Mapping[FingerPosition, bytes]
+) -> None:
+    """Raise Retry where a finger is one of `earlier`, position to template, under another name (M12)."""
+    if not examined.template or not earlier:
+        return
+    scores = await capture.services.examiner.compare(examined.template, list(earlier.values()))
+    for given, score in zip(earlier, scores, strict=True):
+        if score.decide(SAME_FINGER_FMR) is Decision.MATCH:
+            raise Retry(same_as_before(asked, given))
 
 
 async def force_finger(capture: Capture, _fields: Fields) -> str:
@@ -118,15 +129,7 @@ async def force_finger(capture: Capture, _fields: Fields) -> str:
     if finger is None:
         return "irises"
     _force_gate(capture, Modality.FINGER, finger)
-    return _after_sample(capture)
-
-
-async def except_finger(capture: Capture, fields: Fields) -> str:
-    """The asked finger is missing or cannot be used: a reason now, then a photo and a second officer."""
-    finger = capture.next_finger
-    if finger is None:
-        return "irises"
-    return _claim_exception(capture, Modality.FINGER, finger, fields)
+    return after_sample(capture)
 
 
 async def take_irises(capture: Capture, _fields: Fields) -> str:
@@ -148,14 +151,14 @@ async def take_irises(capture: Capture, _fields: Fields) -> str:
     capture.gate.attempts = attempts
     if not capture.missing_eyes:
         capture.open_gate()
-        return _after_sample(capture)
+        return after_sample(capture)
     raise Retry(advice or AGAIN_BETTER)
 
 
 async def force_iris(capture: Capture, _fields: Fields) -> str:
     """The last presentation of the eye that did not pass, after the last retry; another missing eye is asked again."""
     _force_gate(capture, Modality.IRIS, capture.missing_eyes[-1])
-    return _after_sample(capture)
+    return after_sample(capture)
 
 
 async def except_iris(capture: Capture, fields: Fields) -> str:
@@ -164,13 +167,13 @@ async def except_iris(capture: Capture, fields: Fields) -> str:
     wanted = fields.get("position", next(iter(eyes), ""))
     if wanted not in eyes:
         raise Refused(Refusal.INVALID, "That eye is not asked for.")
-    return _claim_exception(capture, Modality.IRIS, eyes[wanted], fields)
+    return claim_exception(capture, Modality.IRIS, eyes[wanted], fields)
 
 
 async def confirm_irises(capture: Capture, _fields: Fields) -> str:
     """The operator says that right and left are as named, although they look swapped: signed with the capture."""
     capture.eyes_confirmed_ms = capture.services.clock.wall_ms()
-    return _after_sample(capture)
+    return after_sample(capture)
 
 
 async def retake_irises(capture: Capture, _fields: Fields) -> str:
@@ -293,7 +296,7 @@ def _force_gate(capture: Capture, modality: Modality, position: int) -> None:
     capture.accept(modality, int(position), best, forced=True)
 
 
-def _after_sample(capture: Capture) -> str:
+def after_sample(capture: Capture) -> str:
     """Fingers first, then eyes, then the operator's word where these look swapped, then the search."""
     if capture.next_finger is not None:
         return "fingers"
@@ -302,9 +305,10 @@ def _after_sample(capture: Capture) -> str:
     return "iris_review" if capture.eyes_look_swapped and capture.eyes_confirmed_ms is None else "search"
 
 
-def _claim_exception(
+def claim_exception(
     capture: Capture, modality: Modality, position: FingerPosition | IrisPosition, fields: Fields
 ) -> str:
+    """Note that a sample cannot be given, and why; a photo and a second officer follow."""
     reason = fields.get("reason", "").strip()
     if len(reason) < REASON_CHARS_MIN:
         raise Refused(Refusal.INVALID, "An exception needs a reason.")
@@ -315,4 +319,4 @@ def _claim_exception(
 def _after_exception(capture: Capture) -> str:
     capture.pending_exception = None
     capture.open_gate()
-    return _after_sample(capture)
+    return after_sample(capture)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast
 
 from contract.clock import Clock
 from contract.errors import DeviceError, RekamError
+from contract.finger_image import SLAP_FINGERS, SlapPosition, slap_of
 from contract.sample import FingerPosition, IrisPosition
 from edge.config import PolicyTable, Setting
 from edge.sensors.drivers import open_driver
@@ -34,6 +35,7 @@ from edge.sensors.interface import (
     PointerBatch,
     PointerPad,
     SignaturePad,
+    SlapScanner,
     TicketPrinter,
 )
 from edge.sensors.selftest import DEVICE_TIMEOUT_S, SelftestRow, examine_device
@@ -44,7 +46,7 @@ D = TypeVar("D", bound=Device)
 PREVIEW_TIMEOUT_S = 3.0
 WORKER_MARGIN_S = 3.0
 SCREEN_PAD = "screen"
-SENSOR_KINDS = ("camera", "finger", "iris", "signature", "card", "ticket", "climate", "scanner", "code")
+SENSOR_KINDS = ("camera", "finger", "slap", "iris", "signature", "card", "ticket", "climate", "scanner", "code")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ class DeviceBench:
         self._tables = {kind: table for kind, table in devices.items() if kind in SENSOR_KINDS}
         self._camera: DeviceWorker[Camera] | None = self._worker("camera")
         self._finger: DeviceWorker[FingerprintScanner] | None = self._worker("finger")
+        self._slap: DeviceWorker[SlapScanner] | None = self._worker("slap")
         self._iris: DeviceWorker[IrisScanner] | None = self._worker("iris")
         self._signature: DeviceWorker[SignaturePad] | None = self._worker("signature")
         self._card: DeviceWorker[CardReader] | None = self._worker("card")
@@ -108,7 +111,9 @@ class DeviceBench:
 
     async def live_picture(self, kind: str) -> Frame | None:
         """A small picture of now from the finger or iris scanner; None where the device has no live picture."""
-        worker: DeviceWorker[Any] | None = {"finger": self._finger, "iris": self._iris}.get(kind)
+        worker: DeviceWorker[Any] | None = {
+            "finger": self._finger or self._slap, "slap": self._slap, "iris": self._iris,
+        }.get(kind)  # fmt: skip
         if worker is None:
             return None
         async with self._looking:
@@ -120,12 +125,31 @@ class DeviceBench:
             )
 
     async def finger(self, position: FingerPosition) -> Frame:
-        """One finger, once it lies on the scanner."""
+        """One finger, once it lies on the scanner; where there is only one for slaps, by itself on that."""
+        if self._finger is None and (slap := slap_of(position)) is not None and self._slap is not None:
+            frames = await self.slap(slap, [other for other in SLAP_FINGERS[slap] if other is not position])
+            return frames[position]
         limit = self._policy.capture_timeout_s
         worker = _present(self._finger, "finger")
         return await worker.run(
             lambda scanner, cancel: scanner.capture(position, limit, cancel), limit + WORKER_MARGIN_S
         )
+
+    @property
+    def takes_slaps(self) -> bool:
+        """Whether this unit has a scanner for four fingers at once."""
+        return self._slap is not None
+
+    async def slap(self, slap: SlapPosition, missing: Sequence[FingerPosition]) -> Mapping[FingerPosition, Frame]:
+        """Every finger of a slap that is not `missing`, once the hand lies on the scanner."""
+        limit = self._policy.capture_timeout_s
+        worker = _present(self._slap, "slap")
+        frames = await worker.run(
+            lambda scanner, cancel: scanner.capture(slap, missing, limit, cancel), limit + WORKER_MARGIN_S
+        )
+        if set(frames) != set(SLAP_FINGERS[slap]) - set(missing):
+            raise DeviceError("The slap scanner gave other fingers than were asked for.")
+        return frames
 
     async def irises(self, positions: Sequence[IrisPosition]) -> Sequence[Sequence[Frame]]:
         """For each asked eye a burst of near-infrared frames, or the one that a device chose by itself."""
@@ -233,7 +257,7 @@ class DeviceBench:
         ]
 
     def _workers(self) -> list[tuple[str, DeviceWorker[Any]]]:
-        sensors = (self._camera, self._finger, self._iris, self._signature, self._card)
+        sensors = (self._camera, self._finger, self._slap, self._iris, self._signature, self._card)
         found = (*sensors, self.ticket, self.climate, self.scanner, self._code)
         return [(kind, worker) for kind, worker in zip(SENSOR_KINDS, found, strict=True) if worker is not None]
 

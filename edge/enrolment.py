@@ -17,7 +17,7 @@ from contract.lifecycle import RecordEvent, advance
 from contract.packet import PacketKind, RefusalBody
 from contract.sample import Modality
 from edge import capture_steps as steps
-from edge import paper_scans
+from edge import paper_scans, slap_steps
 from edge.capture_state import Capture, Services
 from edge.eligibility import OPERATOR_ROLE, Refusal, check_eligibility
 from edge.officer import identify_officer, sign_off
@@ -109,10 +109,6 @@ async def finish(_capture: Capture, _fields: Fields) -> str:
     return "finished"
 
 
-def _has_exceptable_finger(capture: Capture) -> bool:
-    return capture.next_finger is not None
-
-
 ENROLMENT: Mapping[str, Row[Capture]] = {
     "biodata": Row(
         "Data diri",
@@ -146,9 +142,10 @@ ENROLMENT: Mapping[str, Row[Capture]] = {
         "Sidik jari",
         "Fingerprints",
         {
-            "capture": Action(steps.take_finger),
+            "capture": Action(slap_steps.take_fingers),
+            "one_by_one": Action(slap_steps.one_by_one, lambda c: c.next_slap is not None),
             "force": Action(steps.force_finger, lambda c: c.may_force),
-            "except": Action(steps.except_finger, _has_exceptable_finger),
+            "except": Action(slap_steps.except_finger, lambda c: bool(c.asked_fingers)),
         },
         retry_id=RETRY_FINGER,
     ),
@@ -245,6 +242,8 @@ def asked_sample(procedure: Enrolment) -> tuple[Modality, int, str, str] | None:
             return Modality.FACE, 0, "reference", "resident"
         case "signature":
             return Modality.SIGNATURE, 0, "reference", "resident"
+        case "fingers" if capture.next_slap is not None:
+            return Modality.FINGER, int(capture.next_slap), "reference", "resident"
         case "fingers" if capture.next_finger is not None:
             return Modality.FINGER, int(capture.next_finger), "reference", "resident"
         case "irises" if capture.missing_eyes:

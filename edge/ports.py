@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 from contract.attestation import AttestationPage
 from contract.comparison import Candidate, ComparisonScore
 from contract.dispatch import ConsignedCard, GalleryEntry
+from contract.finger_image import SlapPosition
 from contract.packet import Biodata, Body, PacketKind
 from contract.sample import FingerPosition, IrisPosition
 from contract.transfer import Receipt
@@ -71,6 +72,15 @@ class Sensors(Protocol):
 
     async def finger(self, position: FingerPosition) -> Frame:
         """One finger, once it lies on the scanner."""
+        ...
+
+    @property
+    def takes_slaps(self) -> bool:
+        """Whether this unit has a scanner for four fingers at once."""
+        ...
+
+    async def slap(self, slap: SlapPosition, missing: Sequence[FingerPosition]) -> Mapping[FingerPosition, Frame]:
+        """Every finger of a slap that is not `missing`, once the hand lies on the scanner."""
         ...
 
     async def irises(self, positions: Sequence[IrisPosition]) -> Sequence[Sequence[Frame]]:

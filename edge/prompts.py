@@ -6,8 +6,10 @@ The statement's text is part of the capture: its digest is in the packet, so a c
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 from contract.attestation import AttestationPage
+from contract.finger_image import SlapPosition
 from contract.packet import Biodata
 from contract.sample import FINGER_LABELS, FingerPosition, IrisPosition, Modality
 from edge.procedure import Advice
@@ -24,6 +26,11 @@ FINGER_LABELS_EN = {
     FingerPosition.LEFT_MIDDLE: "Left middle finger",
     FingerPosition.LEFT_RING: "Left ring finger",
     FingerPosition.LEFT_LITTLE: "Left little finger",
+}
+SLAP_LABELS = {
+    SlapPosition.RIGHT_FOUR: ("Empat jari kanan", "Four right fingers"),
+    SlapPosition.LEFT_FOUR: ("Empat jari kiri", "Four left fingers"),
+    SlapPosition.THUMBS: ("Kedua ibu jari", "Both thumbs"),
 }
 EYE_LABELS = {
     IrisPosition.UNKNOWN: ("Kedua mata", "Both eyes"),
@@ -262,6 +269,8 @@ def label(modality: Modality, position: int) -> tuple[str, str]:
     """A sample's name in Indonesian and English."""
     match modality:
         case Modality.FINGER:
+            if position in SLAP_LABELS:
+                return SLAP_LABELS[SlapPosition(position)]
             finger = FingerPosition(position)
             return FINGER_LABELS[finger], FINGER_LABELS_EN[finger]
         case Modality.IRIS:
@@ -283,10 +292,26 @@ def fill(texts: tuple[str, str], labels: tuple[str, str] | None) -> tuple[str, s
     return texts[0].format(finger=names[0]), texts[1].format(finger=names[1])
 
 
-def same_as_before(asked: FingerPosition, given: FingerPosition) -> Advice:
-    """The finger on the scanner was captured already under another name."""
+def slap_again(
+    slap: SlapPosition, fingers: Sequence[FingerPosition], why: Advice | None, device_en: str = ""
+) -> Advice:
+    """A hand is to be laid once more. fingers: those of it that did not pass; device_en: what the scanner says."""
+    lay_id, lay_en = (name[:1].lower() + name[1:] for name in SLAP_LABELS[slap])
+    poor_id = ", ".join(FINGER_LABELS[finger].lower() for finger in fingers)
+    poor_en = ", ".join(FINGER_LABELS_EN[finger].lower() for finger in fingers)
+    said_id = f"Belum cukup jelas: {poor_id}. " if fingers else ""
+    said_en = f"Not clear enough yet: {poor_en}. " if fingers else f"{device_en} " if device_en else ""
+    because_id, because_en = (f"{why.text_id} ", f"{why.text_en} ") if why else ("", "")
     return Advice(
-        f"Jari ini sudah direkam sebagai {FINGER_LABELS[given].lower()}. Letakkan {FINGER_LABELS[asked].lower()}.",
-        f"This finger was captured as the {FINGER_LABELS_EN[given].lower()} already. "
-        f"Place the {FINGER_LABELS_EN[asked].lower()}.",
+        f"{said_id}{because_id}Letakkan {lay_id} bersamaan, rata dan tidak bersentuhan, lalu tahan.",
+        f"{said_en}{because_en}Lay the {lay_en} together, flat and apart, and hold.",
+    )
+
+
+def same_as_before(asked: FingerPosition | SlapPosition, given: FingerPosition) -> Advice:
+    """A finger on the scanner was captured already under another name. asked: what should lie there."""
+    asked_id, asked_en = label(Modality.FINGER, asked)
+    return Advice(
+        f"Jari ini sudah direkam sebagai {FINGER_LABELS[given].lower()}. Letakkan {asked_id.lower()}.",
+        f"This finger was captured as the {FINGER_LABELS_EN[given].lower()} already. Place the {asked_en.lower()}.",
     )

@@ -5,6 +5,7 @@ Samples are named, never carried: their small pictures are fetched one by one an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -28,7 +29,7 @@ class Answer(BaseModel):
 
 
 class Ask(Answer):
-    """The sample that the next capture takes, and from whom."""
+    """The sample that the next capture takes, and from whom. fingers: all of a slap that it takes."""
 
     modality: str
     position: int
@@ -36,6 +37,7 @@ class Ask(Answer):
     label_en: str
     purpose: str
     person: str
+    fingers: list[int] = []
 
 
 class StepView(Answer):
@@ -102,7 +104,8 @@ def session_snapshot(procedure: Procedure[Capture]) -> Snapshot:
     """A capture session as it stands."""
     capture = procedure.context
     asked = asked_sample(procedure)
-    ask = asked_of(asked)
+    fingers_asked = [int(finger) for finger in capture.asked_fingers] if procedure.step == "fingers" else []
+    ask = asked_of(asked, fingers_asked)
     prompt_id, prompt_en = prompt(procedure.step, (ask.label_id, ask.label_en) if ask else None)
     texts = statement_of_truth(capture.biodata) if procedure.step == "attest" else ("", "")
     fingers = sum(modality is Modality.FINGER for modality, _ in (*capture.taken, *capture.exceptions))
@@ -114,7 +117,7 @@ def session_snapshot(procedure: Procedure[Capture]) -> Snapshot:
         ask=ask,
         prompt_id=prompt_id,
         prompt_en=prompt_en,
-        attempt=capture.gate.attempts,
+        attempt=capture.attempts,
         attempts_max=capture.services.policy.attempts_max,
         progress=_progress(procedure, fingers),
         operator=capture.operator.operator,
@@ -231,14 +234,20 @@ def _progress(procedure: Procedure[Any], fingers: int) -> Progress:
     return Progress(done=sum(step.state == "done" for step in steps), total=len(steps), fingers=fingers)
 
 
-def asked_of(asked: tuple[Modality, int, str, str] | None) -> Ask | None:
+def asked_of(asked: tuple[Modality, int, str, str] | None, fingers: Sequence[int] = ()) -> Ask | None:
     """The sample that is asked for, with its names."""
     if asked is None:
         return None
     modality, position, purpose, person = asked
     label_id, label_en = label(modality, position)
     return Ask(
-        modality=modality, position=position, label_id=label_id, label_en=label_en, purpose=purpose, person=person
+        modality=modality,
+        position=position,
+        label_id=label_id,
+        label_en=label_en,
+        purpose=purpose,
+        person=person,
+        fingers=list(fingers),
     )
 
 

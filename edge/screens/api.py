@@ -194,7 +194,8 @@ def _add_session(api: APIRouter, desk: Desk) -> None:
         if step in {"photo", "exception_photo"}:
             frame: Frame | None = await desk.services.sensors.photo_preview()
         elif step in LIVE_KINDS:
-            frame = await desk.services.sensors.live_picture(LIVE_KINDS[step])
+            by_hand = step == "fingers" and desk.session().context.next_slap is not None
+            frame = await desk.services.sensors.live_picture("slap" if by_hand else LIVE_KINDS[step])
         else:
             raise Refused(Refusal.NOT_ALLOWED)
         if frame is None:

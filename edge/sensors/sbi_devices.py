@@ -12,7 +12,7 @@ import numpy as np
 
 from contract import face_image, finger_image, iris_image
 from contract.errors import DeviceError, RemoteError
-from contract.finger_image import SLAP_FINGERS, SlapPosition
+from contract.finger_image import SLAP_FINGERS, SlapPosition, slap_of
 from contract.image_formats import decode_image
 from contract.sample import FingerPosition, IrisPosition
 from edge.sensors.interface import Frame, Pixels
@@ -37,7 +37,8 @@ class SbiFingerScanner(SbiClient):
         """The part of a slap scanner that takes this finger; 0 of a device with one window."""
         if self._opened().sub_kind != SLAP:
             return 0
-        return next((SLAP_SUB_IDS[slap] for slap, fingers in SLAP_FINGERS.items() if position in fingers), 0)
+        slap = slap_of(position)
+        return 0 if slap is None else SLAP_SUB_IDS[slap]
 
 
 class SbiSlapScanner(SbiClient):

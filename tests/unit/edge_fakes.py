@@ -19,6 +19,7 @@ from contract.attestation import AttestationPage, biodata_digest
 from contract.comparison import Candidate, ComparisonScore
 from contract.dispatch import ConsignedCard, GalleryEntry, RegisterEntry, RegisterPage
 from contract.errors import CaptureRetry, DeviceError
+from contract.finger_image import SLAP_FINGERS, SlapPosition
 from contract.lifecycle import RecordState
 from contract.operators import Lease, OperatorEntry, Roster, sign_lease
 from contract.packet import Attestation, Biodata, Body, PacketKind
@@ -114,6 +115,8 @@ class FakeSensors:
     person: str = "sari"
     fingers: dict[FingerPosition, tuple[str, int]] = field(default_factory=dict)
     quality: int = 80
+    slaps: bool = False
+    finger_quality: dict[FingerPosition, int] = field(default_factory=dict)
     iris_quality: dict[IrisPosition, int] = field(default_factory=dict)
     iris_burst: tuple[int, ...] = (0,)
     swapped: bool = False
@@ -150,6 +153,21 @@ class FakeSensors:
             raise CaptureRetry("No finger came.", next_step="Letakkan jari.")
         person, shown = self.fingers.get(position, (self.person, int(position)))
         return self._frame(f"{person}/{shown}", self.quality)
+
+    @property
+    def takes_slaps(self) -> bool:
+        return self.slaps
+
+    async def slap(self, slap: SlapPosition, missing: Sequence[FingerPosition]) -> Mapping[FingerPosition, Frame]:
+        self._fault(f"slap {int(slap)}")
+        wanted = [finger for finger in SLAP_FINGERS[slap] if finger not in missing]
+        if self.missing & set(wanted):
+            raise CaptureRetry("The slap was not taken well.", next_step="Lay all the fingers of the hand.")
+        frames = {}
+        for finger in wanted:
+            person, shown = self.fingers.get(finger, (self.person, int(finger)))
+            frames[finger] = self._frame(f"{person}/{shown}", self.finger_quality.get(finger, self.quality))
+        return frames
 
     async def irises(self, positions: Sequence[IrisPosition]) -> Sequence[Sequence[Frame]]:
         self._fault("irises")

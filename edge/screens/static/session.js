@@ -6,7 +6,7 @@ const LABELS = {
   confirm: ["Ya, benar", "Yes, it is right", "primary"], wrong: ["Ada yang salah", "Something is wrong", "danger"],
   capture: ["Mulai", "Start", "primary"], force: ["Pakai yang terbaik", "Use the best one", ""],
   except: ["Tidak bisa", "Cannot be given", "quiet"], withdraw: ["Batalkan pengecualian", "Withdraw the exception", ""],
-  retake: ["Foto ulang", "Take it again", ""],
+  one_by_one: ["Satu per satu", "One by one", ""], retake: ["Foto ulang", "Take it again", ""],
   recapture: ["Rekam ulang jari ini", "Capture this finger again", ""], agree: ["Saya setuju, tanda tangan", "I agree and sign", "primary"],
   retry: ["Coba lagi", "Try again", "primary"], appeal: ["Ajukan keberatan", "Appeal", ""], finish: ["Selesai", "Finish", "good"],
   cancel: ["Batal", "Cancel", "danger"],
@@ -17,6 +17,7 @@ const CAPTURE = {
   sign_off: ["Sahkan dengan jari", "Sign off by finger"], second_officer: ["Benarkan dengan jari", "Confirm by finger"],
 };
 const REASONS = [["Tidak ada (amputasi)", "missing (amputated)"], ["Luka atau diperban", "injured or bandaged"], ["Cacat, tidak terbaca", "impaired, cannot be read"]];
+const FINGERS_EN = ["", "Right thumb", "Right index finger", "Right middle finger", "Right ring finger", "Right little finger", "Left thumb", "Left index finger", "Left middle finger", "Left ring finger", "Left little finger"];
 const UNLIKE = [["sex", "Jenis kelamin", "Sex"], ["age", "Umur", "Age"], ["sex,age", "Jenis kelamin dan umur", "Sex and age"]];
 const ON_ITS_OWN = new Set(["fingers", "verify"]);
 let shown = null;
@@ -34,6 +35,7 @@ function actions(found) {
   return found.actions.filter((action) => action !== "scan" && action !== "unscan").map((action) => {
     const [id, en, kind] = LABELS[action] || [action, action, ""];
     const [label_id, label_en] = action === "capture" && CAPTURE[found.step] ? CAPTURE[found.step] : [id, en];
+    if (action === "capture" && found.step === "fingers" && found.ask?.fingers.length > 1 && !found.advice_id) return unit.button("Rekam jari bersamaan", "Capture them together", kind, () => press(found, action));
     const again = action === "capture" && found.advice_id ? ["Coba lagi", "Try again"] : [label_id, label_en];
     return unit.button(...again, kind, () => press(found, action));
   });
@@ -61,7 +63,7 @@ function askUnlike() {
 }
 
 function press(found, action) {
-  if (action === "except") return askReason();
+  if (action === "except") return found.ask?.fingers.length > 1 ? askFinger(found.ask.fingers) : askReason();
   if (action === "cancel") return askCancel();
   pressed = action === "capture";
   if (action === "capture" && found.step === "second_officer") return askOfficer(found.operator);
@@ -77,9 +79,16 @@ function dialog(title_id, title_en, ...content) {
   return close;
 }
 
-function askReason() {
+// Of a slap, which finger comes first, then why.
+function askFinger(fingers) {
   let close = () => {};
-  const choose = (reason) => () => { close(); act("except", { reason }); };
+  const name = (finger) => unit.at("#hands").content.querySelector(`[data-finger="${finger}"] title`).textContent;
+  close = dialog("Jari mana yang tidak dapat direkam?", "Which finger cannot be captured?", ...fingers.map((finger) => unit.button(name(finger), FINGERS_EN[finger], "", () => { close(); askReason({ position: String(finger) }); })));
+}
+
+function askReason(named = {}) {
+  let close = () => {};
+  const choose = (reason) => () => { close(); act("except", { reason, ...named }); };
   close = dialog("Mengapa tidak dapat direkam?", "Why can it not be captured?", ...REASONS.map(([id, en]) => unit.button(id, en, "", choose(en))));
 }
 
@@ -100,7 +109,7 @@ function handsOf(found) {
   const excepted = new Set(found.exceptions.filter((item) => item.modality === "finger").map((item) => item.position));
   for (const finger of hands.querySelectorAll("[data-finger]")) {
     const position = Number(finger.dataset.finger);
-    if (found.ask && found.ask.position === position) finger.classList.add("asked");
+    if (found.ask && (found.ask.position === position || found.ask.fingers.includes(position))) finger.classList.add("asked");
     else if (excepted.has(position)) finger.classList.add("excepted");
     else if (taken.has(position) && found.ask.person === "resident") finger.classList.add("done");
   }
