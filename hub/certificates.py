@@ -262,13 +262,20 @@ def adopt(session: Session, certificate: x509.Certificate, listed: bool, now_ms:
     return row
 
 
-def shut_out(session: Session, now_ms: int) -> set[str]:
-    """Holders with a revoked certificate that would still be valid, and no living one: no session may be theirs."""
-    ended = select(Certificate.holder).where(
-        Certificate.state == CertificateState.REVOKED, Certificate.until_ms > now_ms
-    )
+def shut_out(session: Session) -> set[str]:
+    """Holders with a revoked certificate and no living one: no session may be theirs.
+
+    Whether it would still be valid is not asked: a session may have outlived the certificate that it began with.
+    """
+    ended = select(Certificate.holder).where(Certificate.state == CertificateState.REVOKED)
     living = select(Certificate.holder).where(Certificate.state.in_(LIVING))
     return set(session.scalars(ended)) - set(session.scalars(living))
+
+
+def past_end(session: Session, now_ms: int) -> set[str]:
+    """Holders whose certificate in use has ended: a session that began before it did would live on at the broker."""
+    ended = (Certificate.state == CertificateState.ACTIVE, Certificate.until_ms <= now_ms)
+    return set(session.scalars(select(Certificate.holder).where(*ended)))
 
 
 def _end(row: Certificate, state: CertificateState, reason: str, now_ms: int) -> None:

@@ -2,7 +2,8 @@
 
 Answers are published at once and never queued: who does not hear one asks again. The lists are written as soon as
 something changed, the broker is made to read them, and then the sessions of those who were shut out are ended: well
-within five seconds of the commit that revoked them. What could not be done is tried again, a start begins with it.
+within five seconds of the commit that revoked them. A session whose certificate has ended since it began is ended at
+the next look, FULL_INTERVAL_S later at most. What could not be done is tried again, a start begins with it.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ class CommissioningService:
         self.technicians = TechnicianDesk(parts)
         self._setups = setups
         self._unread = True  # whatever an earlier life of the hub wrote, the broker may not have read
-        self._put_out: set[str] = set()
+        self._put_out: dict[str, None] = {}
         self._known_out: set[str] = set()
         self._answering: set[asyncio.Task[None]] = set()
         central.fleet.on_barred = self._changed.set
@@ -138,13 +139,16 @@ class CommissioningService:
             self._door.load_certificate()
             self._unread = False
             await asyncio.sleep(READ_AGAIN_S)
-        self._put_out |= out - self._known_out
+        self._put_out |= dict.fromkeys(sorted(out - self._known_out))
         self._known_out = out
 
     async def _end_sessions(self) -> None:
-        for holder in sorted(self._put_out):
+        """The latest first: at a start everybody who was ever shut out has their turn, and somebody may be urgent."""
+        for holder in reversed(list(self._put_out)):
+            if self._changed.is_set():
+                return
             await self._control.end_session(holder)
-            self._put_out.discard(holder)
+            del self._put_out[holder]
 
     def _adopt_list(self) -> None:
         """What the broker's list knows better than the database, which may come from a backup."""
@@ -168,7 +172,7 @@ class CommissioningService:
         with self._context.database.transaction() as session:
             access = _access(session)
             revocations = self.authority.revocation_list(session).encoded
-            out = certificates.shut_out(session, self._context.clock.wall_ms())
+            out = certificates.shut_out(session) | certificates.past_end(session, self._context.clock.wall_ms())
         self._unread |= self._folder.update(LIST_FILE, revocations)
         self._unread |= self._folder.update(ACCESS_FILE, access.encode())
         self._unread |= self.authority.certify_broker(self._folder.folder)

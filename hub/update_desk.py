@@ -192,7 +192,7 @@ class UpdateDesk:
         session.flush()
 
     def _members(self, session: Session, row: Rollout) -> list[Member]:
-        shut_out = certificates.shut_out(session, self._now())
+        shut_out = certificates.shut_out(session)
         query = select(RolloutUnit, Unit).join(Unit, Unit.id == RolloutUnit.unit).where(RolloutUnit.rollout == row.id)
         members = []
         for link, unit in session.execute(query.order_by(RolloutUnit.unit)):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,18 @@ from cryptography import x509
 from sqlalchemy import select
 
 from contract import topics
+from contract.certificates import OPERATIONAL_LIFE, certify_client, new_key, pem, private_pem
 from contract.channel_mqtt import Disconnected, MqttChannel
 from contract.commissioning_problems import Problem
 from contract.errors import RemoteError
 from contract.technician import DepartureResult, StatusOrder, StatusResult, UnitOrder, Verb
+from hub import certificates, commissioning_service
+from hub.certificates import CertificateState
 from hub.schema.commissioning_tables import Certificate, UnitHistory
+from hub.service import HubService
 from provisioning.line import Refused
 from tests.commissioning.stage import LOCAL, UNIT, Stage, make_stage, until
+from tests.commissioning.test_renewal import issuing
 
 LIMIT_S = 5.0
 
@@ -54,6 +60,54 @@ async def test_a_revoked_units_live_session_is_gone_within_five_seconds(stage: S
     listed = x509.load_pem_x509_crl((stage.folder / "broker/crl.pem").read_bytes())
     assert listed.get_revoked_certificate_by_serial_number(int(held[0].serial, 16)) is not None
     assert f"user {UNIT}\n" not in (stage.folder / "broker/acl").read_text()
+
+
+@asynccontextmanager
+async def ending_soon(stage: Stage, hub: HubService) -> AsyncIterator[tuple[MqttChannel, datetime]]:
+    """The unit on the line with a certificate of the hub's that ends in a few seconds, and when that is."""
+    key, end = new_key(), datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=4)
+    issuer = issuing(hub)
+    certificate = certify_client(issuer, UNIT, key.public_key(), end - OPERATIONAL_LIFE)
+    settings = stage.unit_settings()
+    settings.certificate.write_bytes(pem(certificate, issuer.certificate))
+    settings.key.write_bytes(private_pem(key))
+    with hub.central.context.database.transaction() as session:
+        now_ms = hub.central.context.clock.wall_ms()
+        certificates.activate(
+            session, certificates.enter(session, certificate, CertificateState.PENDING, now_ms), now_ms
+        )
+    async with MqttChannel(settings) as unit:
+        await until(lambda: unit.connection is not None)
+        yield unit, end
+
+
+async def test_a_session_does_not_outlive_its_certificate(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker looks at a certificate when a connection begins, and never again."""
+    monkeypatch.setattr(commissioning_service, "FULL_INTERVAL_S", 1.0)
+    with stage.broker:
+        async with stage.hub() as hub, stage.line() as line:
+            await line.ask(Verb.STATUS, StatusOrder(), StatusResult)
+            async with ending_soon(stage, hub) as (unit, end):
+                await until(lambda: unit.connection is None)
+                assert timedelta(0) <= datetime.now(UTC) - end < timedelta(seconds=LIMIT_S)
+                await asyncio.sleep(1.0)
+                assert unit.connection is None
+
+
+async def test_a_unit_revoked_after_its_certificate_ended_loses_its_session_too(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commissioning_service, "FULL_INTERVAL_S", 3600.0)
+    with stage.broker:
+        async with stage.hub() as hub, stage.line() as line:
+            await line.ask(Verb.STATUS, StatusOrder(), StatusResult)
+            async with ending_soon(stage, hub) as (unit, end):
+                await asyncio.sleep((end - datetime.now(UTC)).total_seconds() + 1.0)
+                assert unit.connection is not None
+                ordered = time.monotonic()
+                await line.ask(Verb.REVOKE, UnitOrder(unit=UNIT, reason="stolen on the road"), DepartureResult)
+                await until(lambda: unit.connection is None)
+                assert time.monotonic() - ordered < LIMIT_S
 
 
 async def test_a_revocation_that_the_broker_missed_is_carried_out_when_both_are_back(stage: Stage) -> None:
