@@ -15,6 +15,7 @@ import asyncio
 import random
 import socket
 import ssl
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,8 +29,9 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from contract.channel_mqtt_settings import REASONS_TOO_LARGE, Backoff, Disconnected, MqttSettings, Will, tls_context
+from contract.channel_mqtt_settings import REASONS_TOO_LARGE, Backoff, Disconnected, KeptContext, MqttSettings, Will
 from contract.errors import DeviceError, RekamError, RemoteError
+from contract.topic_routes import Handler, TopicRoutes
 from contract.topics import Topic
 
 HEADROOM_BYTES = 512
@@ -39,7 +41,6 @@ MISC_INTERVAL_S = 1.0
 
 __all__ = ["Backoff", "Connection", "Disconnected", "MqttChannel", "MqttSettings", "Will"]
 
-Handler = Callable[[dict[str, str], bytes], Awaitable[None]]
 ConnectedHandler = Callable[["Connection"], Awaitable[None]]
 LostHandler = Callable[["Disconnected"], None]
 
@@ -74,7 +75,8 @@ class MqttChannel:
         self._settings = settings if callable(settings) else lambda: settings
         self._will = will
         self._uniform, self._sleep = uniform, sleep
-        self._handlers: list[tuple[Topic, str, Handler]] = []
+        self._tls = KeptContext()
+        self._routes = TopicRoutes()
         self._connected_handlers: list[ConnectedHandler] = []
         self._lost_handlers: list[LostHandler] = []
         self._session: _Session | None = None
@@ -89,7 +91,7 @@ class MqttChannel:
 
     def on(self, topic: Topic, handler: Handler, **names: str) -> None:
         """Subscribe `handler` to `topic`; fields not given in `names` match everything. Before the channel starts."""
-        self._handlers.append((topic, topic.filter_for(**names), handler))
+        self._routes.add(topic, names, handler)
 
     def on_connected(self, handler: ConnectedHandler) -> None:
         """Call `handler` after each connect, once every subscription stands."""
@@ -150,11 +152,11 @@ class MqttChannel:
 
     async def _run_session(self) -> Disconnected:
         """Connect, serve until the connection ends, and say why it did."""
-        session = _Session(self._settings(), self._will() if self._will else None)
+        session = _Session(self._settings(), self._will() if self._will else None, self._tls)
         serving: list[asyncio.Task[None]] = []
         try:
             packet_bytes_max = await session.connect()
-            if filters := sorted({topic_filter for _, topic_filter, _ in self._handlers}):
+            if filters := self._routes.filters():
                 await session.subscribe(filters)
             self._connections += 1
             self._connection, self._session = Connection(packet_bytes_max, self._connections), session
@@ -186,38 +188,31 @@ class MqttChannel:
     async def _dispatch(self, session: _Session) -> None:
         while True:
             message = await session.incoming.get()
-            for topic, topic_filter, handler in self._handlers:
-                names = topic.parse(message.topic)
-                if names is None or not mqtt.topic_matches_sub(topic_filter, message.topic):
-                    continue
+            for topic, names, handler in self._routes.hearing(message.topic):
                 try:
-                    _check_fresh(topic, message)
+                    topic.check_fresh(message.retain, getattr(message.properties, "MessageExpiryInterval", 0))
                     await handler(names, bytes(message.payload))
                 except RekamError as error:
                     log.warning("message refused", topic=topic.template, **error.diagnostics())
             session.acknowledge(message)
 
 
-def _check_fresh(topic: Topic, message: mqtt.MQTTMessage) -> None:
-    expires_s = getattr(message.properties, "MessageExpiryInterval", 0)
-    if topic.only_fresh and (message.retain or not 0 < expires_s <= topic.expiry_s):
-        raise RemoteError("It was kept by the broker, or does not say until when it counts.")
-
-
 @lru_cache
-def _lifetime(expiry_s: int) -> Properties:
-    """The properties of a message that lives so long; making them anew took a quarter of a busy hub's loop."""
-    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-    properties.MessageExpiryInterval = expiry_s
+def _properties(kind: int, **values: int) -> Properties:
+    """What goes with a packet; making these anew for each took a quarter of a busy hub's loop."""
+    properties = Properties(kind)  # type: ignore[no-untyped-call]
+    for name, value in values.items():
+        setattr(properties, name, value)
     return properties
 
 
 class _Session:
     """One paho client for one connection, driven by the loop. It is never used again once `lost` is set."""
 
-    def __init__(self, settings: MqttSettings, will: Will | None) -> None:
+    def __init__(self, settings: MqttSettings, will: Will | None, tls: KeptContext) -> None:
         self._settings = settings
-        self._loop = asyncio.get_running_loop()
+        self._tls = tls
+        self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
         self._connack: asyncio.Future[int | None] = self._loop.create_future()
         self.lost: asyncio.Future[Disconnected] = self._loop.create_future()
         self.incoming: asyncio.Queue[mqtt.MQTTMessage] = asyncio.Queue()
@@ -248,10 +243,10 @@ class _Session:
     async def connect(self) -> int | None:
         """Connect and wait for CONNACK; returns the broker's largest packet. Raises Disconnected or DeviceError."""
         settings = self._settings
-        self._client.tls_set_context(tls_context(settings))
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        properties.ReceiveMaximum = RECEIVE_MAXIMUM
-        properties.SessionExpiryInterval = settings.session_expiry_s
+        self._client.tls_set_context(self._tls.of(settings))
+        properties = _properties(
+            PacketTypes.CONNECT, ReceiveMaximum=RECEIVE_MAXIMUM, SessionExpiryInterval=settings.session_expiry_s
+        )
         try:
             await asyncio.to_thread(
                 self._client.connect, settings.host, settings.port, settings.keepalive_s,
@@ -267,7 +262,7 @@ class _Session:
 
     async def publish(self, topic: str, payload: bytes, qos: int, retain: bool, expiry_s: int) -> bool:
         """See MqttChannel.publish."""
-        properties = _lifetime(expiry_s) if expiry_s else None
+        properties = _properties(PacketTypes.PUBLISH, MessageExpiryInterval=expiry_s) if expiry_s else None
         if qos == 0:
             self._client.publish(topic, payload, 0, retain, properties)
             return True
@@ -375,7 +370,10 @@ class _Session:
         self._loop.remove_writer(sock.fileno())
 
     def _on_register_write(self, _client: mqtt.Client, _data: object, sock: Any) -> None:
-        self._loop.call_soon_threadsafe(self._watch_writes, sock)
+        if threading.get_ident() == self._thread:
+            self._watch_writes(sock)  # waking a loop that is awake costs a system call a message
+        else:
+            self._loop.call_soon_threadsafe(self._watch_writes, sock)
 
     def _watch_writes(self, sock: Any) -> None:
         if sock.fileno() >= 0 and self._client.want_write():

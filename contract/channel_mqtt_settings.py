@@ -80,6 +80,34 @@ class MqttSettings:
     acknowledge_timeout_s: float = ACKNOWLEDGE_TIMEOUT_S
 
 
+class KeptContext:
+    """The TLS context of a line, made anew only where one of its files is another than it was.
+
+    A fleet that waits for its broker asks again and again; making a context is dearer than all the rest of asking.
+    """
+
+    def __init__(self) -> None:
+        self._context: ssl.SSLContext | None = None
+        self._files: tuple[object, ...] = ()
+
+    def of(self, settings: MqttSettings) -> ssl.SSLContext:
+        """The context for these settings. Raises DeviceError as `tls_context` does."""
+        # Looked at before they are read: what is replaced in between is found to be another file the next time.
+        files = tuple(_identity(path) for path in (settings.ca, settings.certificate, settings.key))
+        if self._context is None or files != self._files:
+            self._context, self._files = tls_context(settings), files
+        return self._context
+
+
+def _identity(path: Path) -> tuple[object, ...]:
+    """What changes when a file is replaced or written; a file that is not there is like no other."""
+    try:
+        found = path.stat()
+    except OSError:
+        return (object(),)
+    return path, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
 def tls_context(settings: MqttSettings) -> ssl.SSLContext:
     """Mutual TLS 1.2 or later, the host's name checked. Raises DeviceError where a file cannot be used."""
     try:

@@ -39,12 +39,10 @@ _NOT_YET_VALID, _EXPIRED = 9, 10  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CE
 def probe(settings: MqttSettings, now: datetime) -> Refusal | None:
     """What keeps this unit from the broker, or None where TLS is in order. now: the unit's clock."""
     try:
-        context = tls_context(settings)
+        with socket.create_connection((settings.host, settings.port), timeout=TIMEOUT_S) as raw:
+            return _handshake(tls_context(settings), raw, settings, now)
     except DeviceError as error:
         return Refusal(Problem.STORE_UNUSABLE, error.message)
-    try:
-        with socket.create_connection((settings.host, settings.port), timeout=TIMEOUT_S) as raw:
-            return _handshake(context, raw, settings, now)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         return Refusal(Problem.BROKER_UNREACHABLE, f"{settings.host}:{settings.port}: {reason}.")

@@ -7,7 +7,9 @@ only the hub's signed receipt frees anything on a unit.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from contract.errors import RemoteError
 
@@ -46,18 +48,32 @@ class Topic:
 
     def parse(self, topic: str) -> dict[str, str] | None:
         """The names in `topic`, or None where it is not one of these."""
-        parts, wanted = topic.split("/"), self.template.split("/")
-        if len(parts) != len(wanted):
+        return self.names_in(topic.split("/"))
+
+    def names_in(self, levels: Sequence[str]) -> dict[str, str] | None:
+        """What `parse` gives for a topic that is cut into its levels already."""
+        wanted = _levels(self.template)
+        if len(levels) != len(wanted):
             return None
         names: dict[str, str] = {}
-        for part, want in zip(parts, wanted, strict=True):
-            if want.startswith("{"):
-                if not NAME_PATTERN.fullmatch(part):
-                    return None
-                names[want[1:-1]] = part
-            elif part != want:
+        for level, (literal, field) in zip(levels, wanted, strict=True):
+            if field:
+                names[field] = level
+            elif level != literal:
                 return None
-        return names
+        return names if all(map(NAME_PATTERN.fullmatch, names.values())) else None
+
+    def check_fresh(self, was_retained: bool, expires_s: int) -> None:
+        """Raise RemoteError for a message that only counts while it is fresh, and may not be."""
+        if self.only_fresh and (was_retained or not 0 < expires_s <= self.expiry_s):
+            raise RemoteError("It was kept by the broker, or does not say until when it counts.")
+
+
+@cache
+def _levels(template: str) -> tuple[tuple[str, str], ...]:
+    """A template's levels, each (literal, name of its field), one of them empty."""
+    levels = template.split("/")
+    return tuple(("", level[1:-1]) if level.startswith("{") else (level, "") for level in levels)
 
 
 UP_STATE = Topic("k/{unit}/up/state", "transfer.UnitState, also the will", retain=True)

@@ -32,7 +32,9 @@ def take(session: Session, unit_id: str, payload: bytes, now_ms: int) -> tuple[s
     """Write an alarm down; its id, and False where it was known already. Raises RemoteError."""
     said = decode(UnitAlarm, payload, MESSAGE_BYTES_MAX)
     unit = unit_named(session, unit_id)
-    if session.get(Alarm, (unit_id, said.alarm_id)) is not None:
+    with session.no_autoflush:  # by its key: what others of the batch have written is no answer to this
+        known = session.get(Alarm, (unit_id, said.alarm_id))
+    if known is not None:
         return said.alarm_id, False
     _write_down(session, unit, said, unit_id, now_ms)
     unit.seen_ms = now_ms

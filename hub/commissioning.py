@@ -55,7 +55,7 @@ from contract.dispatch import decode, encode
 from contract.errors import RemoteError
 from contract.lifecycle import UnitEvent, UnitState
 from contract.seal import load_recipient_key, seal
-from hub import approvals, certificates
+from hub import approvals, certificates, presence
 from hub.authority import Authority
 from hub.certificates import CertificateState
 from hub.context import HubContext
@@ -118,27 +118,34 @@ class CommissioningDesk:
         self._changed()
         return [grant]
 
-    def on_birth(self, unit: str, payload: bytes) -> list[Said]:
-        """A unit has connected with a certificate and says so: now it counts, and the claim is burned."""
+    def take_birth(self, session: Session, unit: str, payload: bytes) -> Callable[[], list[Said]]:
+        """A unit has connected with a certificate and says so: now it counts, and the claim is burned.
+
+        Gives what makes the confirmation, for after the commit.
+        """
         signed = decode(SignedBirth, payload, MESSAGE_BYTES_MAX)
         birth = decode(Birth, signed.birth, MESSAGE_BYTES_MAX)
         if birth.unit != unit:
             raise RemoteError("The birth is of another unit than its topic says.")
-        problem, detail = None, ""
+        problem, detail, is_fresh = None, "", False
         try:
-            if not self._is_known_birth(birth, signed):
-                with self._context.database.transaction() as session:
-                    fresh = self._take_birth(session, birth, signed)
-                if fresh:
-                    self._changed()
+            born = self._find_born(session, birth, signed)
         except Refusal as refusal:
             problem, detail = refusal.problem, refusal.detail
             log.warning("birth refused", unit=unit, **refusal.diagnostics())
-        confirmation = Confirmation(
-            unit=unit, certificate=birth.certificate, problem=problem, detail=detail[:200], hub_ms=self._now()
-        )
-        signed_confirmation = sign_confirmation(confirmation, self._context.keys.statement)
-        return [Said(topics.DN_CONFIRMED.at(unit=unit), signed_confirmation)]
+        else:
+            is_fresh = self._activate(session, *born)
+
+        def confirm() -> list[Said]:
+            if is_fresh:
+                self._changed()
+            confirmation = Confirmation(
+                unit=unit, certificate=birth.certificate, problem=problem, detail=detail[:200], hub_ms=self._now()
+            )
+            signed_confirmation = sign_confirmation(confirmation, self._context.keys.statement)
+            return [Said(topics.DN_CONFIRMED.at(unit=unit), signed_confirmation)]
+
+        return confirm
 
     def on_renewal(self, unit: str, payload: bytes) -> list[Said]:
         """A request for the next certificate on the unit's own line."""
@@ -292,25 +299,23 @@ class CommissioningDesk:
             }
         )
 
-    def _is_known_birth(self, birth: Birth, signed: SignedBirth) -> bool:
-        """Whether nothing would change: a fleet that comes back is confirmed without waiting for the disk."""
-        with self._context.database.reading() as session:
+    def _find_born(self, session: Session, birth: Birth, signed: SignedBirth) -> tuple[Certificate, Unit]:
+        """The certificate that is born, and its unit. Raises Refusal where it does not count."""
+        unit = presence.locked_unit(session, birth.unit)
+        with session.no_autoflush:  # by its key
             row = session.get(Certificate, birth.certificate)
-            unit = session.get(Unit, birth.unit)
-        if row is None or unit is None or row.holder != birth.unit or row.state != CertificateState.ACTIVE:
-            return False
-        return is_signed(certificate_key(load_certificate(row.encoded)), signed.proof, birth_text(signed.birth))
-
-    def _take_birth(self, session: Session, birth: Birth, signed: SignedBirth) -> bool:
-        """Whether something changed. Raises Refusal where this certificate does not count."""
-        row = session.get(Certificate, birth.certificate, with_for_update=True)
-        unit = session.get(Unit, birth.unit, with_for_update=True)
         if row is None or unit is None or row.holder != birth.unit:
             raise Refusal(Problem.CERTIFICATE_REVOKED, "This certificate is not known.")
         if not is_signed(certificate_key(load_certificate(row.encoded)), signed.proof, birth_text(signed.birth)):
             raise Refusal(Problem.PROOF_WRONG)
+        if row.state != CertificateState.ACTIVE:  # one that counts already is confirmed, and nothing is changed
+            session.refresh(row, with_for_update=True)
         if row.state not in certificates.LIVING:
             raise Refusal(Problem.CERTIFICATE_REVOKED, row.reason)
+        return row, unit
+
+    def _activate(self, session: Session, row: Certificate, unit: Unit) -> bool:
+        """Let it count from now on; False where it does already."""
         if not certificates.activate(session, row, self._now()):
             return False
         log.info("certificate active", unit=unit.id, certificate=row.serial)

@@ -91,7 +91,7 @@ class CommissioningService:
         on, desk = self._channel.on, self.desk
         on(topics.CLAIM_KNOCK, self._answered(lambda n, p: desk.on_knock(n["nonce"], p)))
         on(topics.CLAIM_ASK, self._answered(lambda n, p: desk.on_ask(n["nonce"], p)))
-        on(topics.UP_BIRTH, self._answered(lambda n, p: desk.on_birth(n["unit"], p) if p else [], patient=True))
+        on(topics.UP_BIRTH, self._birth)
         on(topics.UP_RENEWAL, self._answered(lambda n, p: desk.on_renewal(n["unit"], p)))
         on(topics.TECHNICIAN_ORDER, self._answered(self._order))
         on(topics.UP_REPORTED, self._reported)
@@ -199,17 +199,18 @@ class CommissioningService:
         unit = names["unit"]
         await self._inbox.put(unit, lambda session: self._setups.take_selftest(session, unit, payload))
 
-    def _answered(
-        self, work: Callable[[dict[str, str], bytes], list[Said]], *, patient: bool = False
-    ) -> Callable[[dict[str, str], bytes], Awaitable[None]]:
-        """A handler that does `work` in the office and publishes what it says, without holding up the channel.
+    async def _birth(self, names: dict[str, str], payload: bytes) -> None:
+        """Said once a connection and never asked again; an empty one clears what the broker retains."""
+        if payload:
+            unit = names["unit"]
+            await self._inbox.put(unit, lambda session: self.desk.take_birth(session, unit, payload))
 
-        patient: what is said once a connection, and never asked again, holds the channel back instead of being refused.
-        """
+    def _answered(
+        self, work: Callable[[dict[str, str], bytes], list[Said]]
+    ) -> Callable[[dict[str, str], bytes], Awaitable[None]]:
+        """A handler that does `work` in the office and publishes what it says, without holding up the channel."""
 
         async def take(names: dict[str, str], payload: bytes) -> None:
-            while patient and len(self._answering) >= WAITING_MAX:
-                await asyncio.wait(self._answering, return_when=asyncio.FIRST_COMPLETED)
             if len(self._answering) >= WAITING_MAX:
                 raise TransientError("Too much waits for an answer; who asked will ask again.")
             task = asyncio.create_task(self._answer(work, names, payload))

@@ -13,6 +13,8 @@ from contract.packet import Millis
 from contract.transfer import MESSAGE_BYTES_MAX, UnitState, UplinkStatus
 from hub.schema.tables import Unit
 
+_LOCKED = "locked units"
+
 
 class HeardUplink(UplinkStatus):
     """A unit's uplink panel as it is kept. heard_ms: when, by the hub's clock; 0 in rows of before it was kept."""
@@ -69,9 +71,24 @@ def uplink_of(unit: Unit) -> HeardUplink | None:
     return HeardUplink.model_validate_json(unit.uplink) if unit.uplink else None
 
 
+def lock_units(session: Session, names: Collection[str]) -> None:
+    """Lock these units' rows at once, for all that is taken of them in this transaction.
+
+    In the order of their names, so that two who do so wait for each other and do not lock each other out.
+    """
+    query = select(Unit).where(Unit.id.in_(names)).order_by(Unit.id).with_for_update()
+    session.info[_LOCKED] = {unit.id: unit for unit in session.scalars(query)}
+
+
+def locked_unit(session: Session, unit_id: str) -> Unit | None:
+    """A unit's row, locked until the transaction ends; None for a unit the fleet does not have."""
+    held: dict[str, Unit] = session.info.get(_LOCKED, {})
+    return held.get(unit_id) or session.get(Unit, unit_id, with_for_update=True)
+
+
 def unit_named(session: Session, unit_id: str) -> Unit:
-    """The unit that speaks. Raises RemoteError for one the fleet does not have."""
-    unit = session.get(Unit, unit_id, with_for_update=True)
+    """The unit that speaks, its row locked. Raises RemoteError for one the fleet does not have."""
+    unit = locked_unit(session, unit_id)
     if unit is None:
         raise RemoteError(f"No unit is called '{unit_id}'.", next_step="Correct the fleet file.")
     return unit

@@ -21,6 +21,7 @@ from typing import TypeVar
 import structlog
 import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from contract.channel_mqtt import Backoff, Connection, Disconnected, MqttChannel, MqttSettings
 from contract.clock import Clock, SystemClock
@@ -28,6 +29,7 @@ from contract.errors import DeviceError, RekamError, RemoteError
 from contract.topics import DN_ALARM, UP_EVENT, UP_JOB, UP_ROSTER, UP_SIGN_ONS, UP_STATE, UP_STATUS
 from hub import alarms, checkpoints, dispatches, fleet_watch, outbox, presence, rosters, sign_ons
 from hub.central import Central, assemble
+from hub.commissioning import Said
 from hub.commissioning_service import CommissioningService
 from hub.config import HubSettings
 from hub.console.application import create_application
@@ -36,7 +38,7 @@ from hub.fleet import load_fleet, load_register
 from hub.ingest import Ingest
 from hub.ingest_service import IngestService, hub_will
 from hub.schema.database import Database
-from hub.unit_inbox import UnitInbox
+from hub.unit_inbox import Answer, UnitInbox
 from hub.update_media import adopt_first
 from hub.update_service import UpdateService
 from hub.vault import Vault
@@ -63,10 +65,10 @@ class HubService:
         self._context = context
         self._central = assemble(context)
         self._office = ThreadPoolExecutor(1, thread_name_prefix="office")
-        self._inbox = UnitInbox(context.database, self._office)
         self._roll = self._central.roll
         self._search = ThreadPoolExecutor(1, thread_name_prefix="search")
         self._channel = MqttChannel(_mqtt_settings(settings), lambda: hub_will(clock))
+        self._inbox = UnitInbox(context.database, self._office, self._say)
         self._ingest: IngestService | None = None
         self._commissioning: CommissioningService | None = None
         self.updates = UpdateService(context, self._central.repository, self._channel, self._office)
@@ -263,28 +265,39 @@ class HubService:
     async def _on_state(self, names: dict[str, str], payload: bytes) -> None:
         unit, now_ms = names["unit"], self._context.clock.wall_ms()
         self._roll.hear(unit)
-        await self._inbox.put(unit, lambda session: presence.take_state(session, unit, payload, now_ms))
+
+        def take(session: Session) -> None:
+            presence.take_state(session, unit, payload, now_ms)
+
+        await self._inbox.put(unit, take)
 
     async def _on_uplink(self, names: dict[str, str], payload: bytes) -> None:
         unit, now_ms = names["unit"], self._context.clock.wall_ms()
-        await self._inbox.put(unit, lambda session: presence.take_uplink(session, unit, payload, now_ms))
+        await self._inbox.put(
+            unit, lambda session: presence.take_uplink(session, unit, payload, now_ms), is_patient=True
+        )
 
     async def _on_event(self, names: dict[str, str], payload: bytes) -> None:
         if names["event"] == LINK_CHECK:
             return
 
-        written: list[str] = []
+        unit, now_ms = names["unit"], self._context.clock.wall_ms()
 
-        def work() -> None:
-            with self._context.database.transaction() as session:
-                alarm, is_new = alarms.take(session, names["unit"], payload, self._context.clock.wall_ms())
-            written.append(alarm)
-            if is_new:
-                log.warning("alarm", unit=names["unit"], alarm=names["event"])
+        def take(session: Session) -> Answer:
+            alarm, is_new = alarms.take(session, unit, payload, now_ms)
 
-        await self._heard(work)
-        for alarm in written:  # the unit says it until it hears this: a broker's word is lost with the broker
-            await self._channel.publish(DN_ALARM.at(unit=names["unit"], alarm=alarm), b"", expiry_s=DN_ALARM.expiry_s)
+            def written() -> list[Said]:
+                """The unit says it until it hears this: a broker's word is lost with the broker."""
+                if is_new:
+                    log.warning("alarm", unit=unit, alarm=names["event"])
+                return [Said(DN_ALARM.at(unit=unit, alarm=alarm), b"", DN_ALARM.expiry_s)]
+
+            return written
+
+        await self._inbox.put(unit, take)
+
+    async def _say(self, said: Said) -> None:
+        await self._channel.publish(said.topic, said.payload, expiry_s=said.expiry_s)
 
     async def _on_roster(self, names: dict[str, str], payload: bytes) -> None:
         def work() -> None:

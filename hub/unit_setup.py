@@ -17,7 +17,7 @@ from contract.commissioning_problems import Problem, Refusal
 from contract.configuration import Desired, Reported, SelftestReport, Tables, objection
 from contract.dispatch import decode
 from contract.lifecycle import UnitEvent, UnitState
-from hub import dispatches
+from hub import dispatches, presence
 from hub.context import HubContext
 from hub.fleet_control import FleetControl
 from hub.history import Note
@@ -110,8 +110,9 @@ class UnitSetups:
             self.move(session, unit, UnitEvent.ENTERED_SERVICE, unit.id, {})
 
     def _known(self, session: Session, unit_id: str) -> tuple[Unit, UnitSetup]:
-        unit = session.get(Unit, unit_id, with_for_update=True)
-        row = session.get(UnitSetup, unit_id)
+        unit = presence.locked_unit(session, unit_id)
+        with session.no_autoflush:  # by its key
+            row = session.get(UnitSetup, unit_id)
         if unit is None or row is None:
             raise Refusal(Problem.CONFIGURATION_FOR_OTHER_UNIT, "The hub has none for it.")
         return unit, row

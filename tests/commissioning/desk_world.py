@@ -184,7 +184,9 @@ class DeskWorld:
         if names := topics.CLAIM_ASK.parse(topic):
             return desk.on_ask(names["nonce"], payload)
         if names := topics.UP_BIRTH.parse(topic):
-            return desk.on_birth(names["unit"], payload)
+            with self.database.transaction() as session:
+                confirm = desk.take_birth(session, names["unit"], payload)
+            return confirm()
         if names := topics.UP_REPORTED.parse(topic):
             with self.database.transaction() as session:
                 self.desks.setups.take_reported(session, names["unit"], payload)

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.orm import Session
 
 from contract import topics
 from contract.channel_mqtt import Backoff, Disconnected
 from contract.clock import SystemClock
 from contract.dispatch import decode, encode
-from contract.errors import RemoteError
 from contract.transfer import MESSAGE_BYTES_MAX, UnitState
 from edge.presence import Presence
 from hub import outbox, presence
 from hub.roll_call import GRACE_MS, RollCall
 from hub.schema.tables import Outbox, Unit
-from hub.unit_inbox import BATCH_MAX, UnitInbox
 from tests.hub_world import DATABASES, DESK, KIOSK, SetClock, World, biodata, build_world
 
 
@@ -85,55 +79,6 @@ def test_the_roll_is_called_once_a_connection_after_the_grace() -> None:
     roll.begin()
     clock.pass_ms(GRACE_MS)
     assert roll.due() == set()
-
-
-def test_a_message_that_fails_takes_no_other_of_its_batch_with_it(world: World) -> None:
-    database = world.central.context.database
-
-    async def take(states: list[tuple[str, str]]) -> None:
-        with ThreadPoolExecutor(1) as office:
-            inbox = UnitInbox(database, office)
-            done = asyncio.Event()
-            for unit, state in states:
-                await inbox.put(unit, lambda session, unit=unit, state=state: _keep(session, unit, state))  # type: ignore[misc]  # mypy cannot infer a lambda with defaults
-            await inbox.put(DESK, lambda _session: done.set())
-            running = asyncio.create_task(inbox.run())
-            while not done.is_set():  # noqa: ASYNC110 - set by another thread
-                await asyncio.sleep(0.001)
-            running.cancel()
-
-    asyncio.run(take([(DESK, "a"), ("stranger", "b"), (DESK, "stumble"), (KIOSK, "c")] + [(DESK, "z")] * BATCH_MAX))
-    with database.reading() as session:
-        assert (session.get_one(Unit, DESK).uplink, session.get_one(Unit, KIOSK).uplink) == ("z", "c")
-
-
-def _keep(session: Session, unit_id: str, text: str) -> None:
-    unit = session.get(Unit, unit_id)
-    if unit is None:
-        raise RemoteError("nobody")
-    unit.uplink = text
-    session.flush()
-    if text == "stumble":
-        raise ZeroDivisionError
-
-
-def test_a_database_that_does_not_answer_gets_the_same_batch_again(world: World) -> None:
-    calls = 0
-
-    def take(session: Session) -> None:
-        nonlocal calls
-        calls += 1
-        _keep(session, DESK, f"{calls}")
-        if calls == 1:
-            raise OperationalError("", {}, Exception())
-
-    with ThreadPoolExecutor(1) as office:
-        inbox = UnitInbox(world.central.context.database, office)
-        asyncio.run(inbox.put(DESK, take))
-        batch = [inbox._waiting.get_nowait()]
-        assert [inbox._is_taken(batch), inbox._is_taken(batch)] == [False, True]
-    with world.central.context.database.reading() as session:
-        assert session.get_one(Unit, DESK).uplink == "2"
 
 
 def test_a_message_for_each_unit_replaces_the_one_before_and_no_other_topic(world: World) -> None:
