@@ -115,16 +115,16 @@ class CommandDesk:
         job = self._jobs.get(command.command)
         if job is None:
             refusal = await self._begin(command, body)
-            job = self._jobs.get(command.command) or _Job(command.command, body.answer_key, 0)
             if refusal is not None:
-                await self._add(job, last=True, **_said(refusal))
+                await self._refuse(body, refusal)
                 return
+            job = self._jobs[command.command]
             log.info("command begins", verb=order.verb, technician=command.technician)
             self._spawn(self._carry_out(job, handler(command.technician, body.ask)))
         elif job.answer_key != body.answer_key:
             raise RemoteError("The command was given before with another key.")
         else:
-            await self._say(job, job.parts[body.heard : body.heard + SAID_AGAIN_MAX])
+            await self._say(job.command, job.parts[body.heard : body.heard + SAID_AGAIN_MAX])
 
     async def _begin(self, command: Command, body: CommandOrder) -> Refusal | None:
         """Enter a job for a command that is heard for the first time, durably; or why it must not begin."""
@@ -164,19 +164,25 @@ class CommandDesk:
             ended = {"message": "The unit failed at it.", "next_step": "Read 'rekam-provision logs' of this unit."}
         await self._add(job, last=True, **ended)
 
+    async def _refuse(self, body: CommandOrder, refusal: Refusal) -> None:
+        """Say why it does not begin. A tool that has parts from before a restart waits for the one after those."""
+        number = min(body.heard, PARTS_MAX - 1)
+        part = Part(unit=self._unit, command=body.command, number=number, last=True, **_said(refusal))
+        await self._say(body.command, [await asyncio.to_thread(seal_part, part, self._sign, body.answer_key)])
+
     async def _add(self, job: _Job, *, last: bool = False, **fields: Any) -> None:
         """Keep the next part, and send it."""
         part = Part(unit=self._unit, command=job.command, number=len(job.parts), last=last, **fields)
         sealed = await asyncio.to_thread(seal_part, part, self._sign, job.answer_key)
         job.parts.append(sealed)
         job.done = last
-        await self._say(job, [sealed])
+        await self._say(job.command, [sealed])
 
-    async def _say(self, job: _Job, parts: list[bytes]) -> None:
+    async def _say(self, command: str, parts: list[bytes]) -> None:
         """Send parts; what is lost is asked for again."""
         with suppress(TransientError):
             for sealed in parts:
-                topic = topics.UP_PART.at(unit=self._unit, command=job.command)
+                topic = topics.UP_PART.at(unit=self._unit, command=command)
                 await self._channel.publish(topic, sealed, expiry_s=topics.UP_PART.expiry_s)
 
 

@@ -54,5 +54,7 @@ def dismiss(session: Session, parts: DeskParts, who: Operator, order: DismissOrd
     if EVERYWHERE not in own and not theirs <= own:
         raise Refusal(Problem.NO_RIGHTS, f"{other.id} works at more places than {who.id}.")
     if len(order.reason.strip()) < REASON_CHARACTERS_MIN:
-        raise RemoteError("Taking rights away needs a reason.", next_step="Add --reason with a sentence.")
+        raise RemoteError(
+            "Taking rights away needs a reason of a few words.", next_step="Add --reason with a sentence."
+        )
     parts.setups.bar(session, other.id, order.reason.strip())

@@ -335,7 +335,9 @@ class TechnicianDesk:
     def _move(self, session: Session, who: Operator, verb: Verb, order: UnitOrder) -> bytes:
         unit = rights.unit_of(session, who, order.unit)
         if len(order.reason.strip()) < REASON_CHARACTERS_MIN:
-            raise RemoteError("Taking or giving back rights needs a reason.", next_step="Add --reason with a sentence.")
+            raise RemoteError(
+                "Taking or giving back rights needs a reason of a few words.", next_step="Add --reason with a sentence."
+            )
         note = {"reason": order.reason.strip()}
         if verb is Verb.REVOKE:
             if unit.state == UnitState.IN_SERVICE:
@@ -357,7 +359,9 @@ class TechnicianDesk:
             _check_other(order.unit, order.successor)
             rights.unit_of(session, who, order.successor)
         if len(order.reason.strip()) < REASON_CHARACTERS_MIN:
-            raise RemoteError("Replacing a unit needs a reason.", next_step="Add --reason with a sentence.")
+            raise RemoteError(
+                "Replacing a unit needs a reason of a few words.", next_step="Add --reason with a sentence."
+            )
         note = {"reason": order.reason.strip(), "successor": order.successor}
         if unit.state != UnitState.RETIRED:
             self._setups.move(session, unit, UnitEvent.RETIRED, who.id, note)

@@ -99,7 +99,9 @@ class UpdateDesk:
         if row.state not in OPEN_STATES:
             raise RemoteError(f"This update is {row.state}.", next_step="Order a new one.")
         if len(order.reason.strip()) < REASON_CHARACTERS_MIN:
-            raise RemoteError("Steering an update needs a reason.", next_step="Add --reason with a sentence.")
+            raise RemoteError(
+                "Steering an update needs a reason of a few words.", next_step="Add --reason with a sentence."
+            )
         if order.action is RolloutAction.RESUME and row.state == RolloutState.STOPPED:
             members = self._members(session, row)
             row.forgiven = rollout.count_failures(members, _limits(row), self._now())

@@ -25,6 +25,7 @@ from provisioning import (
     unit_commands,
     update_command,
 )
+from provisioning.help_text import teach
 from provisioning.setup import set_up
 from provisioning.world import EXAMPLE, load_world
 
@@ -118,6 +119,9 @@ def flash_controller_command(
     console.print(f"[green]Done.[/green] {done.files} files, {done.size} bytes verified on {done.board}")
     if not done.has_key:
         console.print("The board has no key: it takes no update over its link until --key gives it one.")
+
+
+teach(app)
 
 
 def main() -> None:

@@ -28,12 +28,14 @@ from provisioning.session import (
     WaitOption,
     aside,
     converse,
+    listing,
     plain,
     print_json,
     screen,
     told,
 )
 from provisioning.settings_file import load_settings_file
+from provisioning.unit_tables import age
 
 LABELS = "labels.html"
 WATCH_S = 2.0
@@ -103,11 +105,11 @@ def watch(
             await _watch_as_json(line, once)
             return
         if once:
-            screen.print(_table(await _all_knocks(line)))
+            screen.print(knocks_table(await _all_knocks(line)))
             return
-        with Live(_table([]), console=aside, refresh_per_second=4) as live:
+        with Live(knocks_table([]), console=aside, refresh_per_second=4) as live:
             while True:
-                live.update(_table(await _all_knocks(line)))
+                live.update(knocks_table(await _all_knocks(line)))
                 await asyncio.sleep(WATCH_S)
 
     converse(identity, wait, as_json, talk)
@@ -147,6 +149,8 @@ def approve(
         print_json({"done": True, "unit": unit, "site": site, "serial": row.serial, "nonce": row.nonce})
     else:
         screen.print(f"[green]{unit}[/green] (serial {row.serial}) is approved for {site}; see 'status {unit}'.")
+        if not tables:
+            screen.print("It has no device yet: 'configure' gives it some, or 'approve' with --settings at once.")
 
 
 def _approval(row: KnockRow, typed: Mapping[str, object]) -> ApproveOrder:
@@ -194,15 +198,23 @@ async def _watch_as_json(line: HubLine, once: bool) -> None:
         await asyncio.sleep(WATCH_S)
 
 
-def _table(rows: list[KnockRow]) -> Table:
-    table = Table("code", "serial", "model", "keys", "knocked (UTC)", "state", "what to do", title="Units that knock")
+def knocks_table(rows: list[KnockRow]) -> Table | str:
+    """Who knocks: the code as it stands on the unit's own screen, which box that is, and what is to be done."""
+    if not rows:
+        return "No unit knocks yet. A box does once its claim media are plugged in."
+    whole = ("code", "knocked (UTC)")
+    table = listing("code", "box", "knocked (UTC)", "state, what to do", whole=whole, title="Units that knock")
     for row in rows:
-        advice = WORDING[row.problem].do_en if row.problem else ""
+        advice = f"{WORDING[row.problem].what_en} {WORDING[row.problem].do_en}" if row.problem else ""
         if row.state == "waiting":
-            advice = f"rekam-provision approve {row.fingerprint} …"
+            advice = "compare the code, then 'approve' it"
         if abs(row.clock_off_ms) > CLOCK_NOTED_MS:
-            advice = f"Its clock is off by {row.clock_off_ms // 1000} s. {advice}"
+            advice = f"Its clock is off by {age(abs(row.clock_off_ms) // 1000)}. {advice}"
         when = utc(row.knocked_ms).strftime("%m-%d %H:%M:%S")
         state = f"{row.state} {row.unit}".strip()
-        table.add_row(row.fingerprint, row.serial, escape(row.model), row.key_home, when, state, advice)
+        box_words = "\n".join((row.serial, escape(row.model), row.key_home))
+        table.add_row(row.fingerprint, box_words, when, f"{state}: {advice}".removesuffix(": "))
+    if any(row.state == "waiting" for row in rows):
+        table.caption = "rekam-provision approve CODE --unit NAME --site SITE --role ROLE"
+        table.caption_justify = "left"
     return table

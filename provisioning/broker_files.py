@@ -7,6 +7,7 @@ and has one list of its own; only the service listener looks at the revocation l
 
 from __future__ import annotations
 
+import getpass
 from pathlib import Path
 
 from contract.broker_access import CLAIM_ACCESS, CONTROL_ACCESS, service_access
@@ -24,6 +25,8 @@ def mosquitto_conf(world: World, folder: Path) -> str:
     known = "require_certificate true\nuse_identity_as_username true"
     return f"""\
 # Written by 'rekam-provision'; mutual TLS, the certificate's common name is the user.
+# Started as root it becomes this account, which made these files; the hub has to run as the same one.
+user {getpass.getuser()}
 per_listener_settings true
 pid_file {folder}/mosquitto.pid
 log_dest stderr

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from contract.errors import RekamError
 from contract.technician import PACKETS_ASKED_MAX, PacketFate, Verb, WhereaboutsOrder, WhereaboutsResult
@@ -21,6 +20,7 @@ from provisioning.session import (
     JsonOption,
     WaitOption,
     converse,
+    listing,
     print_json,
     screen,
     told,
@@ -93,7 +93,7 @@ def _print(found: Collection, fates: dict[str, PacketFate], into: Path | None) -
         had = len(found.lengths) - len(found.new)
         screen.print(f"{len(found.new)} copied to {escape(str(into))}, {had} were there already.")
     if fates:
-        table = Table("packets", "centre", "which means")
+        table = listing("packets", "centre", "which means", whole=("packets", "centre"))
         for fate, count in sorted(Counter(fates.values()).items()):
             table.add_row(str(count), fate.value, MEANINGS[fate])
         screen.print(table)

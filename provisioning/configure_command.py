@@ -59,7 +59,8 @@ def configure(
     except RekamError as error:
         raise told(error, as_json) from None
     present = converse(identity, wait, as_json, lambda line: _present(line, unit))
-    changes = difference(present.tables, tables)
+    base = "in force" if present.in_force else f"sent last, version {present.version}"
+    changes = difference(present.tables, tables, base)
     if not changes and present.in_force:
         _say(
             as_json, {"done": True, "outcome": "unchanged", "version": present.version}, f"{unit} runs on exactly this."
@@ -71,12 +72,12 @@ def configure(
     _tell_outcome(found, as_json, changes)
 
 
-def difference(before: Tables, after: Tables) -> list[str]:
+def difference(before: Tables, after: Tables, old_name: str = "in force") -> list[str]:
     """What changes from one configuration to another, as lines of a unified diff; empty where nothing does."""
     old, new = (as_toml({name: dict(sorted(side[name].items())) for name in sorted(side)}) for side in (before, after))
     return list(
         difflib.unified_diff(
-            old.splitlines(), new.splitlines(), "in force", "new", n=CONTEXT_LINES, lineterm=""
+            old.splitlines(), new.splitlines(), old_name, "new", n=CONTEXT_LINES, lineterm=""
         )
     )  # fmt: skip
 
@@ -112,6 +113,10 @@ def _agreed(unit: str, present: SettingsResult, changes: list[str], yes: bool, a
     if present.version == 0:
         aside.print(
             "The centre has never set this unit's settings: these take the place of those tables in its unit.toml."
+        )
+    elif not present.in_force:
+        aside.print(
+            f"The unit runs on version {present.reported_version}; compared is version {present.version}, sent last."
         )
     if not changes:
         aside.print("Nothing differs from what was sent last; the unit does not run on that yet.")

@@ -9,7 +9,6 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from contract.errors import RekamError
 from contract.update_metadata import ROOT, SNAPSHOT, TARGETS, TIMESTAMP, role_lacks
@@ -17,7 +16,7 @@ from contract.updates import Artefact
 from provisioning.release_contents import Listed, add_edge, add_firmware, add_schema, drop, listed
 from provisioning.release_folder import KeyPlan, ReleaseFolder, make_repository
 from provisioning.release_keys import load_signers, name_of, write_keys
-from provisioning.session import JsonOption, aside, print_json, screen, told
+from provisioning.session import JsonOption, aside, listing, print_json, screen, told
 
 T = TypeVar("T")
 app = typer.Typer(no_args_is_help=True, help="Make, sign and publish releases, on a machine without a network.")
@@ -220,7 +219,9 @@ def show(folder: FolderOption = HERE, as_json: JsonOption = False) -> None:
         lacks = f"[yellow]lacks {row['lacks']} signatures[/]" if row["lacks"] else "[green]signed[/green]"
         keys = ", ".join(row["keys"])
         screen.print(f"{role} {row['version']} {lacks}, until {row['until']}; {row['threshold']} of: {escape(keys)}")
-    table = Table("release", "artefact", "version", "number", "floor")
+    table = listing(
+        "release", "artefact", "version", "number", "floor", whole=("artefact", "version", "number", "floor")
+    )
     for row in found["releases"]:
         table.add_row(row["release"], row["artefact"], row["version"], str(row["number"]), str(row["floor"]))
     screen.print(table)

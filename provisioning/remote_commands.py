@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from contract.clock import utc
 from contract.durations import duration_s
@@ -28,6 +27,7 @@ from provisioning.session import (
     WaitOption,
     aside,
     converse,
+    listing,
     plain,
     print_json,
     screen,
@@ -184,7 +184,10 @@ def _row_line(row: TriedDevice, number: int) -> str:
 
 
 def _show(unit: str, rows: list[TriedDevice], saved: list[Path]) -> None:
-    table = Table("device", "driver", "result", "ms", "found", "what to do", title=f"Self-test of {escape(unit)}")
+    table = listing(
+        "device", "driver", "result", "ms", "found", "what to do",
+        whole=("device", "result", "ms"), title=f"Self-test of {escape(unit)}",
+    )  # fmt: skip
     for row in rows:
         style = OUTCOMES.get(row.outcome, "dim")
         who = " ".join(filter(None, (row.model, row.serial)))

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from contract.clock import SystemClock, utc
 from contract.durations import duration_s
@@ -26,6 +25,7 @@ from provisioning.session import (
     JsonOption,
     WaitOption,
     converse,
+    listing,
     print_json,
     screen,
     told,
@@ -90,15 +90,15 @@ def _show(visits: list[Visit], within: str) -> None:
     if not visits:
         screen.print(f"No unit needs a visit within {escape(within)}.")
         return
-    table = Table("site", "unit", "visit by (UTC)", "holds", "MB", "oldest", "collected", "state", "which means")
+    whole = ("unit", "visit by (UTC)", "holds")
+    table = listing("unit", "visit by (UTC)", "holds", "collected", "state, which means", whole=whole)
     for visit in visits:
         by = utc(visit.by_ms).strftime("%Y-%m-%d %H:%M") if visit.by_ms else ""
         collected = f"{visit.collected}, {visit.absent} not there yet" if visit.absent else str(visit.collected or "")
-        table.add_row(
-            visit.site, visit.unit, by, str(visit.pending), f"{visit.pending_bytes / 1e6:.1f}",
-            age(visit.oldest_age_s) if visit.pending else "", collected,
-            f"[{STYLES[visit.state]}]{visit.state.value}[/]", MEANINGS[visit.state],
-        )  # fmt: skip
+        holds = f"{visit.pending}: {visit.pending_bytes / 1e6:.1f} MB"
+        state = f"[{STYLES[visit.state]}]{visit.state.value}[/]: {MEANINGS[visit.state]}"
+        held = f"{holds}\noldest {age(visit.oldest_age_s)}" if visit.pending else holds
+        table.add_row(f"{visit.unit}\n[dim]{visit.site}[/]", by, held, collected, state)
     screen.print(table)
     waiting = [visit for visit in visits if visit.state in (VisitState.LATE, VisitState.DUE)]
     total = sum(visit.pending_bytes for visit in waiting)

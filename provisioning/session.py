@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 from rich.text import Text
 
 from contract.errors import RekamError
@@ -80,6 +82,14 @@ def told(error: RekamError, as_json: bool) -> typer.Exit:
     else:
         aside.print(f"[bold red]{escape(error.message)}[/]\n{escape(error.next_step)}", soft_wrap=True, highlight=False)
     return typer.Exit(1)
+
+
+def listing(*heads: str, whole: tuple[str, ...] = (), title: str = "") -> Table:
+    """A table that loses nothing on a terminal of 80 columns: long words are folded, and the columns `whole` never."""
+    table = Table(title=title or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for head in heads:
+        table.add_column(head, overflow="fold", no_wrap=head in whole)
+    return table
 
 
 def print_json(value: Any) -> None:

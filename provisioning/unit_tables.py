@@ -10,19 +10,26 @@ from contract.commissioning_problems import WORDING
 from contract.technician import UnitRow
 from contract.transfer import UplinkStatus
 from contract.unit_alerts import ALERT_WORDS
-from provisioning.session import screen
+from provisioning.session import listing, screen
 
 
-def fleet_table(rows: list[UnitRow]) -> Table:
-    """A line for each unit; what somebody has to see to stands last."""
-    table = Table("unit", "site", "role", "state", "line", "last word (UTC)", "certificate until", "held", "to see to")
+def fleet_table(rows: list[UnitRow]) -> Table | str:
+    """Two lines for each unit; what somebody has to see to stands last."""
+    if not rows:
+        return "No units yet. 'box' makes claim media for the first ones."
+    whole = ("unit", "state", "last word\n(UTC)", "certificate")
+    table = listing("unit", "state", "last word\n(UTC)", "certificate", "held", "to see to", whole=whole)
     for row in rows:
         active = next((c for c in row.certificates if c.state == "ACTIVE"), None)
         until = utc(active.until_ms).strftime("%Y-%m-%d") if active else "none"
         seen = utc(row.seen_ms).strftime("%m-%d %H:%M") if row.seen_ms else "never"
-        line = "on" if row.online else "off"
         table.add_row(
-            row.unit, row.site, row.role, row.state, line, seen, until, _waiting(row), "\n".join(_troubles(row))
+            f"{row.unit}\n[dim]{row.role} at {row.site}[/]",
+            row.state,
+            f"{seen}\n{'on-line' if row.online else 'off-line'}",
+            f"until\n{until}" if active else until,
+            _waiting(row),
+            "\n".join(_troubles(row)),
         )
     return table
 

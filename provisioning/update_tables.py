@@ -10,7 +10,7 @@ from rich.table import Table
 from contract.clock import utc
 from contract.rollouts import ReleasesResult, RolloutRow, RolloutUnitRow
 from contract.update_problems import UPDATE_WORDING, UpdateProblem
-from provisioning.session import aside, screen
+from provisioning.session import aside, listing, screen
 
 ORDER = ("waiting", "told", "fetching", "writing", "good", "failed", "spared", "gone")
 COLOURS = {"good": "green", "failed": "red", "stopped": "red", "paused": "yellow", "done": "green", "running": "cyan"}
@@ -20,7 +20,9 @@ def print_releases(found: ReleasesResult) -> None:
     """Which releases the hub has."""
     if found.alarm:
         aside.print(f"[bold red]{escape(found.alarm)}[/]")
-    table = Table("release", "artefact", "version", "number", "floor")
+    table = listing(
+        "release", "artefact", "version", "number", "floor", whole=("artefact", "version", "number", "floor")
+    )
     for row in found.rows:
         table.add_row(escape(row.target), row.artefact, escape(row.version), str(row.number), str(row.floor))
     screen.print(table)
@@ -31,9 +33,14 @@ def print_releases(found: ReleasesResult) -> None:
         screen.print("The hub has no releases: 'rekam-hub begin-updates' and 'take-release' bring them.")
 
 
-def rollouts_table(rows: Sequence[RolloutRow]) -> Table:
+def rollouts_table(rows: Sequence[RolloutRow]) -> Table | str:
     """A line for each rollout, the newest first."""
-    table = Table("update", "release", "state", "wave", "units", "by", "begun (UTC)", "why")
+    if not rows:
+        return "No update was ordered yet."
+    table = listing(
+        "update", "release", "state", "wave", "units", "by", "begun (UTC)", "why",
+        whole=("state", "wave", "begun (UTC)"),
+    )  # fmt: skip
     for row in rows:
         begun = sum(wave.begun for wave in row.waves)
         when = utc(row.made_ms).strftime("%m-%d %H:%M")
@@ -55,7 +62,9 @@ def print_rollout(row: RolloutRow, units: Sequence[RolloutUnitRow] = ()) -> None
         screen.print(f"  The next wave begins at {utc(row.next_ms):%m-%d %H:%M} UTC if nothing fails until then.")
     if not units:
         return
-    table = Table("unit", "site", "wave", "step", "line", "runs", "since (UTC)", "what")
+    table = listing(
+        "unit", "site", "wave", "step", "line", "runs", "since (UTC)", "what", whole=("unit", "step", "since (UTC)")
+    )
     for unit in units:
         since = utc(unit.since_ms).strftime("%m-%d %H:%M")
         line = "on" if unit.present else "off"

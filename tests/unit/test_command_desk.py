@@ -171,6 +171,13 @@ async def test_a_replay_is_answered_from_memory_and_begins_nothing_after_a_resta
     assert len(await world.hear(world.given(IDS[1]), IDS[1])) == 3
 
 
+async def test_a_tool_that_had_heard_some_is_told_after_a_restart_that_it_is_over(world: World) -> None:
+    await world.hear(world.given())
+    world.restart()
+    (part,) = await world.hear(world.given(heard=2))
+    assert (part.problem, part.number, part.last) == (Problem.COMMAND_OVER, 2, True)
+
+
 async def test_answers_are_forgotten_in_time_and_in_number_and_never_begun_again(world: World) -> None:
     for number in range(50):
         world.clock.now_ms += 1
