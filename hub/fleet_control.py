@@ -19,7 +19,7 @@ from contract.dispatch import SiteKey
 from contract.errors import RemoteError
 from contract.lifecycle import UnitEvent, UnitState, advance
 from contract.seal import KEY_BYTES, unlock
-from hub import approvals, certificates, dispatches, greetings, history, outbox, register
+from hub import approvals, certificates, dispatches, greetings, history, outbox, presence, register
 from hub.context import HubContext
 from hub.fleet import Role
 from hub.history import Note
@@ -90,6 +90,7 @@ class FleetControl:
         """
         ended = certificates.revoke(session, holder, reason, self._context.clock.wall_ms())
         approvals.withdraw(session, holder)
+        presence.mark_shut_out(session, holder)
         listen(session, "after_commit", lambda _session: self.on_barred(), once=True)
         return ended
 

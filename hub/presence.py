@@ -7,10 +7,12 @@ from collections.abc import Collection
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from contract import lifecycle
 from contract.dispatch import decode
 from contract.errors import RemoteError
 from contract.packet import Millis
 from contract.transfer import MESSAGE_BYTES_MAX, UnitState, UplinkStatus
+from hub import certificates
 from hub.schema.tables import Unit
 
 _LOCKED = "locked units"
@@ -29,9 +31,14 @@ class HeardUplink(UplinkStatus):
 
 
 def take_state(session: Session, unit_id: str, payload: bytes, now_ms: int) -> bool:
-    """Keep a unit's presence; False for the will of an older boot. Raises RemoteError."""
+    """Keep a unit's presence; False for the will of an older boot. Raises RemoteError.
+
+    What the broker retains of a unit that was shut out since says for ever that it is on its line.
+    """
     state = decode(UnitState, payload, MESSAGE_BYTES_MAX)
     unit = unit_named(session, unit_id)
+    if unit.state != lifecycle.UnitState.IN_SERVICE and not certificates.has_living(session, unit_id):
+        state = state.model_copy(update={"state": "offline"})
     known = UnitState.model_validate_json(unit.presence) if unit.presence else None
     if not state.supersedes(known):
         return False
@@ -51,6 +58,14 @@ def mark_absent(session: Session, heard: Collection[str]) -> int:
             unit.presence = said.model_copy(update={"state": "offline"}).model_dump_json()
             marked += 1
     return marked
+
+
+def mark_shut_out(session: Session, unit_id: str) -> None:
+    """Call a unit off the line whose session the broker ends: it may not publish its will any more."""
+    unit = session.get(Unit, unit_id, with_for_update=True)
+    said = presence_of(unit) if unit is not None else None
+    if unit is not None and said is not None:
+        unit.presence = said.model_copy(update={"state": "offline"}).model_dump_json()
 
 
 def take_uplink(session: Session, unit_id: str, payload: bytes, now_ms: int) -> None:

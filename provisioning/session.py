@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -50,6 +52,7 @@ UnitArgument = Annotated[str, typer.Argument(help="The unit's name.")]
 ReasonOption = Annotated[str, typer.Option(help="Why, in a sentence; it is kept in the unit's history.")]
 HERE = Path("technician")
 WAIT_S = 900.0
+QUIET_S, SAID_AGAIN_S = 5.0, 60.0
 
 
 def converse(identity: Path, wait_s: float, as_json: bool, talk: Callable[[HubLine], Awaitable[T]]) -> T:
@@ -66,12 +69,30 @@ def converse(identity: Path, wait_s: float, as_json: bool, talk: Callable[[HubLi
             return await talk(line)
 
     try:
-        with aside.status("Looking for the hub") as status:
-            return asyncio.run(main(lambda what: status.update(escape(what))))
+        with waiting("Looking for the hub") as tell:
+            return asyncio.run(main(tell))
     except RekamError as error:
         raise told(error, as_json) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+
+
+@contextmanager
+def waiting(first: str, clock: Callable[[], float] = time.monotonic) -> Iterator[Callable[[str], None]]:
+    """Shows what is waited for: one line that changes, or in a log a line for each wait that takes long."""
+    if aside.is_terminal:
+        with aside.status(first) as status:
+            yield lambda what: status.update(escape(what))
+        return
+    since, said = clock(), dict[str, float]()
+
+    def tell(what: str) -> None:
+        now = clock()
+        if now - since >= QUIET_S and now - said.get(what, -SAID_AGAIN_S) >= SAID_AGAIN_S:
+            said[what] = now
+            aside.print(escape(what), soft_wrap=True, highlight=False)
+
+    yield tell
 
 
 def told(error: RekamError, as_json: bool) -> typer.Exit:

@@ -25,7 +25,7 @@ def test_nor_are_those_of_a_box_that_nobody_knows(capsys: pytest.CaptureFixture[
         nonce="n", fingerprint="AAAA-BBBB", key_digest=bytes(32), serial="S1", model="[/a]", software="1",
         key_home="tls=software", knocked_ms=1, clock_off_ms=0, state="waiting", unit="",
     )  # fmt: skip
-    screen.print(box_commands._table([knock]))
+    screen.print(box_commands.knocks_table([knock]))
     assert "[/a]" in capsys.readouterr().out
 
 

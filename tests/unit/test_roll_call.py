@@ -49,6 +49,17 @@ def test_who_was_not_heard_is_off_the_line_until_it_speaks(world: World) -> None
     assert say(world, DESK) and online(world) == {DESK, KIOSK}  # the broker repeats what is retained
 
 
+def test_who_was_shut_out_is_off_the_line_whatever_the_broker_retains_of_it(world: World) -> None:
+    for unit in (DESK, KIOSK):
+        say(world, unit)
+    with world.central.context.database.transaction() as session:
+        session.get_one(Unit, DESK).state = "suspended"
+        world.central.fleet.bar(session, DESK, "stolen")
+    assert online(world) == {KIOSK}
+    assert say(world, DESK) and online(world) == {KIOSK}
+    assert say(world, DESK, sequence=2) and online(world) == {KIOSK}
+
+
 def test_the_will_of_the_newest_connection_is_believed_and_one_of_an_earlier_is_not(world: World) -> None:
     unit = Presence(DESK, "x", SystemClock())
     wills = []

@@ -1,4 +1,4 @@
-"""What the technician's tool prints on a terminal of 80 columns: help whose examples paste, tables that lose nothing."""
+"""The technician's tool on 80 columns: help whose examples paste, tables that lose nothing, what is waited for."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from contract.technician import KnockRow, UnitRow
 from provisioning.__main__ import app
 from provisioning.box_commands import knocks_table
 from provisioning.help_text import EXAMPLE, help_text
+from provisioning.session import waiting
 from provisioning.unit_tables import fleet_table
 
 TERMINAL = {"COLUMNS": "80", "TERM": "dumb"}
 KNOCK = KnockRow(
-    nonce="c-05d7cdeb1fbb0e6da4cc", serial="10000000abc1", model="Raspberry Pi 4 Model B Rev 1.5", software="rekam 0.1.0",
+    nonce="c-05d7cdeb1fbb0e6da4cc", serial="10000000abc1", model="Raspberry Pi 4 Model B Rev 1.5", software="0.1.0",
     key_home="tls=software sign=software", fingerprint="8JRT-APB2-QGKJ", key_digest=b"k" * 32,
     knocked_ms=1_795_636_308_453, clock_off_ms=-31_536_000_000, state="waiting", unit="", problem=None,
 )  # fmt: skip
@@ -77,3 +78,18 @@ def test_a_fleet_fits_a_terminal_and_no_name_is_cut() -> None:
     shown = printed(fleet_table([unit]))
     assert "desk-kecamatan-a7" in shown and "in service" in shown and "12, oldest" in shown and "…" not in shown
     assert "claim media" in printed(fleet_table([]))
+
+
+def test_a_log_is_told_what_is_waited_for_once_a_minute(capsys: pytest.CaptureFixture[str]) -> None:
+    now = [0.0]
+    with waiting("Looking for the hub", lambda: now[0]) as tell:
+        for second in range(100):
+            now[0] = float(second)
+            tell("No line, trying again")
+            if second == 50:
+                tell("Waiting for the hub")
+    assert capsys.readouterr().err.splitlines() == [
+        "No line, trying again",
+        "Waiting for the hub",
+        "No line, trying again",
+    ]

@@ -49,11 +49,12 @@ const unit = {
     return element;
   },
 
-  lamp(on, text) {
+  lamp(on, text, more) {
     const lamp = unit.at("#lamp");
     if (!lamp) return;
     lamp.className = `lamp ${on ? "on" : "off"}`;
     lamp.lastElementChild.textContent = text || (on ? "Terhubung" : "Luring");
+    lamp.lastElementChild.dataset.more = more ? ` · ${more}` : "";
   },
 
   age(seconds) {
@@ -173,7 +174,7 @@ const unit = {
     for (;;) {
       const status = await unit.ask("/api/status").catch(() => null);
       const on = status?.uplink?.queue === "CONNECTED";
-      unit.lamp(on, status ? (on ? "Terhubung" : "Luring · data disimpan di perangkat") : "Perangkat tidak menjawab");
+      unit.lamp(on, status ? "" : "Perangkat tidak menjawab", status && !on ? "data disimpan di perangkat" : "");
       await unit.pause(4000);
     }
   },
