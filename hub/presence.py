@@ -42,7 +42,8 @@ def take_state(session: Session, unit_id: str, payload: bytes, now_ms: int) -> b
     known = UnitState.model_validate_json(unit.presence) if unit.presence else None
     if not state.supersedes(known):
         return False
-    unit.presence, unit.seen_ms = state.model_dump_json(), now_ms
+    if state != known:  # the broker repeats what is retained whenever the hub comes back: that is no new word
+        unit.presence, unit.seen_ms = state.model_dump_json(), now_ms
     return True
 
 

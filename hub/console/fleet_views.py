@@ -9,6 +9,7 @@ from typing import Any, Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from contract.lifecycle import UnitState as UnitLife
 from contract.rollouts import RolloutsOrder, WaveRow
 from contract.unit_alerts import ALERT_WORDS
 from contract.update_problems import UPDATE_WORDING
@@ -53,7 +54,9 @@ def fleet(session: Session, central: Central, wish: Wish = Wish()) -> Fields:
     """Counts over the fleet, its sites on a map, and a page of the units that are meant: who needs somebody first."""
     context = central.context
     now_ms = context.clock.wall_ms()
-    watched = look_at_all(session, context.settings.deadlines, now_ms)
+    known = look_at_all(session, context.settings.deadlines, now_ms)
+    # Whoever was retired is no part of the fleet any more, unless somebody looks for it or its data are not here.
+    watched = [w for w in known if w.unit.state != UnitLife.RETIRED or w.alerts or wish.text]
     sites = session.scalars(select(Site).order_by(Site.code)).all()
     names = {site.code: site.name for site in sites}
     meant = [w for w in watched if wish.wants(w, names.get(w.unit.site, ""))]

@@ -24,8 +24,18 @@ PAPERS_ID = {
     "letter-rt-rw": "Surat pengantar RT/RW",
     "removal-letter": "Surat keterangan pindah",
 }
+LIVES_ID = {
+    "factory": "dari pabrik",
+    "claimed": "diklaim",
+    "keyed": "bersertifikat",
+    "configured": "dikonfigurasi",
+    "tested": "lulus uji",
+    "in service": "bertugas",
+    "suspended": "ditangguhkan",
+    "retired": "purnatugas",
+}
 
 
 def in_indonesian(name: str) -> str:
-    """The words for an alarm or a paper; the name itself where there are none."""
-    return ALARMS_ID.get(name) or PAPERS_ID.get(name) or name
+    """The words for an alarm, a paper or a unit's state; the name itself where there are none."""
+    return ALARMS_ID.get(name) or PAPERS_ID.get(name) or LIVES_ID.get(name) or name

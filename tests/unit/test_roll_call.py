@@ -27,10 +27,10 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
         yield world
 
 
-def say(world: World, unit: str, state: str = "online", sequence: int = 1) -> bool:
+def say(world: World, unit: str, state: str = "online", sequence: int = 1, now_ms: int = 1) -> bool:
     message = UnitState.model_validate({"state": state, "boot": 5, "software": "x", "sequence": sequence, "time_ms": 1})
     with world.central.context.database.transaction() as session:
-        return presence.take_state(session, unit, encode(message), 1)
+        return presence.take_state(session, unit, encode(message), now_ms)
 
 
 def online(world: World) -> set[str]:
@@ -58,6 +58,16 @@ def test_who_was_shut_out_is_off_the_line_whatever_the_broker_retains_of_it(worl
     assert online(world) == {KIOSK}
     assert say(world, DESK) and online(world) == {KIOSK}
     assert say(world, DESK, sequence=2) and online(world) == {KIOSK}
+
+
+def test_what_the_broker_repeats_is_no_new_word_of_a_silent_unit(world: World) -> None:
+    say(world, DESK, "offline", now_ms=1000)
+    assert say(world, DESK, "offline", now_ms=9000)  # the hub came back
+    with world.central.context.database.reading() as session:
+        assert session.get_one(Unit, DESK).seen_ms == 1000
+    say(world, DESK, sequence=2, now_ms=9500)
+    with world.central.context.database.reading() as session:
+        assert session.get_one(Unit, DESK).seen_ms == 9500
 
 
 def test_the_will_of_the_newest_connection_is_believed_and_one_of_an_earlier_is_not(world: World) -> None:
