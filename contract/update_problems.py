@@ -32,6 +32,8 @@ class UpdateProblem(StrEnum):
     INSTALL_FAILED = "install-failed"
     UNHEALTHY = "release-unhealthy"
     NEVER_READY = "release-never-ready"
+    CAME_BACK = "release-came-back"
+    NO_WAY_BACK = "release-no-way-back"
     CONTROLLER_MISSING = "controller-missing"
     CONTROLLER_KEY_MISSING = "controller-key-missing"
     CONTROLLER_FAILED = "controller-failed"
@@ -149,6 +151,18 @@ UPDATE_WORDING: dict[UpdateProblem, Wording] = {
         "Lihat log unit, lalu terbitkan rilis yang diperbaiki.",
         "The new release ended or hung before it was found good; the unit went back to the one before.",
         "Look at the unit's log, then publish a corrected release.",
+    ),
+    UpdateProblem.CAME_BACK: Wording(
+        "Rilis yang sudah dinyatakan baik berhenti berulang kali; unit kembali ke yang sebelumnya.",
+        "Lihat log unit, lalu terbitkan rilis yang diperbaiki, atau kirim pekerjaan baru bila sebabnya bukan rilis.",
+        "It came back: the release was found good, and then ended again and again (crash loop).",
+        "Look at the unit's log, then publish a corrected release; or order it again where the release was not why.",
+    ),
+    UpdateProblem.NO_WAY_BACK: Wording(
+        "Rilis ini berhenti berulang kali, dan unit tidak dapat kembali ke yang sebelumnya.",
+        "Lihat log unit, lalu terbitkan rilis yang diperbaiki; data di unit tetap aman.",
+        "The release ends again and again (crash loop), and the unit cannot come back to the one before.",
+        "Look at the unit's log, then publish a corrected release; nothing on the unit is lost.",
     ),
     UpdateProblem.CONTROLLER_MISSING: Wording(
         "Unit ini tidak mempunyai papan pengendali, atau papan itu tidak menjawab.",

@@ -12,6 +12,7 @@ import signal
 from pathlib import Path
 
 from contract.clock import SystemClock
+from edge import data_format
 from edge.agent import Agent
 from edge.bounded_clock import BoundedClock
 from edge.config import load_config
@@ -35,7 +36,10 @@ def run_agent(path: Path, notice: ServiceNotice, ring: LogRing | None = None) ->
     clock = BoundedClock(SystemClock(), data_dir)
     configurations = Configurations(path, clock)
     with only_agent(data_dir):
+        data_format.check(data_dir)
         updates = Updates(data_dir / UPDATES_FOLDER, slots_of(os.environ), clock)
+        if not updates.on_trial:
+            data_format.note(data_dir)
         asyncio.run(_run(configurations, updates, clock, notice, ring))
 
 

@@ -1,12 +1,18 @@
 """Starts the unit's agent from one of two slots, and comes back from a new one that does not prove itself.
 
     /usr/bin/python3 launcher.py SLOTS [--starts N] [--good-within-s S] -- run --config /etc/rekam/unit.toml
+    /usr/bin/python3 launcher.py SLOTS --ended
 
 SLOTS holds `a/` and `b/`, each a virtual environment, and `boot.json`, which says which one is good and which one, if
 any, is on trial: like tryboot on a Raspberry Pi, a trial needs to be found good or it is left again. It is left by
 itself after N starts that ended before that, and where it has not been found good S seconds after a start: a watcher
 stands beside it for that time, so that one which hangs comes back too. Then the launcher replaces itself with
 the slot's agent, so that a service's main process is the agent.
+
+One that was found good may still go wrong later. `--ended` is the service's word that the agent has ended, and how
+(SERVICE_RESULT, see systemd.exec(5)): bad ends soon after a start are counted, and after enough in a row the slot that
+was good before takes over, once, where the release in it says itself that it can read what is there now. A power cut
+is no word of the service's, so it counts for nothing; nor does an agent that ended by saying what has to be put right.
 
 This one file is all of it: the system's Python runs it without any package, and no update replaces it. The rules are
 `advance`, which does no I/O; a power cut at any write leaves the state of before or after.
@@ -20,7 +26,9 @@ import json
 import os
 import select
 import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
@@ -28,11 +36,17 @@ from enum import Enum
 from pathlib import Path
 
 SLOTS = ("a", "b")
-BOOT_FILE, LOCK_FILE, RELEASE_FILE = "boot.json", "boot.lock", "release.json"
+BOOT_FILE, LOCK_FILE, LIFE_FILE, RELEASE_FILE = "boot.json", "boot.lock", "life.json", "release.json"
 BOOT_BYTES_MAX = 4096
 WHY_CHARACTERS_MAX = 1000
 STARTS_MAX, GOOD_WITHIN_S = 3, 600.0
+# What the service gives a start to be ready, and a minute: so one that hangs while it starts ends within it as well.
+BAD_ENDS_MAX, SHORT_LIFE_S = 5, 360.0
+BAD_RESULTS = frozenset({"exit-code", "signal", "core-dump", "watchdog", "timeout", "oom-kill"})
+CHECK_TIMEOUT_S = 180.0
+PUT_RIGHT = 2  # the agent's status where it has said what somebody has to put right: no other release would help
 NO_SLOT, NO_START = 78, 75  # EX_CONFIG: the service starts it no more; EX_TEMPFAIL: it tries again
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 # What the agent is told by its environment.
 FOLDER_NAME, SLOT_NAME, COMMAND_NAME = "REKAM_SLOTS", "REKAM_SLOT", "REKAM_LAUNCHER"
 PATIENCE_NAME = "REKAM_GOOD_WITHIN_S"
@@ -46,13 +60,20 @@ class BootEvent(Enum):
     START = "the agent is started"
     GOOD = "the slot on trial was found good"
     LEAVE = "the slot on trial is given up"
+    FORGET = "what was good before is no way back any more"
+    ENDED_BADLY = "the good slot ended badly, soon after its start"
+    LIVED = "the good slot ran for long enough"
+    BACK = "the slot that was good before takes the good one's place"
+    STAY = "it cannot take its place"
+    TOLD = "somebody was told that it came back"
 
 
 @dataclass(frozen=True)
 class Boot:
     """Which slot is good, which is on trial and how often it was started, which was left last and why.
 
-    job: of the last trial, whatever became of it.
+    job: of the last trial, whatever became of it; way_back: the other slot still holds what was good before; bad_ends:
+    of the good slot, in a row; ending: how it ended last; stays: why there was no way back; came_back: `left` was good.
     """
 
     good: str = "a"
@@ -61,6 +82,11 @@ class Boot:
     left: str = ""
     why: str = ""
     job: str = ""
+    way_back: bool = False
+    bad_ends: int = 0
+    ending: str = ""
+    stays: str = ""
+    came_back: bool = False
 
     @property
     def slot(self) -> str:
@@ -85,14 +111,49 @@ def advance(boot: Boot, event: BootEvent, word: str = "", starts_max: int = STAR
             return advance(boot, BootEvent.LEAVE, f"It ended {boot.starts} times before it was found good.")
         return replace(boot, starts=boot.starts + 1) if boot.trial else boot
     if event is BootEvent.GOOD and boot.trial:
-        return Boot(good=boot.trial, job=boot.job)
+        return Boot(good=boot.trial, job=boot.job, way_back=True)
     if event is BootEvent.LEAVE and boot.trial:
         return Boot(good=boot.good, left=boot.trial, why=word[:WHY_CHARACTERS_MAX], job=boot.job)
+    if event in _OF_THE_GOOD and not boot.trial:
+        return _advance_good(boot, event, word[:WHY_CHARACTERS_MAX])
     raise ValueError(f"'{event.value}' cannot happen while '{boot.trial or 'no slot'}' is on trial")
+
+
+_OF_THE_GOOD = frozenset({
+    BootEvent.FORGET, BootEvent.ENDED_BADLY, BootEvent.LIVED, BootEvent.BACK, BootEvent.STAY, BootEvent.TOLD
+})  # fmt: skip
+
+
+def _advance_good(boot: Boot, event: BootEvent, word: str) -> Boot:
+    """What follows for a slot that was found good. Without a way back nothing is counted: there is nowhere to go."""
+    if event is BootEvent.TOLD:
+        return replace(boot, came_back=False)
+    if event is BootEvent.FORGET:
+        return replace(boot, way_back=False, bad_ends=0, ending="", stays="")
+    if event is BootEvent.LIVED:
+        return replace(boot, bad_ends=0, ending="", stays="")
+    if event is BootEvent.ENDED_BADLY and not boot.way_back:
+        return boot
+    if not boot.way_back:
+        raise ValueError(f"'{event.value}' cannot happen without a way back")
+    if event is BootEvent.ENDED_BADLY:
+        return replace(boot, bad_ends=min(boot.bad_ends + 1, BAD_ENDS_MAX), ending=word)
+    if event is BootEvent.STAY:
+        return replace(boot, bad_ends=0, ending="", stays=f"{_crashes(boot)} {word}"[:WHY_CHARACTERS_MAX])
+    return Boot(good=boot.other, left=boot.good, why=_crashes(boot), job=boot.job, came_back=True)
+
+
+def _crashes(boot: Boot) -> str:
+    return f"It ended {boot.bad_ends} times in a row within {SHORT_LIFE_S:.0f} s of its start, at last: {boot.ending}."
 
 
 def unobserved(_name: str, _done: bool) -> None:
     """Nobody watches the writes."""
+
+
+# What every boot.json holds, and what one that an earlier release has written lacks.
+_EVER = ("good", "trial", "starts", "left", "why", "job")
+_LATER = tuple(field.name for field in fields(Boot) if field.name not in _EVER)
 
 
 class BootFile:
@@ -107,12 +168,12 @@ class BootFile:
         try:
             with (self.folder / BOOT_FILE).open("rb") as file:
                 found = json.loads(file.read(BOOT_BYTES_MAX + 1))
-            boot = Boot(**{field.name: found[field.name] for field in fields(Boot)})
+            boot = Boot(**{name: found[name] for name in (*_EVER, *(name for name in _LATER if name in found))})
         except (OSError, ValueError, KeyError, TypeError):
             return self._first_whole()
-        texts = all(isinstance(text, str) for text in (boot.left, boot.why, boot.job))
+        kinds = all(type(getattr(boot, field.name)) is type(field.default) for field in fields(Boot))
         known = boot.good in SLOTS and boot.trial in ("", *SLOTS) and boot.trial != boot.good
-        return boot if known and texts and isinstance(boot.starts, int) else self._first_whole()
+        return boot if known and kinds else self._first_whole()
 
     def _first_whole(self) -> Boot:
         return Boot(good=next((slot for slot in SLOTS if self.is_whole(slot)), SLOTS[0]))
@@ -148,20 +209,24 @@ class BootFile:
         """Whether a release was written to this slot to the end: its mark is written last."""
         return (self.folder / slot / RELEASE_FILE).is_file() and os.access(self.python(slot), os.X_OK)
 
-    def choose(self, starts_max: int = STARTS_MAX) -> Boot | None:
-        """Count this start, and say what to run; None where neither slot can be run.
+    def choose(self, starts_max: int = STARTS_MAX, agent: Sequence[str] = ()) -> Boot | None:
+        """Count this start, and say what to run; None where neither slot can be run. agent: what it is called with.
 
         Where the count cannot be written, on a full or dying disk, no trial is started: the good slot serves people.
         """
         try:
-            return self._counted(starts_max)
+            return self._counted(starts_max, agent)
         except OSError:
             good = replace(self.read(), trial="", starts=0)
             return good if self.is_whole(good.good) else None
 
-    def _counted(self, starts_max: int) -> Boot | None:
+    def _counted(self, starts_max: int, agent: Sequence[str]) -> Boot | None:
         with self.changing() as before:
             after = advance(before, BootEvent.START, starts_max=starts_max)
+            if after.way_back and not after.trial and after.bad_ends >= BAD_ENDS_MAX:
+                objection = self.objection(after.other, agent)
+                after = advance(after, BootEvent.STAY if objection else BootEvent.BACK, objection)
+                sys.stderr.write(f"{after.stays or f'Back to slot {after.good}: {after.why}'}\n")
             if after.trial and not self.is_whole(after.trial):
                 after = advance(after, BootEvent.LEAVE, "Its files are not whole.")
             if not self.is_whole(after.slot):
@@ -172,6 +237,67 @@ class BootFile:
             if after != before:
                 self.write(after)
         return after
+
+    def objection(self, slot: str, agent: Sequence[str]) -> str:
+        """Why what a slot holds cannot serve this unit as it is by now; empty where it says that it can.
+
+        The release that would run is asked itself (edge.slot_check): whether it reads the settings of today, and data
+        that a newer one has written.
+        """
+        if not self.is_whole(slot):
+            return f"Slot {slot} is no way back: its files are not whole."
+        config = agent[agent.index("--config") :][:2] if "--config" in agent else ()
+        try:
+            mark = json.loads((self.folder / slot / RELEASE_FILE).read_bytes())
+            asked = [str(self.python(slot)), "-m", "edge.slot_check", str(mark["version"]), *config, "--cold"]
+            told = environment(self, slot, (), 0, os.environ)
+            ran = subprocess.run(asked, env=told, capture_output=True, text=True, timeout=CHECK_TIMEOUT_S, check=False)
+        except (OSError, ValueError, KeyError, TypeError, subprocess.TimeoutExpired) as error:
+            return f"Slot {slot} is no way back: it cannot be asked ({type(error).__name__})."
+        last = (ran.stderr.strip().splitlines() or [f"it ended with {ran.returncode}"])[-1]
+        return f"Slot {slot} is no way back: {last}" if ran.returncode else ""
+
+    def begin_life(self) -> None:
+        """Note when the agent starts. Not made durable: a life that ends with the power is not judged."""
+        draft = self.folder / f".{LIFE_FILE}.draft"
+        try:
+            draft.write_text(json.dumps([BOOT_ID.read_text(encoding="ascii"), time.monotonic()]), encoding="utf-8")
+            draft.replace(self.folder / LIFE_FILE)
+        except OSError:
+            pass  # on a full disk: nothing is known of this life, so it counts for nothing
+
+    def end_life(self, told: Mapping[str, str]) -> None:
+        """The agent has ended, as the service has `told`: a bad end soon after the start counts, a long life clears.
+
+        Whoever was stopped in order before that leaves the count as it is. Raises OSError.
+        """
+        life_s, ending = self._life_s(), bad_ending(told)
+        if life_s is None or (life_s < SHORT_LIFE_S and not ending):
+            return
+        with self.changing() as before:
+            if before.trial:
+                return  # its starts are counted
+            after = advance(before, BootEvent.ENDED_BADLY if life_s < SHORT_LIFE_S else BootEvent.LIVED, ending)
+            if after != before:
+                self.write(after)
+
+    def _life_s(self) -> float | None:
+        """How long the agent ran; None where that is not known. A life is judged once."""
+        path = self.folder / LIFE_FILE
+        try:
+            machine, since_s = json.loads(path.read_bytes())
+            path.unlink()
+            is_this_boot = machine == BOOT_ID.read_text(encoding="ascii")
+            return time.monotonic() - float(since_s) if is_this_boot else None
+        except (OSError, ValueError, TypeError):
+            return None
+
+
+def bad_ending(told: Mapping[str, str]) -> str:
+    """How the service's main process ended, where that was its own fault: `signal SEGV`. Empty where it was not."""
+    result, status = told.get("SERVICE_RESULT", ""), told.get("EXIT_STATUS", "")
+    excused = result == "exit-code" and status in {str(PUT_RIGHT), str(NO_SLOT), str(NO_START)}
+    return f"{result} {status[:20]}".strip() if result in BAD_RESULTS and not excused else ""
 
 
 def watch(boot_file: BootFile, boot: Boot, agent: int, good_within_s: float) -> None:
@@ -222,13 +348,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("slots", type=Path, help="folder with a/, b/ and boot.json")
     parser.add_argument("--starts", type=int, default=STARTS_MAX, help="of a slot on trial before it is left")
     parser.add_argument("--good-within-s", type=float, default=GOOD_WITHIN_S, help="before a trial is ended")
-    parser.add_argument("agent", nargs="+", help="what the agent is called with, behind --")
-    options = parser.parse_args(arguments)
+    parser.add_argument("agent", nargs="+", help="what the agent is called with, behind --; or --ended alone")
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[1:] == ["--ended"]:
+        return hear_end(Path(words[0]))
+    options = parser.parse_args(words)
     boot_file = BootFile(options.slots.resolve())
     try:
-        boot = boot_file.choose(options.starts)
+        boot = boot_file.choose(options.starts, options.agent)
         if boot is not None:
-            command = [sys.executable, str(Path(__file__).resolve()), *(arguments or sys.argv[1:])]
+            boot_file.begin_life()
+            command = [sys.executable, str(Path(__file__).resolve()), *words]
             if boot.trial:
                 stand_beside(boot_file, boot, options.good_within_s)
             python = str(boot_file.python(boot.slot))
@@ -239,6 +369,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status, problem = NO_START, f"{error.filename or options.slots}: {error.strerror}"
     sys.stderr.write(f"The agent cannot be started: {problem}. Install the Debian package again.\n")
     return status
+
+
+def hear_end(slots: Path) -> int:
+    """The service's word that the agent has ended: judge its life."""
+    try:
+        BootFile(slots.resolve()).end_life(os.environ)
+    except OSError as error:
+        sys.stderr.write(f"How the agent ended is not counted: {error.strerror}.\n")
+        return NO_START
+    return 0
 
 
 if __name__ == "__main__":

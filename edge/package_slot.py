@@ -71,6 +71,9 @@ def install(slots: Path, wheelhouse: Path, unit: Path) -> Plan:
     package = read_held(wheelhouse / RELEASE)
     found = plan(boot_file.read(), held, package, in_service=(unit / UNIT_FILE).exists())
     if found.slot:
+        with boot_file.changing() as boot:  # first: what is filled here was never good
+            if boot.way_back:
+                boot_file.write(advance(boot, BootEvent.FORGET))
         fill(slots / found.slot, wheelhouse)
         with boot_file.changing():
             boot_file.write(found.boot)

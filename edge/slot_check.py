@@ -1,7 +1,8 @@
-"""A new release looks at itself before it is ever started: python -m edge.slot_check VERSION --config unit.toml
+"""A release looks at itself before it is started in a slot: python -m edge.slot_check VERSION --config unit.toml
 
-Run by the slot's own interpreter. It imports the agent, reads the unit's settings as the new release understands them,
-and compiles the matcher's kernels, so that the first citizen does not wait for them. Devices are tried by the trial.
+Run by the slot's own interpreter, when it is new and when it is to take over again. It imports the agent, reads the
+unit's settings as the release understands them, looks whether it reads the form of the unit's data, and compiles the
+matcher's kernels, so that the first citizen does not wait for them. Devices are tried by the trial.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from contract.errors import DeviceError, RekamError
+from edge import data_format
 from edge.config import load_config
 from edge.software import version
 
@@ -25,7 +27,7 @@ def check(wanted: str, config: Path, *, warm: bool = True) -> None:
         raise DeviceError(f"The release holds rekam {version()} and says that it is {wanted}.")
     for part in PARTS:
         importlib.import_module(part)
-    load_config(config)
+    data_format.check(load_config(config).unit.data_dir)
     if warm:
         from edge.examination import warm as warm_kernels
 

@@ -103,6 +103,7 @@ class Installer:
         self._observe(name, True)
 
     def _clear(self, slot: Path) -> None:
+        self._slots.forget_way_back()
         if slot.exists():
             DurableFolder(slot).remove(RELEASE_FILE)
             shutil.rmtree(slot)

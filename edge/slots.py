@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Literal, cast
 
@@ -95,30 +96,40 @@ class Slots:
 
     def begin(self, job: str) -> None:
         """From the next start on the other slot is tried, for this job."""
-        self._change(BootEvent.BEGIN, job)
+        self._change(BootEvent.BEGIN, word=job)
 
-    def found_good(self) -> None:
-        """The slot that runs is the good one now."""
-        self._change(BootEvent.GOOD)
+    def found_good(self, *, may_come_back: bool = True) -> None:
+        """The slot that runs is the good one now; may_come_back: to the one that was good before, if it goes wrong."""
+        self._change(BootEvent.GOOD, *(() if may_come_back else (BootEvent.FORGET,)))
+
+    def forget_way_back(self) -> None:
+        """What the other slot holds must not run again, or is about to be overwritten."""
+        if self.boot.way_back:
+            self._change(BootEvent.FORGET)
+
+    def told(self) -> None:
+        """It was noted, for the hub, that the unit came back to this slot."""
+        self._change(BootEvent.TOLD)
 
     def leave(self, why: str) -> None:
         """The slot on trial did not prove itself: from the next start on the good one runs."""
-        self._change(BootEvent.LEAVE, why)
+        self._change(BootEvent.LEAVE, word=why)
 
     def launch(self) -> None:
         """Become the launcher again, in this process; every file, device and thread is let go."""
         log.info("starts again", slot=self.boot.slot)
         os.execv(self.command[0], self.command)  # noqa: S606 - the command that started this very agent, no shell
 
-    def _change(self, event: BootEvent, word: str = "") -> None:
+    def _change(self, *events: BootEvent, word: str = "") -> None:
+        """One write for all of them."""
         try:
-            with self._file.changing() as boot:
-                self._file.write(advance(boot, event, word))
+            with self._file.changing() as before:
+                self._file.write(reduce(lambda boot, event: advance(boot, event, word), events, before))
         except (OSError, ValueError) as error:
             raise DeviceError(
                 f"The slots cannot be changed: {error}.", next_step="Check the storage card and the folder's owner."
             ) from None
-        log.info("slots", change=event.name.lower(), word=word)
+        log.info("slots", change=" ".join(event.name.lower() for event in events), word=word)
 
 
 def slots_of(environ: Mapping[str, str], prefix: Path = Path(sys.prefix)) -> Slots | None:

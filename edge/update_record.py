@@ -24,6 +24,7 @@ from contract.errors import DeviceError, RemoteError
 from contract.packet import Millis, Model, Name
 from contract.update_problems import UPDATE_WORDING, UpdateProblem, UpdateRefusal
 from contract.updates import Artefact, FloorNumber, Running, UpdateJob, UpdateReport, UpdateState
+from edge.launcher import Boot
 from edge.panel_words import version_text
 from edge.slots import Release, Slots
 from edge.software import version
@@ -31,6 +32,7 @@ from edge.software import version
 RECORD, UPDATES_FOLDER = "record.bin", "update"
 RECORD_BYTES_MAX = 64 * 1024
 WRITING = frozenset({UpdateState.INSTALLING, UpdateState.TRIAL})
+FAILED = frozenset({UpdateState.RETURNED, UpdateState.REFUSED})
 AHEAD_MAX_MS = 86_400_000
 STATES_ID = {
     UpdateState.RECEIVED: "Diterima", UpdateState.DOWNLOADING: "Mengunduh", UpdateState.READY: "Menunggu giliran",
@@ -157,9 +159,18 @@ class Updates:
             )  # fmt: skip
         return True
 
+    def may_come_back(self) -> bool:
+        """Whether what was good before the release that runs is not below what a signer has called the lowest.
+
+        Asked before the release is found good, which makes its own number the lowest for what is installed later.
+        """
+        return self._other_number() >= self.record.floor
+
     def raise_floor(self, number: int) -> None:
-        """A signer says that nothing below may be installed any more; it never sinks."""
+        """A signer says that nothing below may run any more; it never sinks."""
         with self._turn:
+            if self.slots is not None and number > self._other_number():
+                self.slots.forget_way_back()
             if number > self.record.floor:
                 self._write(floor=number)
 
@@ -172,7 +183,9 @@ class Updates:
         """What runs is found good, the floor with it, and the job where it was that."""
         with self._turn:
             floor = max(self.record.floor, self.release.number)
-            ended = {"state": UpdateState.GOOD, "problem": None, "detail": ""} if self.tried.job else {}
+            ended: dict[str, object] = {"problem": None, "detail": ""} if self.record.state not in FAILED else {}
+            if self.tried.job:
+                ended = {"state": UpdateState.GOOD, "problem": None, "detail": ""}
             self._write(floor=floor, **ended)
             self.writes = False
 
@@ -182,6 +195,7 @@ class Updates:
         if slots is None:
             return False
         boot = slots.boot
+        self._note_crashes(slots, boot)
         if boot.trial == slots.own:
             if job is not None and boot.job == job.job and self.record.state is UpdateState.RETURNED:
                 slots.leave(self.record.detail)  # it was given up, and then the power was cut
@@ -252,6 +266,25 @@ class Updates:
                 UpdateProblem.RELEASE_OLD, f"It is number {job.number}; {present} runs, and the floor is {lowest}."
             )
         return job.number != present
+
+    def _note_crashes(self, slots: Slots, boot: Boot) -> None:
+        """What the launcher made of a release that was found good, and then ended again and again."""
+        job, known = self.record.job, self.record.problem
+        if boot.came_back:
+            # Of a release that no job brought, but the Debian package, only the problem is told.
+            ended = {"state": UpdateState.RETURNED} if job is not None and boot.job == job.job else {}
+            self._write(problem=UpdateProblem.CAME_BACK, detail=boot.why, **ended)
+            slots.told()
+        elif boot.stays and self.record.state not in FAILED:
+            if self.record.detail != boot.stays:
+                self._write(problem=UpdateProblem.NO_WAY_BACK, detail=boot.stays)
+        elif not boot.stays and known is UpdateProblem.NO_WAY_BACK:
+            self._write(problem=None, detail="")
+
+    def _other_number(self) -> int:
+        """Of the release in the slot that does not run; -1 where that holds none."""
+        found = self.slots.release(self.slots.other) if self.slots is not None else None
+        return found.number if found is not None else -1
 
     def _leave_uncounted(self, slots: Slots) -> bool:
         """The launcher started the good slot, since it could not count a start of the other: that one is left."""

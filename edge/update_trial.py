@@ -58,7 +58,8 @@ class ReleaseOnTrial:
                 return str(refusal)
             if complaint := await self._controller_complaint():
                 return f"controller: {complaint}"
-        await asyncio.to_thread(self._slots.found_good)
+        may_come_back = self._updates.may_come_back()
+        await asyncio.to_thread(self._slots.found_good, may_come_back=may_come_back)
         await asyncio.to_thread(self._updates.found_good)
         await self._agent.report_update()
         return ""

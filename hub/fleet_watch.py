@@ -102,7 +102,7 @@ def _watched(
     found = alarmed | _data_alerts(uplink, age_s, deadlines)
     if unit.state in AT_WORK:
         found |= _line_alerts(unit, uplink, until_ms, deadlines, now_ms)
-        if update is not None and update.state in FAILED:
+        if update is not None and (update.state in FAILED or update.problem is not None):
             found.add(UnitAlert.UPDATE_FAILED)
     alerts = tuple(alert for alert in UnitAlert if alert in found)
     return Watched(unit, presence_of(unit), uplink, setup, update, until_ms or 0, age_s, alerts)

@@ -19,6 +19,7 @@ from contract.dispatch import decode
 from contract.errors import RemoteError
 from contract.lifecycle import UnitState
 from contract.rollouts import RolloutAction, RolloutOrder, UpdateOrder, Wave
+from contract.update_problems import UpdateProblem
 from contract.updates import MESSAGE_BYTES_MAX, Artefact, UpdateJob, UpdateReport
 from contract.updates import UpdateState as Said
 from hub import certificates, dispatches, history, outbox, presence, rollout
@@ -270,6 +271,8 @@ class UpdateDesk:
         unit = session.get_one(Unit, link.unit)
         note: history.Note = {"release": row.target, "rollout": row.id, "problem": link.problem}
         event = "updated" if link.step == UnitStep.GOOD else "update failed"
+        if link.problem == UpdateProblem.CAME_BACK:
+            event = "came back: crash loop"
         history.append(
             session, UnitHistory, subject=unit.id, event=event, from_state=unit.state, to_state=unit.state,
             at_ms=self._now(), actor=unit.id, note=note,

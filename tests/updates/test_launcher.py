@@ -68,12 +68,17 @@ def test_good_and_trial_are_never_one_slot() -> None:
         if boot in seen:
             continue
         seen.add(boot)
+        assert not boot.bad_ends or (boot.way_back and not boot.trial)
         for event in BootEvent:
             try:
                 todo.append(advance(boot, event, "why"))
             except ValueError:
-                assert (event is BootEvent.BEGIN) == bool(boot.trial)
-    assert len(seen) < 40  # it was all of them
+                needs_a_way_back = event in (BootEvent.BACK, BootEvent.STAY)
+                assert event not in (BootEvent.GOOD, BootEvent.LEAVE) or not boot.trial
+                assert event is not BootEvent.BEGIN or boot.trial
+                assert not needs_a_way_back or boot.trial or not boot.way_back
+                assert event is not BootEvent.START
+    assert len(seen) < 400  # it was all of them
 
 
 def test_a_trial_is_left_after_as_many_starts() -> None:
@@ -87,7 +92,7 @@ def test_a_trial_is_left_after_as_many_starts() -> None:
 
 def test_a_slot_found_good_stays_and_the_other_may_be_written() -> None:
     boot = advance(advance(advance(Boot(), BootEvent.BEGIN, "j-1"), BootEvent.START), BootEvent.GOOD)
-    assert boot == Boot(good="b", job="j-1") and boot.other == "a"
+    assert boot == Boot(good="b", job="j-1", way_back=True) and boot.other == "a"
     assert advance(boot, BootEvent.START) == boot  # no count, and no write
 
 
@@ -95,7 +100,8 @@ def test_a_slot_found_good_stays_and_the_other_may_be_written() -> None:
 
 
 @given(st.binary(max_size=60) | st.dictionaries(
-    st.sampled_from(["good", "trial", "starts", "left", "why"]), st.none() | st.integers() | st.sampled_from("abc")
+    st.sampled_from(["good", "trial", "starts", "left", "why", "job", "way_back", "bad_ends"]),
+    st.none() | st.integers() | st.sampled_from("abc") | st.booleans(),
 ).map(lambda found: json.dumps(found).encode()))  # fmt: skip
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_spoiled_file_still_starts_a_whole_slot(folder: Path, content: bytes) -> None:

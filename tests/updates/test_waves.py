@@ -17,10 +17,13 @@ from contract.identifiers import uuid7
 from contract.lifecycle import UnitState as UnitLife
 from contract.rollouts import RolloutAction
 from contract.technician import AssignOrder, Order, Verb, sign_order, verify_reply
+from contract.unit_alerts import UnitAlert
 from contract.update_problems import UpdateProblem
 from contract.updates import UpdateReport
 from contract.updates import UpdateState as Said
 from hub import certificates, history, update_desk
+from hub.config import DeadlinesSection
+from hub.fleet_watch import look
 from hub.schema.commissioning_tables import Commissioning, UnitHistory
 from hub.schema.tables import Unit
 from provisioning.technician_identity import load_identity
@@ -100,6 +103,27 @@ def test_a_release_that_fails_stops_by_itself_and_says_so(stage: UpdateStage) ->
     stage.passes(1)
     stage.passes(61)
     assert stage.told() == ["u-04"]
+
+
+def test_a_unit_that_comes_back_later_is_told_of_though_the_update_is_done(stage: UpdateStage) -> None:
+    assert stage.update(RELEASE).done
+    jobs = {unit: stage.job(unit) for unit in stage.units}
+    everybody(stage, stage.units)
+    stage.passes(1)
+    assert stage.rollout().state == "done"
+    job = jobs["u-02"]
+    assert job is not None
+    for _ in range(2):  # it says so at every connect
+        stage.says("u-02", Said.RETURNED, problem=UpdateProblem.CAME_BACK, detail="signal SEGV", job=job.job)
+    assert stage.steps() == {"u-01": "good", "u-02": "failed", "u-03": "good", "u-04": "good"}
+    assert (stage.unit("u-02").problem, stage.unit("u-02").detail) == (UpdateProblem.CAME_BACK, "signal SEGV")
+    with stage.world.database.reading() as session:
+        events = [link.event for link in history.way_of(session, UnitHistory, "u-02")]
+        assert events == ["updated", "came back: crash loop"]
+        (watched,) = look(session, [session.get_one(Unit, "u-02")], DeadlinesSection(), stage.clock.wall_ms())
+        assert UnitAlert.UPDATE_FAILED in watched.alerts
+    assert stage.told() == []  # nobody tries it again by themselves
+    assert stage.update(RELEASE).done and stage.told() == ["u-02"]
 
 
 def test_cancel_spares_whoever_has_not_begun_to_write(stage: UpdateStage) -> None:
