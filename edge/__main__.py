@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import faulthandler
 import json
+import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,6 +66,7 @@ def run(
     Serves the unit's pages on loopback, keeps the line to the broker, and sends what the spool holds. Exit code 0 after
     an orderly stop, 2 where something has to be put right first (the message says what).
     """
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))  # until the loop hears it
     from edge.agent_run import run_agent
     from edge.service_notice import ServiceNotice
 

@@ -28,6 +28,8 @@ from edge.agent_parts import (
     make_ticket_desk,
     make_web_server,
     open_spool,
+    start_search,
+    unless_stopped,
 )
 from edge.alarms import AlarmBook, AlarmLine
 from edge.bounded_clock import BoundedClock
@@ -202,7 +204,8 @@ class Agent:
             spool, store, register, gallery, moments, clock,
             wake=uplink.wake, share=lambda entry: self._spawn(self._share(downlink, entry)),
         )  # fmt: skip
-        await _settle(keeper, worker, gallery)
+        if not await _settle(self._stop, keeper, worker, gallery):
+            return
         presence.attach(channel)
         alarms = AlarmBook(config.unit.id, store, clock, AlarmLine(channel, config.unit.id).tell)
         panel = make_panel(config.devices, store, alarms)
@@ -211,7 +214,6 @@ class Agent:
         status = UnitStatus(
             config.unit, spool, uplink, bench, worker, gallery, moments, clock, self._configurations, self._updates
         )
-        status.time = clock.status
         services = Services(bench, worker, keeper, register, roster, config.policy, clock, worker.stamp)
         officers = self._make_officers(store, services, channel, keys, bench)
         station = await self._make_station(store, services, officers.factors, keeper, bench, keys, parts)
@@ -231,7 +233,7 @@ class Agent:
         test = make_remote_test(config, bench, worker, desk, status, clock)
         handlers = command_handlers(test, self._ring, standing.renew_now)
         CommandDesk(channel, downlink.opened, config.unit.id, keys.sign, store, clock, handlers, self._spawn)
-        status.line = standing.status
+        status.time, status.line = clock.status, standing.status
         self._stand(standing, bench)
         self._take_in(channel, downlink, desk, bench, parts)
         await self._serve(desk, channel, uplink, presence)
@@ -344,7 +346,7 @@ class Agent:
             line = asyncio.create_task(channel.closed(), name="line")
             try:
                 done, _ = await asyncio.wait({web, sending, line, stopping}, return_when=asyncio.FIRST_COMPLETED)
-                for task in done - {stopping}:
+                for task in done if stopping not in done else ():
                     task.result()
                     raise DeviceError(f"The unit's {task.get_name()} ended.", next_step="The service starts again.")
             finally:
@@ -387,9 +389,8 @@ class Agent:
             log.error("background work ended", error=type(error).__name__)
 
 
-async def _settle(keeper: PacketKeeper, worker: ComparisonWorker, gallery: SiteGallery) -> None:
-    """What a power cut left open is settled; then the worker starts, with the site's gallery."""
+async def _settle(stop: asyncio.Event, keeper: PacketKeeper, worker: ComparisonWorker, gallery: SiteGallery) -> bool:
+    """What a power cut left open is settled; then the search starts. False where it was asked to stop meanwhile."""
     if dropped := await asyncio.to_thread(keeper.settle_after_start):
         log.warning("captures without a packet were dropped", count=len(dropped))
-    await worker.start()
-    log.info("site gallery loaded", captures=await gallery.load())
+    return await unless_stopped(stop, start_search(worker, gallery))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+from collections.abc import Coroutine
+from typing import Any
 
 import structlog
 
@@ -23,6 +26,7 @@ from edge.screens.app import make_app
 from edge.screens.guard import make_token
 from edge.screens.server import PageServer, bind, page_server
 from edge.sealed_store import SealedStore
+from edge.site_gallery import SiteGallery
 from edge.spool import Spool
 from edge.standing import Standing, make_standing
 from edge.status import UnitStatus
@@ -30,6 +34,26 @@ from edge.ticket_desk import TicketDesk
 from edge.tickets import Place
 
 log = structlog.get_logger("edge.agent")
+
+
+async def unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Do something long; False where it was cancelled, since the agent was asked to stop meanwhile."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
+        return working.done()
+    finally:
+        for task in (working, stopping):
+            task.cancel()
+        await asyncio.gather(working, stopping, return_exceptions=True)
+
+
+async def start_search(worker: ComparisonWorker, gallery: SiteGallery) -> None:
+    """The worker, which compiles its kernels where nobody has yet, and the site's gallery in it."""
+    await worker.start()
+    log.info("site gallery loaded", captures=await gallery.load())
 
 
 def line_settings(config: UnitConfig) -> MqttSettings:

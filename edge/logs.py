@@ -5,11 +5,23 @@ Tracebacks are plain: a renderer that shows locals would write samples and NIKs 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 
 import structlog
 from structlog.typing import Processor
+
+
+class _Lines(structlog.PrintLogger):
+    """Lines on standard error. Where nobody reads it any more, as when the journal starts anew, the unit goes on."""
+
+    def msg(self, message: str) -> None:
+        """Write one line, or none."""
+        with contextlib.suppress(OSError):
+            super().msg(message)
+
+    log = debug = info = warn = warning = fatal = failure = err = error = critical = exception = msg
 
 
 def configure_logs(level: str = "info", keep: Processor | None = None) -> None:
@@ -23,6 +35,6 @@ def configure_logs(level: str = "info", keep: Processor | None = None) -> None:
             structlog.processors.LogfmtRenderer(key_order=("timestamp", "level", "event")),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_names: _Lines(sys.stderr),
         cache_logger_on_first_use=False,
     )
