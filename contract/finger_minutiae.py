@@ -29,7 +29,10 @@ VIEWS_MAX = 255
 RECORD_BYTES_MAX = 1 << 20
 COORDINATE_MAX = 0x3FFF
 
+_HEADER = struct.Struct(">4s4sIHHHHHBB")
+_VIEW_HEADER = struct.Struct(">BBBB")  # position, number and impression, quality, number of minutiae
 _MINUTIA = struct.Struct(">HHBB")  # type and x, y, angle, quality
+_KIND_RESERVED = 3
 
 _AREA_RIDGE_COUNT = 1
 _AREA_CORE_DELTA = 2
@@ -117,6 +120,41 @@ class FingerView:
     areas: tuple[ExtendedArea, ...] = ()
 
 
+@dataclass(slots=True)
+class _Areas:
+    """What a view's extended data holds."""
+
+    ridge_counts: tuple[RidgeCount, ...]
+    ridge_count_method: int
+    cores: tuple[Core, ...]
+    deltas: tuple[Delta, ...]
+    areas: list[ExtendedArea]
+
+
+class PackedView(NamedTuple):
+    """A view with its minutiae as the record has them, MINUTIA_BYTES each (7.4.2): who reads many makes arrays of them.
+
+    They are whole in number, and none is of the reserved type.
+    """
+
+    minutiae: bytes
+    position: FingerPosition
+    number_and_impression: int
+    quality: int
+    extended: _Areas
+
+
+class PackedRecord(NamedTuple):
+    """A record with packed views; fields as MinutiaeRecord has them."""
+
+    width_px: int
+    height_px: int
+    ppcm_x: int
+    ppcm_y: int
+    views: tuple[PackedView, ...]
+    capture_equipment: int
+
+
 @dataclass(frozen=True, slots=True)
 class MinutiaeRecord:
     """A finger minutiae record: image size in pixels, resolution in pixels per centimetre, 1 to 255 views."""
@@ -153,23 +191,31 @@ def encode_record(record: MinutiaeRecord) -> bytes:
 
 def decode_record(octets: bytes) -> MinutiaeRecord:
     """Read a record; anything that the standard does not allow is a RemoteError."""
+    packed = decode_packed(octets)
+    views = tuple(_unpack_view(view) for view in packed.views)
+    return MinutiaeRecord(
+        packed.width_px, packed.height_px, packed.ppcm_x, packed.ppcm_y, views, packed.capture_equipment
+    )
+
+
+def decode_packed(octets: bytes) -> PackedRecord:
+    """Read a record as `decode_record` does and leave its minutiae packed: a search reads millions of them."""
     octets = checked_size(octets, RECORD_BYTES_MAX, "minutiae record")
     reader = OctetReader(octets, "minutiae record")
-    reader.expect(MAGIC, "format identifier")
-    reader.expect(VERSION, "version")
-    length = reader.u32()
+    magic, version, length, equipment, width, height, ppcm_x, ppcm_y, count, _ = reader.unpack(_HEADER)
+    if magic != MAGIC:
+        raise reader.error(f"has no format identifier {MAGIC!r}")
+    if version != VERSION:
+        raise reader.error(f"has no version {VERSION!r}")
     if length != len(octets):
         raise _length_error(octets, length)
-    equipment, width, height, ppcm_x, ppcm_y = (reader.u16() for _ in range(5))
-    count = reader.u8()
-    reader.u8()
     if not ppcm_x or not ppcm_y:
         raise reader.error("states a resolution of zero")
     if not count:
         raise reader.error("has no view")
-    views = tuple(_decode_view(reader) for _ in range(count))
+    views = tuple([_packed_view(reader) for _ in range(count)])
     reader.expect_end()
-    return MinutiaeRecord(width, height, ppcm_x, ppcm_y, views, equipment)
+    return PackedRecord(width, height, ppcm_x, ppcm_y, views, equipment)
 
 
 def _length_error(octets: bytes, length: int) -> RemoteError:
@@ -196,33 +242,35 @@ def _encode_view(view: FingerView) -> bytes:
     )
 
 
-def _decode_view(reader: OctetReader) -> FingerView:
-    position = _position(reader)
-    number_and_impression = reader.u8()
-    quality = reader.u8()
-    count = reader.u8()
-    minutiae = _decode_minutiae(reader, count)
+def _packed_view(reader: OctetReader) -> PackedView:
+    code, number_and_impression, quality, count = reader.unpack(_VIEW_HEADER)
+    if code > FingerPosition.LEFT_LITTLE:
+        raise reader.error(f"has finger position {code}")
+    minutiae = reader.take(count * MINUTIA_BYTES)
+    if max(minutiae[::MINUTIA_BYTES], default=0) >> 6 == _KIND_RESERVED:
+        raise reader.error("has a minutia of the reserved type 3")
     extended = reader.part(reader.u16(), "extended data")
-    found = _decode_areas(extended, count)
+    return PackedView(minutiae, FingerPosition(code), number_and_impression, quality, _decode_areas(extended, count))
+
+
+def _unpack_view(view: PackedView) -> FingerView:
+    minutiae = tuple(
+        Minutia(kind_x >> 14, kind_x & COORDINATE_MAX, y & COORDINATE_MAX, angle, quality)
+        for kind_x, y, angle, quality in _MINUTIA.iter_unpack(view.minutiae)
+    )
+    found = view.extended
     return FingerView(
         minutiae=minutiae,
-        position=position,
-        view_number=number_and_impression >> 4,
-        impression=number_and_impression & 0x0F,
-        quality=quality,
+        position=view.position,
+        view_number=view.number_and_impression >> 4,
+        impression=view.number_and_impression & 0x0F,
+        quality=view.quality,
         ridge_counts=found.ridge_counts,
         ridge_count_method=found.ridge_count_method,
         cores=found.cores,
         deltas=found.deltas,
         areas=tuple(found.areas),
     )
-
-
-def _position(reader: OctetReader) -> FingerPosition:
-    code = reader.u8()
-    if code > FingerPosition.LEFT_LITTLE:
-        raise reader.error(f"has finger position {code}")
-    return FingerPosition(code)
 
 
 def _encode_minutia(minutia: Minutia) -> bytes:
@@ -238,30 +286,7 @@ def _encode_minutia(minutia: Minutia) -> bytes:
     )
 
 
-def _decode_minutiae(reader: OctetReader, count: int) -> tuple[Minutia, ...]:
-    """All at once: a search over records of others decodes millions of these."""
-    fields = _MINUTIA.iter_unpack(reader.take(count * MINUTIA_BYTES))
-    minutiae = tuple(
-        [
-            Minutia(kind_x >> 14, kind_x & COORDINATE_MAX, y & COORDINATE_MAX, angle, quality)
-            for kind_x, y, angle, quality in fields
-        ]
-    )
-    if max([minutia.kind for minutia in minutiae], default=0) > MinutiaKind.BIFURCATION:
-        raise reader.error("has a minutia of the reserved type 3")
-    return minutiae
-
-
 # --- Extended data (7.5): ridge counts, cores and deltas are read, other areas are carried along. ---
-
-
-@dataclass(slots=True)
-class _Areas:
-    ridge_counts: tuple[RidgeCount, ...]
-    ridge_count_method: int
-    cores: tuple[Core, ...]
-    deltas: tuple[Delta, ...]
-    areas: list[ExtendedArea]
 
 
 def _decode_areas(reader: OctetReader, minutiae: int) -> _Areas:

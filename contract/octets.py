@@ -6,6 +6,9 @@ RemoteError. All integers are big endian (ISO/IEC 19794-1, clause 5).
 
 from __future__ import annotations
 
+import struct
+from typing import Any
+
 from contract.errors import RekamError, RemoteError
 
 
@@ -31,6 +34,10 @@ class OctetReader:
         start = self._offset
         self._offset += count
         return self._octets[start : self._offset]
+
+    def unpack(self, fields: struct.Struct) -> tuple[Any, ...]:
+        """The next fields as `fields` describes them."""
+        return fields.unpack(self.take(fields.size))
 
     def uint(self, count: int) -> int:
         """An unsigned integer of `count` octets."""

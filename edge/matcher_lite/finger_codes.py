@@ -19,12 +19,24 @@ from numpy.typing import NDArray
 
 from contract.errors import RemoteError
 from edge.matcher_lite import finger_parameters as p
-from edge.matcher_lite.finger_cylinder import CELLS, Levels, cell_levels
+from edge.matcher_lite.finger_cylinder import (
+    CELLS,
+    DISC,
+    PLACES,
+    SCRATCH,
+    TABLES,
+    Levels,
+    Table,
+    cell_levels,
+    fill_levels,
+    turn_steps,
+)
 
 Plane = NDArray[np.float32]
 Codes = NDArray[np.uint64]
 Axes = NDArray[np.int8]
 Sums = NDArray[np.int16]
+Places = NDArray[np.int32]
 
 PROJECTION_FILE = Path(__file__).with_name("finger_projection.npz")
 CODE_WORDS = p.CODE_BITS // 64
@@ -74,7 +86,7 @@ def store_projection(projection: Projection, path: Path = PROJECTION_FILE) -> No
     with path.open("wb") as file:
         np.savez_compressed(file, axes=axes, offset=offset)
     shipped_projection.cache_clear()
-    _shipped_whole.cache_clear()
+    _shipped_placed.cache_clear()
 
 
 def reproduces(made: Projection, stored: Projection) -> bool:
@@ -84,8 +96,16 @@ def reproduces(made: Projection, stored: Projection) -> bool:
 
 
 @lru_cache(maxsize=1)
-def _shipped_whole() -> WholeProjection:
-    return whole(shipped_projection())
+def _shipped_placed() -> WholeProjection:
+    return _placed(shipped_projection())
+
+
+def _placed(projection: Projection) -> WholeProjection:
+    """The projection in whole numbers with its axes where the cells lie in memory, (PLACES, 256), 0 between them."""
+    chosen = whole(projection)
+    axes = np.zeros((PLACES, chosen.axes.shape[1]), np.int8)
+    axes[DISC] = chosen.axes
+    return WholeProjection(axes, chosen.offset)
 
 
 def whole(projection: Projection) -> WholeProjection:
@@ -105,8 +125,8 @@ def describe(geometry: Plane, projection: Projection | None = None) -> Codes:
     """
     if geometry.shape[1] == 0:
         return np.zeros((CODE_WORDS, 0), np.uint64)
-    chosen = _shipped_whole() if projection is None else whole(projection)
-    codes: Codes = _project(cell_levels(geometry), chosen.axes, chosen.offset)
+    chosen = _shipped_placed() if projection is None else _placed(projection)
+    codes: Codes = _describe(geometry, *TABLES, chosen.axes, chosen.offset)
     return codes
 
 
@@ -116,29 +136,49 @@ def cells(geometry: Plane) -> Plane:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _project(levels: Levels, axes: Axes, offset: Sums) -> Codes:
-    """Signs of levels @ axes − offset as words: (bits / 64, n) uint64. Empty cells cost nothing."""
-    bits = axes.shape[1]
-    codes = np.zeros((bits // 64, levels.shape[0]), np.uint64)
-    where = np.zeros(levels.shape[1] + _TOGETHER, np.int32)
-    level = np.zeros(levels.shape[1] + _TOGETHER, np.int16)
-    sums = np.empty(bits, np.int16)
-    for i in range(levels.shape[0]):
-        filled = 0
-        for cell in range(levels.shape[1]):
-            where[filled] = cell
-            level[filled] = levels[i, cell]
-            filled += 1 if levels[i, cell] > 0 else 0
-        level[filled : filled + _TOGETHER] = 0
+def _describe(geometry: Plane, gaussians: Table, shares: Table, in_disc: Levels, axes: Axes, offset: Sums) -> Codes:
+    """Codes of all minutiae, one after the other, so that a cylinder stays near: (bits / 64, n) uint64."""
+    turns = turn_steps(geometry)
+    codes = np.zeros((axes.shape[1] // 64, turns.shape[0]), np.uint64)
+    scratch = np.empty(SCRATCH, np.int16)
+    level = np.empty(axes.shape[0], np.uint8)
+    where = np.zeros(axes.shape[0] + _TOGETHER, np.int32)
+    height = np.zeros(axes.shape[0] + _TOGETHER, np.int16)
+    sums = np.empty(axes.shape[1], np.int16)
+    for i in range(turns.shape[0]):
+        fill_levels(geometry, turns, i, gaussians, shares, in_disc, scratch, level)
+        filled = _filled(level, where, height)
         sums[:] = offset
-        for k in range(0, filled, _TOGETHER):
-            l0, l1, l2, l3 = level[k], level[k + 1], level[k + 2], level[k + 3]
-            a0, a1, a2, a3 = axes[where[k]], axes[where[k + 1]], axes[where[k + 2]], axes[where[k + 3]]
-            for b in range(bits):
-                sums[b] -= l0 * a0[b] + l1 * a1[b] + l2 * a2[b] + l3 * a3[b]
+        _subtract(axes, where, height, filled, sums)
         for word in range(codes.shape[0]):
             signs = np.uint64(0)
             for b in range(64):
                 signs |= np.uint64(sums[word * 64 + b] < 0) << np.uint64(b)
             codes[word, i] = signs
     return codes
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _filled(level: Levels, where: Places, height: Sums) -> int:
+    """Which places are not empty, and their levels; zeros follow. Returns how many."""
+    filled = 0
+    eights = level.view(np.uint64)
+    for eight in range(eights.shape[0]):
+        if eights[eight] == 0:
+            continue
+        for place in range(8 * eight, 8 * eight + 8):
+            where[filled] = place
+            height[filled] = level[place]
+            filled += 1 if level[place] > 0 else 0
+    height[filled : filled + _TOGETHER] = 0
+    return filled
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _subtract(axes: Axes, where: Places, height: Sums, filled: int, sums: Sums) -> None:
+    """sums −= levels @ axes over the filled places. Empty cells cost nothing."""
+    for k in range(0, filled, _TOGETHER):
+        l0, l1, l2, l3 = height[k], height[k + 1], height[k + 2], height[k + 3]
+        a0, a1, a2, a3 = axes[where[k]], axes[where[k + 1]], axes[where[k + 2]], axes[where[k + 3]]
+        for b in range(sums.shape[0]):
+            sums[b] -= l0 * a0[b] + l1 * a1[b] + l2 * a2[b] + l3 * a3[b]

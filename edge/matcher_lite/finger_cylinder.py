@@ -61,18 +61,22 @@ def _gaussians() -> Table:
 
 
 def _layer_shares() -> Table:
-    """Area of a Gaussian around each direction difference that falls on each layer: (steps of a turn, layers)."""
+    """Area of a Gaussian around each direction difference that falls on each layer: (steps of a turn, layers).
+
+    What is too little to see is 0: adding nothing costs less than asking first.
+    """
     difference = np.arange(_TURN_STEPS) * (2 * np.pi / _TURN_STEPS)
     width = 2 * np.pi / _LAYERS
     centre = -np.pi + (np.arange(_LAYERS) + 0.5) * width
     gap = np.mod(centre[None, :] - difference[:, None] + np.pi, 2 * np.pi) - np.pi
     scale = 1.0 / (p.CYLINDER_SIGMA_DIRECTION * math.sqrt(2.0))
     area = [[math.erf((g + width / 2) * scale) - math.erf((g - width / 2) * scale) for g in row] for row in gap]
-    return np.round(0.5 * _SHARE_ONE * np.array(area)).astype(np.int16)
+    shares = np.round(0.5 * _SHARE_ONE * np.array(area)).astype(np.int16)
+    return np.where(shares > _SHARE_MIN, shares, 0).astype(np.int16)
 
 
 def _disc() -> Places:
-    """Where each cell of the disc lies in the grids of all layers, layer by layer of a cell: (CELLS,)."""
+    """Where each cell of the disc lies among the places of all grids, layer by layer of a cell: (CELLS,)."""
     centre = (np.arange(_SIDE) - (_SIDE - 1) / 2) * _PITCH
     rows, columns = np.nonzero(np.hypot(*np.meshgrid(centre, centre)) <= p.CYLINDER_RADIUS)
     places = (rows * _LANES + columns)[:, None] + np.arange(_LAYERS)[None, :] * _GRID
@@ -81,8 +85,13 @@ def _disc() -> Places:
 
 _GAUSSIANS = _gaussians()
 _SHARES = _layer_shares()
-_DISC = _disc()
-CELLS = int(_DISC.size)
+DISC = _disc()
+CELLS = int(DISC.size)
+PLACES = _LAYERS * _GRID
+SCRATCH = PLACES + _WINDOW
+_IN_DISC = np.zeros(PLACES, np.uint8)
+_IN_DISC[DISC] = 1
+TABLES = (_GAUSSIANS, _SHARES, _IN_DISC)
 
 
 def cell_levels(geometry: Plane) -> Levels:
@@ -90,30 +99,44 @@ def cell_levels(geometry: Plane) -> Levels:
 
     geometry: (4, n) float32 rows x, y (px at 500 ppi, y up), cos, sin.
     """
-    levels: Levels = _cell_levels(geometry, _GAUSSIANS, _SHARES, _DISC)
+    return np.asarray(_place_levels(geometry, *TABLES)[:, DISC], np.uint8)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _place_levels(geometry: Plane, gaussians: Table, shares: Table, in_disc: Levels) -> Levels:
+    """Levels of all places: (n, PLACES)."""
+    turns = turn_steps(geometry)
+    scratch = np.empty(SCRATCH, np.int16)
+    levels = np.empty((geometry.shape[1], _LAYERS * _GRID), np.uint8)
+    for i in range(levels.shape[0]):
+        fill_levels(geometry, turns, i, gaussians, shares, in_disc, scratch, levels[i])
     return levels
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _cell_levels(geometry: Plane, gaussians: Table, shares: Table, disc: Places) -> Levels:
-    """See `cell_levels`."""
-    count = geometry.shape[1]
-    turns = np.empty(count, np.int32)
-    for i in range(count):
+def turn_steps(geometry: Plane) -> Places:
+    """Directions of all minutiae in steps of the table of shares."""
+    turns = np.empty(geometry.shape[1], np.int32)
+    for i in range(turns.shape[0]):
         turns[i] = int(math.atan2(geometry[3, i], geometry[2, i]) * (_TURN_STEPS / (2.0 * math.pi)) + _TURN_STEPS + 0.5)
-    levels = np.empty((count, disc.shape[0]), np.uint8)
-    density = np.empty((_LAYERS, _GRID), np.int16)
-    everywhere = density.reshape(density.size)
-    level = np.empty(density.size, np.uint8)
-    plane = np.empty(_WINDOW, np.int16)
-    for i in range(count):
-        _surround(geometry, turns, i, gaussians, shares, density, plane)
-        for k in range(everywhere.shape[0]):
-            above = np.int16(everywhere[k] - _FLOOR)
-            level[k] = (np.int32(above if above > 0 else 0) * _LEVEL + 32768) >> 16
-        for k in range(disc.shape[0]):
-            levels[i, k] = level[disc[k]]
-    return levels
+    return turns
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def fill_levels(
+    geometry: Plane, turns: Places, i: int, gaussians: Table, shares: Table, in_disc: Levels, scratch: Table,
+    level: Levels,
+) -> None:  # fmt: skip
+    """Levels of minutia i at all places, 0 at those outside of the disc, into `level`, (PLACES,).
+
+    turns: of `turn_steps`. gaussians, shares, in_disc: TABLES. scratch: (SCRATCH,).
+    """
+    everywhere = scratch[: _LAYERS * _GRID]
+    density = everywhere.reshape((_LAYERS, _GRID))
+    _surround(geometry, turns, i, gaussians, shares, density, scratch[_LAYERS * _GRID :])
+    for k in range(everywhere.shape[0]):
+        above = np.int16(everywhere[k] - _FLOOR)
+        level[k] = ((np.int32(above if above > 0 else 0) * _LEVEL + 32768) >> 16) * in_disc[k]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -136,13 +159,12 @@ def _surround(
         down = gaussians[place]
         first = min(max(place // _STEPS - _EDGE - (_ROWS // 2 - 1), 0), _SIDE - _ROWS)
         for row in range(_ROWS):
-            for lane in range(_LANES):
+            for lane in range(across.shape[0]):
                 plane[row * _LANES + lane] = down[first + row] * across[lane]
         share = shares[(turns[j] - turns[i]) & (_TURN_STEPS - 1)]
         for layer in range(_LAYERS):
-            part = share[layer]
-            if part > _SHARE_MIN:
-                target = density[layer, first * _LANES :]
-                for k in range(_WINDOW):
-                    total = np.int16(target[k] + np.int16((np.int32(plane[k]) * np.int32(part)) >> 16))
-                    target[k] = total if total < _FULL else _FULL
+            part = np.int32(share[layer])
+            target = density[layer, first * _LANES : first * _LANES + _WINDOW]
+            for k in range(_WINDOW):
+                total = np.int16(target[k] + np.int16((np.int32(plane[k]) * part) >> 16))
+                target[k] = total if total < _FULL else _FULL

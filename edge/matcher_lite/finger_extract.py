@@ -21,6 +21,7 @@ from edge.matcher_lite.finger_orientation import orient
 from edge.matcher_lite.finger_quality import FingerQuality, darkness, judge
 from edge.matcher_lite.finger_quality_evidence import Stages
 from edge.matcher_lite.finger_quality_model import grade
+from edge.matcher_lite.finger_quality_sums import level_counts
 from edge.matcher_lite.finger_ridges import draw
 from edge.matcher_lite.finger_segment import Region, crop, normalise, segment
 from edge.matcher_lite.finger_spectrum import enhance
@@ -54,8 +55,9 @@ def extract(
     see("trust", trust := fidelity(region.plane, ridges, field[1]))
     see("residues", found := locate(ridges, field[0], region.interior, trust))
     see("minutiae", kept := prune(found))
-    see("stages", stages := Stages(region, ridges, *field, trust, found, kept, window))
-    see("classical", classical := judge(region.interior, trust, kept.score, darkness(*region[:3])))
+    see("levels", levels := level_counts(*region[:3]))
+    see("stages", stages := Stages(region, ridges, *field, trust, found, kept, window, levels))
+    see("classical", classical := judge(region.interior, trust, kept.score, darkness(levels)))
     see("quality", quality := grade(classical, stages))
     return _template(kept, quality, region, (grey.shape[1], grey.shape[0]), position)
 

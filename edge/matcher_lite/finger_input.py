@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from contract.errors import RemoteError
@@ -103,23 +105,51 @@ def unframe(grey: Grey) -> Window:
     Such a step is no ridge, yet stronger than any. Plain glass around a finger has no step and stays.
     """
     height, width = grey.shape
-    thin = grey[::4, ::4]
-    span = float(np.subtract(*np.percentile(thin, (98, 2)))) if thin.size else 0.0
+    span = _span(grey)
     if min(height, width) < p.FRAME_SIDE_MIN or span <= 0.0:
         return Window(grey, 0, 0)
     across, along = slice(width // 5, width - width // 5), slice(height // 5, height - height // 5)
+    turned = np.asarray(cv2.transpose(grey[along]), np.uint8)
     top, bottom = _margin(grey[:, across], span), _margin(grey[::-1, across], span)
-    left, right = _margin(grey[along].T, span), _margin(grey[along, ::-1].T, span)
+    left, right = _margin(turned, span), _margin(turned[::-1], span)
     if not top + bottom + left + right:
         return Window(grey, 0, 0)
     return Window(np.ascontiguousarray(grey[top : height - bottom, left : width - right]), left, top)
 
 
+def _span(grey: Grey) -> float:
+    """Grey levels between the darkest and the lightest 2 % of every fourth pixel of every fourth row."""
+    levels = np.bincount(grey[::4, ::4].reshape(-1), minlength=256).cumsum()
+    places = np.array((0.02, 0.98)) * (levels[-1] - 1)
+    below, above = (np.searchsorted(levels, rank(places), side="right") for rank in (np.floor, np.ceil))
+    dark, light = below + (above - below) * (places % 1.0)
+    return float(light - dark)
+
+
 def _margin(rows: Grey, span: float) -> int:
     """How many of the first rows lie outside of the last straight step from one level to a picture."""
-    outer = rows[: round(p.FRAME_SHARE_MAX * rows.shape[0]) + p.FRAME_STEP].astype(np.float32)
-    level = outer.mean(1)
-    plain = outer.std(1) <= p.FRAME_DEVIATION_SHARE * span
-    inner = np.abs(outer[p.FRAME_STEP :] - level[: -p.FRAME_STEP, None]) > p.FRAME_STEP_SHARE * span
-    steps = np.flatnonzero(plain[: -p.FRAME_STEP] & (inner.mean(1) > p.FRAME_STEP_LENGTH))
-    return int(steps[-1]) + p.FRAME_STEP if steps.size else 0
+    limits = p.FRAME_DEVIATION_SHARE * span, p.FRAME_STEP_SHARE * span, p.FRAME_STEP_LENGTH * rows.shape[1]
+    step = int(_last_step(rows, round(p.FRAME_SHARE_MAX * rows.shape[0]), *limits))
+    return step + p.FRAME_STEP if step >= 0 else 0
+
+
+@njit(cache=True, nogil=True)
+def _last_step(rows: Grey, count: int, deviation_max: float, height_min: float, length_min: float) -> int:
+    """The last of `count` rows that varies little and differs much from the row FRAME_STEP on; −1 without one."""
+    last = -1
+    size = rows.shape[1]
+    for y in range(count):
+        total = squares = 0
+        for x in range(size):
+            level = int(rows[y, x])
+            total += level
+            squares += level * level
+        mean = total / size
+        if math.sqrt(max(squares / size - mean * mean, 0.0)) > deviation_max:
+            continue
+        stepped = 0
+        for x in range(size):
+            stepped += 1 if abs(rows[y + p.FRAME_STEP, x] - mean) > height_min else 0
+        if stepped > length_min:
+            last = y
+    return last

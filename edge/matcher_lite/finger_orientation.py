@@ -11,6 +11,8 @@ from edge.matcher_lite import finger_parameters as p
 
 Plane = NDArray[np.float32]
 
+_HALF_TURN = np.float32(np.pi)
+
 
 def orient(plane: Plane, sigma: float = p.TENSOR_SIGMA) -> tuple[Plane, Plane]:
     """Ridge direction and coherence at half resolution.
@@ -20,10 +22,10 @@ def orient(plane: Plane, sigma: float = p.TENSOR_SIGMA) -> tuple[Plane, Plane]:
     """
     xx, yy, xy = (np.asarray(cv2.GaussianBlur(part, (0, 0), sigma), np.float32) for part in _tensor(plane))
     difference = xx - yy
-    theta = 0.5 * np.arctan2(2.0 * xy, difference) + np.float32(np.pi / 2)
+    theta = 0.5 * np.arctan2(2.0 * xy, difference) + _HALF_TURN / 2
     energy = xx + yy
     coherence = np.sqrt(difference * difference + 4.0 * xy * xy) / np.maximum(energy, 1e-12)
-    return np.mod(theta, np.float32(np.pi)).astype(np.float32), coherence.astype(np.float32)
+    return np.where(theta < _HALF_TURN, theta, theta - _HALF_TURN), coherence.astype(np.float32)
 
 
 @njit(cache=True, nogil=True)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.matcher_lite import finger_parameters as p
+from edge.matcher_lite.finger_quality_sums import spread
 
 Plane = NDArray[np.float32]
 Mask = NDArray[np.uint8]
@@ -83,13 +84,14 @@ def judge(interior: Mask, trust: Plane, scores: Plane, darkness: float) -> Finge
     pixels in the finger, 0..1.
     """
     inside = interior[::2, ::2][: trust.shape[0], : trust.shape[1]] > 0
-    area_mm2 = float(inside.sum()) * 4.0 * (25.4 / p.WORKING_PPI) ** 2
+    _, (count, total, _) = spread(trust, inside)
+    area_mm2 = float(count) * 4.0 * (25.4 / p.WORKING_PPI) ** 2
     if area_mm2 < p.USABLE_AREA_MM2_MIN or scores.shape[0] < p.USABLE_MINUTIAE_MIN:
         return FingerQuality(0, (FingerAdvice.NO_FINGER,))
-    belief = float(trust[inside].mean())
+    belief = float(total / count)
     if belief < p.USABLE_TRUST_MIN:
         return FingerQuality(0, (FingerAdvice.NO_FINGER,))
-    sound_area = area_mm2 * float((trust[inside] > p.SOUND_TRUST).mean())
+    sound_area = area_mm2 * np.count_nonzero(inside & (trust > p.SOUND_TRUST)) / count
     evidence = float(np.clip(scores - p.MINUTIA_QUALITY_MIN, 0.0, None).sum())
     parts = (
         min(sound_area / p.GOOD_AREA_MM2, 1.0),
@@ -120,15 +122,14 @@ def _advise(value: int, area_mm2: float, belief: float, minutiae: int, darkness:
     return tuple(found)
 
 
-def darkness(grey: NDArray[np.uint8], plane: Plane, finger: Mask) -> float:
+def darkness(levels: NDArray[np.int64]) -> float:
     """Share of the finger's pixels that are ridge: dry prints have too little of it, wet ones too much.
 
-    grey: (H, W) uint8, plane: the normalised image. A pixel is ridge where it is darker than half way between the
-    dark and the light of the finger.
+    levels: how many of the finger's pixels have each grey level, (256,). A pixel is ridge where it is darker than half
+    way between the dark and the light of the finger.
     """
-    inside = grey[(finger > 0) & (plane != 0.0)]
-    if inside.size == 0:
+    shares = np.cumsum(levels) / max(levels.sum(), 1)
+    if shares[-1] == 0.0:
         return 0.0
-    shares = np.cumsum(np.bincount(inside, minlength=256)) / inside.size
     dark, light = np.searchsorted(shares, (0.05, 0.95))
     return float(shares[(dark + light) // 2])

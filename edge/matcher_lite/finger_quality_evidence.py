@@ -6,7 +6,8 @@ them knows absolute grey levels: a scanner's brightness is no quality of the fin
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import math
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -15,10 +16,10 @@ from numpy.typing import NDArray
 from edge.matcher_lite import finger_parameters as p
 from edge.matcher_lite.finger_input import Window
 from edge.matcher_lite.finger_minutiae import Residues
+from edge.matcher_lite.finger_quality_sums import Counts, Flags, Sums, Texture, moments, spread, texture
 from edge.matcher_lite.finger_segment import Region
 
 Plane = NDArray[np.float32]
-Flags = NDArray[np.bool_]
 
 # What is measured, and the values that become 0 and 1.
 MEASURES: dict[str, tuple[float, float]] = {
@@ -69,7 +70,7 @@ class Stages(NamedTuple):
     """What the extractor knows when quality is judged.
 
     ridges: (H, W), like `region`. theta, coherence, trust: at half resolution. found, kept: minutiae before and after
-    pruning. window: what the scanner saw.
+    pruning. window: what the scanner saw. levels: how many of the finger's pixels have each grey level, (256,).
     """
 
     region: Region
@@ -80,6 +81,7 @@ class Stages(NamedTuple):
     found: Residues
     kept: Residues
     window: Window
+    levels: Counts
 
 
 def evidence(stages: Stages) -> Plane:
@@ -90,10 +92,10 @@ def evidence(stages: Stages) -> Plane:
         return np.zeros(len(MEASURES), np.float32)
     plane = np.asarray(cv2.resize(stages.region.plane, half, interpolation=cv2.INTER_AREA), np.float32)
     measured = {
-        **_belief(stages.trust[inside], stages.coherence[inside]),
+        **_belief(stages.trust, stages.coherence, inside),
         "patchiness": _patchiness(stages.trust, inside),
         **_minutiae(stages.found, stages.kept, float(inside.sum()) * _CELL_MM2),
-        **_tone(stages.region),
+        **_tone(stages.region, stages.levels),
         **_texture(stages, plane, inside),
         **_place(stages.region, stages.window),
     }
@@ -107,21 +109,22 @@ _MM = 25.4 / p.WORKING_PPI
 _NEAR = p.CYLINDER_RADIUS * p.WORKING_PPI / p.TEMPLATE_PPI
 
 
-def _quantiles(values: Plane, shares: tuple[float, ...]) -> list[float]:
-    """Quantiles of values in 0..1, to a 256th."""
-    counts = np.cumsum(np.bincount((values * 255.0).astype(np.uint8), minlength=256))
-    return [float(np.searchsorted(counts, share * counts[-1])) / 255.0 for share in shares]
+def _quantiles(counts: Counts, shares: tuple[float, ...]) -> list[float]:
+    """Quantiles of values in 0..1 that were counted in 255ths."""
+    risen = np.cumsum(counts)
+    return [float(place) / 255.0 for place in np.searchsorted(risen, np.array(shares) * risen[-1])]
 
 
-def _belief(trust: Plane, coherence: Plane) -> dict[str, float]:
-    p10, p30, p50, p80 = _quantiles(trust, (0.1, 0.3, 0.5, 0.8))
-    sound = float((trust > p.SOUND_TRUST).sum()) * _CELL_MM2
+def _belief(trust: Plane, coherence: Plane, inside: Flags) -> dict[str, float]:
+    counts, (count, total, squares) = spread(trust, inside)
+    agreed, (_, agreed_total, _) = spread(coherence, inside)
+    p10, p30, p50, p80 = _quantiles(counts, (0.1, 0.3, 0.5, 0.8))
+    mean, coherent = total / count, agreed_total / count
     return {
-        "area_mm2": trust.size * _CELL_MM2, "sound_area_mm2": sound, "trust_mean": float(trust.mean()),
-        "trust_p10": p10, "trust_p30": p30, "trust_p50": p50, "trust_p80": p80,
-        "trust_deviation": float(trust.std()), "coherence_mean": float(coherence.mean()),
-        "coherence_p20": _quantiles(np.clip(coherence, 0.0, 1.0), (0.2,))[0],
-        "likeness_mean": float(trust.mean()) / max(float(coherence.mean()), 1e-6),
+        "area_mm2": count * _CELL_MM2, "sound_area_mm2": np.count_nonzero(inside & (trust > p.SOUND_TRUST)) * _CELL_MM2,
+        "trust_mean": mean, "trust_p10": p10, "trust_p30": p30, "trust_p50": p50, "trust_p80": p80,
+        "trust_deviation": math.sqrt(max(squares / count - mean * mean, 0.0)), "coherence_mean": coherent,
+        "coherence_p20": _quantiles(agreed, (0.2,))[0], "likeness_mean": mean / max(coherent, 1e-6),
     }  # fmt: skip
 
 
@@ -149,30 +152,31 @@ def _minutiae(found: Residues, kept: Residues, area_mm2: float) -> dict[str, flo
     }
 
 
-def _tone(region: Region) -> dict[str, float]:
+def _tone(region: Region, levels: Counts) -> dict[str, float]:
     """How dark and light are spread, within the finger; the plane's ridges are negative."""
-    finger = (region.finger != 0) & (region.plane != 0.0)
-    grey = region.grey[finger]
-    if grey.size == 0:
+    size = int(levels.sum())
+    if size == 0:
         return dict.fromkeys(_TONES, 0.0)
-    shares = np.cumsum(np.bincount(grey, minlength=256)) / grey.size
+    shares = np.cumsum(levels) / size
     dark, light = (int(level) for level in np.searchsorted(shares, (0.05, 0.95)))
     span = max(light - dark, 1)
-    ridge = ((region.grey < (dark + light) // 2) & finger).astype(np.uint8)
+    textured = cv2.bitwise_and(region.finger, np.not_equal(region.plane, 0.0).view(np.uint8))
+    below = cv2.threshold(region.grey, (dark + light) // 2 - 1, 1, cv2.THRESH_BINARY_INV)[1]
+    ridge = cv2.bitwise_and(below, textured)
     block = np.ones((5, 5), np.uint8)
-    some = finger[::2, ::2]
-    values = region.plane[::2, ::2][some]
-    values = values - values.mean()
-    square = values * values
-    variance = max(float(square.mean()), 1e-6)
+    ridges_near = np.asarray(cv2.dilate(ridge, block), np.uint8)
+    count, *sums = moments(region.plane, region.deviation, ridges_near, region.finger)
+    count = max(count, 1.0)
+    mean, square, cube, fourth, deviation, far = (value / count for value in sums)
+    variance = max(square - mean * mean, 1e-6)
     tones = (
         shares[(dark + light) // 2],
         span / 255.0,
-        region.deviation[::2, ::2][some].mean() / span,
-        (square * values).mean() / variance**1.5,
-        (square * square).mean() / variance**2,
-        cv2.countNonZero(cv2.erode(ridge, block)) / grey.size,
-        1.0 - np.count_nonzero(cv2.dilate(ridge, block)[::2, ::2][some]) / values.size,
+        deviation / span,
+        (cube - 3.0 * mean * square + 2.0 * mean**3) / variance**1.5,
+        (fourth - 4.0 * mean * cube + 6.0 * mean**2 * square - 3.0 * mean**4) / variance**2,
+        cv2.countNonZero(cv2.erode(ridge, block)) / size,
+        far,
     )
     return dict(zip(_TONES, map(float, tones), strict=True))
 
@@ -185,38 +189,24 @@ def _texture(stages: Stages, plane: Plane, inside: Flags) -> dict[str, float]:
 
     A picture that moved keeps the ridges along the motion and loses those across it. Every second cell is looked at.
     """
-    few = np.zeros_like(inside)
-    few[1:-1:2, 1:-1:2] = inside[1:-1:2, 1:-1:2]
-    rows, columns = np.nonzero(few)
-    if rows.size == 0:
-        return dict.fromkeys(_TEXTURES, 0.0)
-    gx = plane[rows, columns + 1] - plane[rows, columns - 1]
-    gy = plane[rows + 1, columns] - plane[rows - 1, columns]
-    theta = stages.theta[rows, columns]
-    cosine, sine = np.cos(theta), np.sin(theta)
-    along, across = gx * cosine + gy * sine, gy * cosine - gx * sine
-    energy_along, energy_across = along * along, across * across
-    double = (cosine * cosine - sine * sine, 2.0 * cosine * sine)
-    level = stages.region.deviation[2 * rows, 2 * columns]
     seen = stages.region.plane
-    noise = (seen - cv2.GaussianBlur(seen, (0, 0), 0.8))[2 * rows, 2 * columns]
-    variance = max(_mean_square(seen[2 * rows, 2 * columns]), 1e-6)
-    ridges = stages.ridges
-    steps = (
-        ridges[2 * rows, 2 * columns + 1] - ridges[2 * rows, 2 * columns - 1],
-        ridges[2 * rows + 1, 2 * columns] - ridges[2 * rows - 1, 2 * columns],
-    )
-    power = max(_mean_square(ridges[2 * rows, 2 * columns]), 1e-12)
+    soft = np.asarray(cv2.GaussianBlur(seen, (0, 0), 0.8), np.float32)
+    direction = np.cos(stages.theta), np.sin(stages.theta)
+    sums = texture(inside, plane, *direction, seen, soft, stages.region.deviation, stages.ridges)
+    if sums[Texture.COUNT] == 0.0:
+        return dict.fromkeys(_TEXTURES, 0.0)
+    mean = sums / sums[Texture.COUNT]
+    along, across = mean[Texture.ALONG], mean[Texture.ACROSS]
     textures = (
-        energy_along.mean() / max(float(energy_across.mean()), 1e-6),
-        np.sqrt(energy_along.mean()),
-        _mean_square(noise) / variance,
-        np.sqrt(energy_across.mean()) / 1.5,
-        _one_way(level, double),
-        _one_way(energy_across, double),
-        np.hypot(double[0].mean(), double[1].mean()),
-        1.0 - np.cos(2.0 * (theta - stages.theta[rows, columns + 1])).mean(),
-        np.sqrt((_mean_square(steps[0]) + _mean_square(steps[1])) / (4.0 * power)),
+        along / max(across, 1e-6),
+        math.sqrt(along),
+        mean[Texture.NOISE] / max(mean[Texture.SEEN], 1e-6),
+        math.sqrt(across) / 1.5,
+        _one_way(mean, Texture.LEVEL, Texture.LEVEL_C, Texture.LEVEL_S),
+        _one_way(mean, Texture.ACROSS, Texture.ACROSS_C, Texture.ACROSS_S),
+        math.hypot(mean[Texture.C], mean[Texture.S]),
+        1.0 - mean[Texture.TURN],
+        math.sqrt(mean[Texture.STEPS] / (4.0 * max(mean[Texture.RIDGES], 1e-12))),
     )
     return dict(zip(_TEXTURES, map(float, textures), strict=True))
 
@@ -227,21 +217,14 @@ _TEXTURES = (
 )  # fmt: skip
 
 
-def _mean_square(values: Plane) -> float:
-    return float(np.dot(values, values)) / values.size
-
-
-def _one_way(level: Plane, double: tuple[NDArray[Any], NDArray[Any]]) -> float:
+def _one_way(mean: Sums, of: Texture, of_c: Texture, of_s: Texture) -> float:
     """How much a level swings with the ridges' direction, relative to its mean: amplitude of a regression on 2θ."""
-    mean = float(level.mean())
-    if mean <= 0.0:
+    level, c, s = mean[of], mean[Texture.C], mean[Texture.S]
+    if level <= 0.0:
         return 0.0
-    rest = level - mean
-    c, s = double[0] - double[0].mean(), double[1] - double[1].mean()
-    cc, ss, cs = float((c * c).mean()) + 0.02, float((s * s).mean()) + 0.02, float((c * s).mean())
-    lc, ls = float((rest * c).mean()), float((rest * s).mean())
-    determinant = cc * ss - cs * cs
-    return float(np.hypot(lc * ss - ls * cs, ls * cc - lc * cs)) / determinant / mean
+    cc, ss = mean[Texture.CC] - c * c + 0.02, mean[Texture.SS] - s * s + 0.02
+    cs, lc, ls = mean[Texture.CS] - c * s, mean[of_c] - level * c, mean[of_s] - level * s
+    return float(math.hypot(lc * ss - ls * cs, ls * cc - lc * cs) / (cc * ss - cs * cs) / level)
 
 
 def _place(region: Region, window: Window) -> dict[str, float]:
@@ -256,12 +239,11 @@ def _place(region: Region, window: Window) -> dict[str, float]:
         finger[:, right] if right < finger.shape[1] else None,
         finger[bottom] if bottom < finger.shape[0] else None,
     ]
-    outside = finger == 0
-    faint = (region.deviation > 2.0) & outside
-    area = max(int(finger.sum()), 1)
+    faint = np.count_nonzero(np.greater(region.deviation, 2.0) & (finger == 0))
+    area = max(cv2.countNonZero(finger), 1)
     return {
         "cut_off": sum(float(edge.sum()) for edge in edges if edge is not None) / (4.0 * float(np.sqrt(area))),
-        "fullness": float(interior.sum()) / max(width * height, 1),
+        "fullness": cv2.countNonZero(interior) / max(width * height, 1),
         "slenderness": width / max(height, 1),
-        "stains": float(faint.sum()) / area,
+        "stains": faint / area,
     }

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from contract.errors import RemoteError
 from contract.finger_card import CARD_BYTES_MAX, CardFormat, decode_card, encode_card
-from contract.finger_minutiae import FingerView, Minutia, MinutiaeRecord, decode_record, encode_record
+from contract.finger_minutiae import FingerView, Minutia, MinutiaeRecord, PackedRecord, decode_packed, encode_record
 from contract.sample import FingerPosition
 from edge.matcher_lite import finger_parameters as p
 from edge.matcher_lite.finger_codes import CODE_WORDS, describe
+from edge.matcher_lite.finger_geometry import settle, unpacked
 from edge.matcher_lite.finger_quality import FingerAdvice
 
 Plane = NDArray[np.float32]
@@ -22,7 +23,6 @@ Plane = NDArray[np.float32]
 ISO_EXTRACTOR = "iso-19794-2"
 _PPCM = 197
 _BYTES_FORMAT = 1
-_PLACE_SCALE = np.array([[1.0], [-1.0]]) / p.COORDINATE_STEPS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,7 +70,7 @@ class FingerTemplate:
     @staticmethod
     def from_iso(octets: bytes, view: int = 0) -> FingerTemplate:
         """A template from anybody's ISO/IEC 19794-2:2005 record; RemoteError where it is none, or has no such view."""
-        return _from_record(decode_record(octets), view)
+        return _from_packed(decode_packed(octets), view)
 
     def to_card(self, card_format: CardFormat = CardFormat.NORMAL, bytes_max: int = CARD_BYTES_MAX) -> bytes:
         """The card format for the chip: the best minutiae that fit (102 in 512 bytes in the normal format)."""
@@ -83,7 +83,7 @@ class FingerTemplate:
         position: FingerPosition = FingerPosition.UNKNOWN,
     ) -> FingerTemplate:
         """A template from the chip's bytes; RemoteError where they are none."""
-        return _from_record(decode_card(octets, card_format, position), 0)
+        return _from_card(decode_card(octets, card_format, position))
 
     def to_bytes(self) -> bytes:
         """CBOR for our own database, with codes, so that nothing has to be computed on reading."""
@@ -138,14 +138,9 @@ def build(
     """A template from minutiae columns, codes computed where none are given; RemoteError on values out of range."""
     if x.shape[0] > p.TEMPLATE_MINUTIAE_MAX or not 0 <= quality <= 100 or min(size) < 0:
         raise RemoteError("A finger template has at most 255 minutiae, a quality of 0 to 100 and a size.")
-    place = np.round(np.array((x, y), np.float64) * p.COORDINATE_STEPS)
-    if place.size and not (place.min() >= 0 and place.max() < 65536):
+    geometry, turn, inside = settle(x, y, angle)
+    if not inside:
         raise RemoteError("A minutia lies outside of any finger.")
-    turn = _angle_steps(angle) * (2 * np.pi / p.ANGLE_STEPS)
-    geometry = np.empty((4, place.shape[1]), np.float32)
-    np.multiply(place, _PLACE_SCALE, out=geometry[:2], casting="same_kind")
-    geometry[2] = np.cos(turn)
-    geometry[3] = np.sin(turn)
     made = describe(geometry) if codes is None else np.ascontiguousarray(codes, np.uint64)
     arrays: tuple[NDArray[Any], ...] = (
         geometry[0], -geometry[1], turn.astype(np.float32), kind.copy(), minutia_quality.copy(), geometry, made,
@@ -185,20 +180,35 @@ def _from_fields(fields: Any) -> FingerTemplate:
     )  # fmt: skip
 
 
-def _from_record(record: MinutiaeRecord, view: int) -> FingerTemplate:
+def _from_packed(record: PackedRecord, view: int) -> FingerTemplate:
     if not 0 <= view < len(record.views):
         raise RemoteError(f"The minutiae record has no view {view}.")
     chosen = record.views[view]
-    count = len(chosen.minutiae)
-    numbers = [number for minutia in chosen.minutiae for number in minutia]  # faster than an array of tuples
-    kind, x, y, angle, score = np.array(numbers, np.float64).reshape(count, 5).T
-    per_x = p.TEMPLATE_PPI / (record.ppcm_x * 2.54)
-    per_y = p.TEMPLATE_PPI / (record.ppcm_y * 2.54)
+    x, y, angle, kind, score = unpacked(chosen.minutiae, *_scale(record))
+    return _foreign((x, y, angle, kind, score), record, chosen.position, chosen.quality)
+
+
+def _from_card(record: MinutiaeRecord) -> FingerTemplate:
+    (view,) = record.views
+    per_x, per_y = _scale(record)
+    kind, x, y, angle, score = np.array(view.minutiae, np.float64).reshape(len(view.minutiae), 5).T
+    columns = (x * per_x, y * per_y, angle * (2 * np.pi / 256), kind.astype(np.uint8), score.astype(np.uint8))
+    return _foreign(columns, record, view.position, view.quality)
+
+
+def _scale(record: PackedRecord | MinutiaeRecord) -> tuple[float, float]:
+    """Pixels at 500 ppi in a pixel of the record, across and down."""
+    return p.TEMPLATE_PPI / (record.ppcm_x * 2.54), p.TEMPLATE_PPI / (record.ppcm_y * 2.54)
+
+
+def _foreign(
+    columns: tuple[NDArray[Any], ...], record: PackedRecord | MinutiaeRecord, position: FingerPosition, quality: int
+) -> FingerTemplate:
+    """A template from the columns that `build` takes, of somebody's record."""
+    per_x, per_y = _scale(record)
     return build(
-        x * per_x, y * per_y, angle * (2 * np.pi / 256),
-        kind.astype(np.uint8), np.where(score <= 100, score, 0).astype(np.uint8),
-        size=(round(record.width_px * per_x), round(record.height_px * per_y)),
-        position=chosen.position, quality=min(chosen.quality, 100), advice=(), stamp=(ISO_EXTRACTOR, 0),
+        *columns, size=(round(record.width_px * per_x), round(record.height_px * per_y)),
+        position=position, quality=min(quality, 100), advice=(), stamp=(ISO_EXTRACTOR, 0),
     )  # fmt: skip
 
 
