@@ -17,6 +17,7 @@ from contract.errors import DeviceError, RekamError
 from contract.finger_image import SLAP_FINGERS, SlapPosition, slap_of
 from contract.sample import FingerPosition, IrisPosition
 from edge.config import PolicyTable, Setting
+from edge.screens.pictures import jpeg
 from edge.sensors.drivers import open_driver
 from edge.sensors.interface import (
     Camera,
@@ -25,6 +26,7 @@ from edge.sensors.interface import (
     CodeScanner,
     Device,
     DocumentScanner,
+    EncodedPicture,
     FingerprintScanner,
     Frame,
     Illumination,
@@ -101,16 +103,14 @@ class DeviceBench:
         worker = _present(self._camera, "camera")
         return await worker.run(lambda camera, cancel: camera.capture(limit, cancel), limit + WORKER_MARGIN_S)
 
-    async def photo_preview(self) -> Frame:
-        """A small picture of now."""
+    async def photo_preview(self) -> bytes:
+        """A small picture of now, JPEG."""
         worker = _present(self._camera, "camera")
         async with self._looking:
-            return await worker.run(
-                lambda camera, _cancel: camera.preview(PREVIEW_TIMEOUT_S), PREVIEW_TIMEOUT_S + WORKER_MARGIN_S
-            )
+            return await worker.run(lambda camera, _cancel: _live_jpeg(camera), PREVIEW_TIMEOUT_S + WORKER_MARGIN_S)
 
-    async def live_picture(self, kind: str) -> Frame | None:
-        """A small picture of now from the finger or iris scanner; None where the device has no live picture."""
+    async def live_picture(self, kind: str) -> bytes | None:
+        """The same from the finger, slap or iris scanner; None where the device has no live picture."""
         worker: DeviceWorker[Any] | None = {
             "finger": self._finger or self._slap, "slap": self._slap, "iris": self._iris,
         }.get(kind)  # fmt: skip
@@ -120,9 +120,7 @@ class DeviceBench:
             await worker.open(PREVIEW_TIMEOUT_S + WORKER_MARGIN_S)
             if not worker.peek(lambda device: isinstance(device, LivePicture), default=False):
                 return None
-            return await worker.run(
-                lambda device, _cancel: device.preview(PREVIEW_TIMEOUT_S), PREVIEW_TIMEOUT_S + WORKER_MARGIN_S
-            )
+            return await worker.run(lambda device, _cancel: _live_jpeg(device), PREVIEW_TIMEOUT_S + WORKER_MARGIN_S)
 
     async def finger(self, position: FingerPosition) -> Frame:
         """One finger, once it lies on the scanner; where there is only one for slaps, by itself on that."""
@@ -277,6 +275,14 @@ class DeviceBench:
         if self._own_light is not None:
             self._own_light.open()  # after every failure: a part that lost its power has forgotten its settings
         return open_driver("iris", table, illumination=self.illumination)
+
+
+def _live_jpeg(device: LivePicture) -> bytes:
+    """The live picture, on the device's own thread: as the device encoded it, where that can be shown."""
+    if isinstance(device, EncodedPicture):
+        seen = device.preview_encoded(PREVIEW_TIMEOUT_S)
+        return seen if isinstance(seen, bytes) else jpeg(seen.pixels)
+    return jpeg(device.preview(PREVIEW_TIMEOUT_S).pixels)
 
 
 def _present(worker: DeviceWorker[D] | None, kind: str) -> DeviceWorker[D]:

@@ -62,12 +62,12 @@ class Sensors(Protocol):
         """A portrait at full resolution."""
         ...
 
-    async def photo_preview(self) -> Frame:
-        """A small picture of now."""
+    async def photo_preview(self) -> bytes:
+        """A small picture of now, JPEG."""
         ...
 
-    async def live_picture(self, kind: str) -> Frame | None:
-        """A small picture of now from the finger or iris scanner; None where the device has no live picture."""
+    async def live_picture(self, kind: str) -> bytes | None:
+        """The same from the finger, slap or iris scanner; None where the device has no live picture."""
         ...
 
     async def finger(self, position: FingerPosition) -> Frame:

@@ -26,8 +26,7 @@ from edge.procedure import Procedure, Refused
 from edge.screens.codes_api import add_codes
 from edge.screens.forms import WAIT_DEFAULT_S, ActionFields, FieldText, Form, WaitS, texts
 from edge.screens.officer_api import add_officers
-from edge.screens.pictures import jpeg
-from edge.sensors.interface import Frame, PointerBatch, PointerReport, PointerState
+from edge.sensors.interface import PointerBatch, PointerReport, PointerState
 from edge.snapshot import Snapshot, handover_snapshot, session_snapshot
 
 # Steps beside the photo at which a device may show what it sees, if it can.
@@ -192,15 +191,13 @@ def _add_session(api: APIRouter, desk: Desk) -> None:
     async def preview() -> Response:
         step = desk.session().step
         if step in {"photo", "exception_photo"}:
-            frame: Frame | None = await desk.services.sensors.photo_preview()
+            picture: bytes | None = await desk.services.sensors.photo_preview()
         elif step in LIVE_KINDS:
             by_hand = step == "fingers" and desk.session().context.next_slap is not None
-            frame = await desk.services.sensors.live_picture("slap" if by_hand else LIVE_KINDS[step])
+            picture = await desk.services.sensors.live_picture("slap" if by_hand else LIVE_KINDS[step])
         else:
             raise Refused(Refusal.NOT_ALLOWED)
-        if frame is None:
-            return Response(status_code=404)
-        return Response(await asyncio.to_thread(jpeg, frame.pixels), media_type="image/jpeg")
+        return Response(status_code=404) if picture is None else Response(picture, media_type="image/jpeg")
 
     @api.get("/session/pen")
     async def pen() -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
@@ -15,7 +14,6 @@ from edge.officer_desk import OfficerDesk
 from edge.officer_snapshot import OfficerSnapshot, officer_snapshot
 from edge.procedure import Refused
 from edge.screens.forms import WAIT_DEFAULT_S, ActionFields, Form, WaitS, texts
-from edge.screens.pictures import jpeg
 from edge.sign_on import Purpose
 
 FINGER_STEPS = frozenset({"finger", "fingers", "sign_off"})
@@ -107,10 +105,8 @@ def _add_work(api: APIRouter, desk: Desk) -> None:
     async def preview() -> Response:
         if _officers(desk).work.step not in FINGER_STEPS:
             raise Refused(Refusal.NOT_ALLOWED)
-        frame = await desk.services.sensors.live_picture("finger")
-        if frame is None:
-            return Response(status_code=404)
-        return Response(await asyncio.to_thread(jpeg, frame.pixels), media_type="image/jpeg")
+        picture = await desk.services.sensors.live_picture("finger")
+        return Response(status_code=404) if picture is None else Response(picture, media_type="image/jpeg")
 
     @api.post("/officer-work/{action}")
     async def act(action: str, fields: ActionFields | None = None, wait_s: WaitS = WAIT_DEFAULT_S) -> OfficerSnapshot:

@@ -6,7 +6,7 @@ import threading
 
 from contract.clock import Clock, SystemClock
 from contract.errors import DeviceError
-from edge.sensors.http_snapshot import SnapshotClient, decode_picture, reduced
+from edge.sensors.http_snapshot import SnapshotClient, decode_picture, is_small_jpeg, reduced
 from edge.sensors.interface import DeviceInfo, Frame
 
 PREVIEW_WIDTH_PX = 480
@@ -58,10 +58,18 @@ class SnapshotCamera:
 
     def preview(self, timeout_s: float) -> Frame:
         """A picture no wider than PREVIEW_WIDTH_PX."""
+        return _small(*self._opened().fetch(self._preview_url, timeout_s, threading.Event()))
+
+    def preview_encoded(self, timeout_s: float) -> bytes | Frame:
+        """The same as the camera sent it, where that is a small JPEG."""
         data, metadata = self._opened().fetch(self._preview_url, timeout_s, threading.Event())
-        return Frame(pixels=reduced(decode_picture(data, colour=True), PREVIEW_WIDTH_PX), metadata=metadata)
+        return data if is_small_jpeg(data, PREVIEW_WIDTH_PX) else _small(data, metadata)
 
     def _opened(self) -> SnapshotClient:
         if self._client is None:
             raise DeviceError("The camera is not open.")
         return self._client
+
+
+def _small(data: bytes, metadata: dict[str, str]) -> Frame:
+    return Frame(pixels=reduced(decode_picture(data, colour=True), PREVIEW_WIDTH_PX), metadata=metadata)

@@ -6,6 +6,7 @@ authentication. What comes back is untrusted until it was decoded within limits.
 
 from __future__ import annotations
 
+import io
 import threading
 from pathlib import Path
 
@@ -22,6 +23,7 @@ PICTURE_BYTES_MAX = 24 * 1024 * 1024
 PIXELS_MAX = 48_000_000
 SIDE_PX_MIN = 16
 STALL_S_MAX = 2.0
+JPEG_START, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 FORMATS = (ImageFormat.PNG, ImageFormat.JPEG)
 CREDENTIALS_BYTES_MAX = 1024
 
@@ -93,6 +95,17 @@ def decode_picture(data: bytes, *, colour: bool) -> Pixels:
     if min(pixels.shape[:2]) < SIDE_PX_MIN:
         raise DeviceError(f"The camera's picture has fewer than {SIDE_PX_MIN} pixels on a side.")
     return pixels
+
+
+def is_small_jpeg(data: bytes, width_px_max: int) -> bool:
+    """Whether a picture can be shown as it is: a JPEG of that width at most, by its head, that is there to its end."""
+    if not data.startswith(JPEG_START) or not data.endswith(JPEG_END):
+        return False
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG",)) as head:
+            return SIDE_PX_MIN <= head.width <= width_px_max and SIDE_PX_MIN <= head.height <= 4 * width_px_max
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
 
 
 def reduced(pixels: Pixels, width_px_max: int) -> Pixels:

@@ -113,6 +113,15 @@ class LivePicture(Device, Protocol):
 
 
 @runtime_checkable
+class EncodedPicture(Device, Protocol):
+    """A LivePicture whose device sends JPEG: what can be shown as it came is not decoded and encoded again."""
+
+    def preview_encoded(self, timeout_s: float) -> bytes | Frame:
+        """A small JPEG of now as the device sent it; a frame where it sent something else, or something large."""
+        ...
+
+
+@runtime_checkable
 class Illumination(Protocol):
     """Near-infrared light for an iris camera. Whoever makes the light bounds it for the eye's sake; callers may not.
 

@@ -15,7 +15,7 @@ from cryptography import x509
 
 from contract.clock import Clock, SystemClock
 from contract.errors import DeviceError, RemoteError
-from edge.sensors.http_snapshot import decode_picture, reduced
+from edge.sensors.http_snapshot import decode_picture, is_small_jpeg, reduced
 from edge.sensors.interface import DeviceInfo, Frame
 from edge.sensors.sbi_frames import (
     PORT_FIRST,
@@ -101,6 +101,22 @@ class SbiClient:
 
     def preview(self, timeout_s: float) -> Frame:
         """The live picture of now: RGB of a face, elsewise grey. Raises DeviceError, CaptureRetry."""
+        return self._small(self._newest(timeout_s))
+
+    def preview_encoded(self, timeout_s: float) -> bytes | Frame:
+        """The same as the device sent it, where that is small. Raises as `preview` does."""
+        data = self._newest(timeout_s)
+        return data if is_small_jpeg(data, PREVIEW_WIDTH_PX) else self._small(data)
+
+    def _small(self, data: bytes) -> Frame:
+        try:
+            return Frame(pixels=reduced(decode_picture(data, colour=self.kind == "Face"), PREVIEW_WIDTH_PX))
+        except BaseException:
+            self._end_stream()
+            raise
+
+    def _newest(self, timeout_s: float) -> bytes:
+        """The newest picture of the stream, which is asked for where there is none."""
         device = self._opened()
         now_ms = self._clock.monotonic_ms()
         if self._stream is not None and now_ms - self._watched_ms > STREAM_IDLE_MS_MAX:
@@ -109,12 +125,12 @@ class SbiClient:
             body = stream_body(device.device_id, self._sub_id, STREAM_MS)
             self._stream = SbiStream(self._port, body, timeout_s=timeout_s, clock=self._clock)
         try:
-            pixels = decode_picture(self._stream.newest(timeout_s), colour=self.kind == "Face")
+            data = self._stream.newest(timeout_s)
         except BaseException:
             self._end_stream()
             raise
         self._watched_ms = self._clock.monotonic_ms()
-        return Frame(pixels=reduced(pixels, PREVIEW_WIDTH_PX))
+        return data
 
     def _end_stream(self) -> None:
         stream, self._stream = self._stream, None

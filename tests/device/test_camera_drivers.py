@@ -15,10 +15,11 @@ import pytest
 
 from contract.clock import SystemClock
 from contract.errors import CaptureRetry, DeviceError
+from contract.image_formats import decode_image
 from edge.sensors.camera_picamera2 import PiCamera
 from edge.sensors.drivers import open_driver
-from edge.sensors.http_snapshot import decode_picture
-from edge.sensors.interface import Camera
+from edge.sensors.http_snapshot import decode_picture, is_small_jpeg
+from edge.sensors.interface import Camera, EncodedPicture
 from tests.device.hardware import HARDWARE, PATIENCE_S, Hardware, until_gone, until_open
 from tests.device.played_picamera2 import PlayedPicamera2, portrait_scene
 from virtual.camera_twin import CameraFault, CameraTwin, empty_room, encoded
@@ -157,6 +158,31 @@ def test_the_preview_is_small_and_alike(bench: Bench) -> None:
     if bench.exact:
         assert frame.pixels.shape == (180, 480, 3)
         assert abs(float(frame.pixels.mean()) - float(portrait_scene().mean())) < 2
+
+
+def test_a_live_picture_that_is_shown_as_it_came_is_a_small_jpeg(bench: Bench) -> None:
+    bench.camera.open()
+    if not isinstance(bench.camera, EncodedPicture):
+        return
+    seen = bench.camera.preview_encoded(10)
+    pixels = decode_image(seen, colour=True) if isinstance(seen, bytes) else seen.pixels
+    assert pixels.shape[1] <= 480
+    if bench.exact:
+        assert abs(float(pixels.mean()) - float(portrait_scene().mean())) < 2
+
+
+def test_only_a_whole_small_jpeg_is_shown_as_it_came() -> None:
+    rng = np.random.default_rng(3)
+    small, large, png = (
+        encoded(rng.integers(0, 255, (90, width, 3), np.uint8), jpeg_quality=quality).data
+        for width, quality in ((480, 80), (481, 80), (480, 0))
+    )
+    assert is_small_jpeg(small, 480)
+    for wrong in (large, png, small[:-2], small[:-2] + b"\x00\x00", b"", b"\xff\xd8\xff\xd9", b"<html>\xff\xd9"):
+        assert not is_small_jpeg(wrong, 480)
+    for place in range(2, 300):
+        is_small_jpeg(small[:place] + b"\xff\xd9", 480)
+        is_small_jpeg(small[:place] + bytes((small[place] ^ 0xFF,)) + small[place + 1 :], 480)
 
 
 def test_a_cancelled_capture_ends(bench: Bench) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
+from contract.image_formats import decode_image
 from edge.config import PolicyTable
 from edge.device_bench import DeviceBench
 from edge.screens.app import make_app
@@ -38,7 +39,7 @@ class CameraSensors(FakeSensors):
         self.calls.append("photo")
         return self._frame("sari/face", 5)
 
-    async def photo_preview(self) -> Frame:
+    async def photo_preview(self) -> bytes:
         assert self.bench is not None
         return await self.bench.photo_preview()
 
@@ -72,10 +73,12 @@ def kiosk(tmp_path: Path, page: Page, camera: CameraTwin) -> Iterator[CameraSens
 def test_live_pictures_go_on_being_painted_while_photos_are_taken(kiosk: CameraSensors, page: Page) -> None:
     """How many a second a quiet machine paints is measured by 'make bench-unit'; here that none stops the other."""
     page.evaluate(PAINTED, 500)
+    page.evaluate("document.querySelector('img.live').dataset.first = 'yes'")
     photos_without_end(page)
     rates = [float(page.evaluate(PAINTED, 2000)) for _ in range(3)]
     assert len(kiosk.calls) >= 3, "no photo was taken meanwhile"
     assert min(rates) > 1, rates
+    assert page.evaluate("document.querySelector('img.live').dataset.first") == "yes", "a photo made the picture blink"
 
 
 def test_a_camera_that_fails_leaves_the_last_picture_standing(
@@ -98,7 +101,7 @@ def test_an_iris_scanner_that_can_shows_what_it_sees_and_another_shows_nothing(
     table = {"driver": "sbi", "port": twin.port, "trust_file": str(tmp_path / "trust.pem")}
     bench = DeviceBench({"iris": table, "finger": {"driver": "folder", "folder": str(tmp_path)}}, PolicyTable())
 
-    async def shown() -> tuple[Frame | None, Frame | None, Frame | None]:
+    async def shown() -> tuple[bytes | None, bytes | None, bytes | None]:
         try:
             return (
                 await bench.live_picture("iris"), await bench.live_picture("finger"), await bench.live_picture("card")
@@ -108,7 +111,7 @@ def test_an_iris_scanner_that_can_shows_what_it_sees_and_another_shows_nothing(
 
     iris, finger, other = asyncio.run_coroutine_threadsafe(shown(), in_background()).result(20)
     assert iris is not None
-    assert iris.pixels.shape[1] == 480
+    assert decode_image(iris).shape[1] == 480
     assert (finger, other) == (None, None)
     twin.close()
 

@@ -32,6 +32,7 @@ from edge.ports import ChipContent, Examined, Kept
 from edge.prompts import statement_of_truth
 from edge.register import Claim, Register
 from edge.roster import RosterBook
+from edge.screens.pictures import jpeg
 from edge.sealed_store import SealedStore
 from edge.sensors.interface import Frame, PenPoint, PointerBatch
 from edge.trusted_time import TrustedTime
@@ -48,6 +49,7 @@ HUB_SIGNS = load_statement_key(
 HUB_STATEMENT = load_statement_public_key(
     STATEMENT.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 )
+PREVIEW = jpeg(np.zeros((2, 2), np.uint8))
 LEASE_FROM_MS, LEASE_UNTIL_MS = 1_780_000_000_000, 2_000_000_000_000
 
 
@@ -141,10 +143,10 @@ class FakeSensors:
         self._fault("photo")
         return self._frame(f"{self.person}/face", self.quality)
 
-    async def photo_preview(self) -> Frame:
-        return self._frame(f"{self.person}/face", self.quality)
+    async def photo_preview(self) -> bytes:
+        return PREVIEW
 
-    async def live_picture(self, kind: str) -> Frame | None:
+    async def live_picture(self, kind: str) -> bytes | None:
         return None
 
     async def finger(self, position: FingerPosition) -> Frame:

@@ -219,7 +219,8 @@ function draw(found) {
   unit.at("#start").hidden = Boolean(found) && found.step !== "finished";
   unit.at("#stage").hidden = !found || found.step === "finished";
   if (!found || found.step === "finished") { shown = null; return; }
-  const same = before && before.step === found.step && JSON.stringify(before.ask) === JSON.stringify(found.ask) && JSON.stringify([before.result, before.ticket, before.papers, before.actions]) === JSON.stringify([found.result, found.ticket, found.papers, found.actions]) && before.samples.length === found.samples.length;
+  const seen = (one) => JSON.stringify([one.step, one.ask, one.result, one.ticket, one.papers, one.samples.length, one.step === "biodata" && one.actions]);
+  const same = before && seen(before) === seen(found); // a picture that is drawn anew starts anew: a live one would blink
   unit.at("#stage").classList.toggle("busy", found.state === "busy");
   unit.fill("#progress", ...unit.steps(found.steps));
   unit.fill("#prompt-id", found.prompt_id);

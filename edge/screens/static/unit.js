@@ -127,18 +127,20 @@ const unit = {
     }
   },
 
-  // A live picture: the next frame is asked for while the one before is decoded and shown, up to thirty a second. A frame
-  // that does not come, because the camera takes the photo just then, leaves the one before standing.
+  // A live picture: two frames are asked for ahead, one on its way from the camera and one on its way to the page, while
+  // the one before is decoded and shown, up to thirty a second. A frame that does not come, because the camera takes the
+  // photo just then, leaves the one before standing.
   async live(image, path, alive) {
     const ask = () => fetch(path, { credentials: "same-origin", cache: "no-store" }).catch(() => null);
-    let shown = "", failures = 0, asked = performance.now(), coming = ask();
+    let shown = "", failures = 0, asked = performance.now();
+    const coming = [ask(), ask()];
     while (alive()) {
-      const answer = await coming;
+      const answer = await coming.shift();
       if (answer?.status === 404) break; // this device has no live picture
       await unit.pause(failures > 5 ? 600 : Math.max(0, 33 - (performance.now() - asked)));
       if (!alive()) break;
       asked = performance.now();
-      coming = ask();
+      coming.push(ask());
       try {
         if (!answer?.ok) throw new Error("no picture");
         const next = URL.createObjectURL(await answer.blob());
