@@ -26,6 +26,10 @@ SITE_PATTERN = re.compile(
 )
 
 
+# As `release init`: no single key, lost, stolen or turned, brings software to units.
+OFFICE = Updates(targets_keys=3, targets_threshold=2)
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(init)
@@ -63,7 +67,7 @@ def init(
     """
     try:
         world = _world(name, host, port, console_port, site, technician)
-        world = world.model_copy(update={"updates": Updates() if updates else None})
+        world = world.model_copy(update={"updates": OFFICE if updates else None})
         module = _module(issuing_request, issuing_uri)
         with aside.status("Making the authority") as status:
             set_up(world, Path(), out, datetime.now(UTC), lambda what: status.update(f"Making: {what}"), module)

@@ -22,7 +22,7 @@ from contract.topics import NAME_PATTERN
 from provisioning.world import Broker
 
 FILE_BYTES_MAX = 16 * 1024
-FILE = "technician.toml"
+FILE, REQUEST, CERTIFICATE = "technician.toml", "tls.csr", "tls.crt"
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -56,7 +56,7 @@ class Identity:
     @property
     def certificate(self) -> Path:
         """The technician's own certificate with its issuer."""
-        return self.folder / "tls.crt"
+        return self.folder / CERTIFICATE
 
     @property
     def key(self) -> Path:
@@ -94,6 +94,11 @@ def load_identity(folder: Path) -> Identity:
         order = (folder / "order.key").read_bytes()
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, ValidationError) as error:
         raise DeviceError(f"{folder} is no technician's folder ({type(error).__name__}).", next_step=advice) from None
+    if (folder / REQUEST).exists() and not (folder / CERTIFICATE).exists():
+        raise DeviceError(
+            f"{found.technician} is not certified yet.",
+            next_step=f"Put the answer of 'rekam-hub certify-technician {folder / REQUEST} …' here as {CERTIFICATE}.",
+        )
     return Identity(
         folder=folder,
         technician=found.technician,
@@ -119,7 +124,7 @@ def make_folder(name: str, like: Identity, folder: Path) -> bytes:
         "hub-statement.pub": (like.folder / "hub-statement.pub").read_bytes(),
         "order.key": _private(order),
         "tls.key": private_pem(tls),
-        "tls.csr": make_request(name, tls).public_bytes(serialization.Encoding.PEM),
+        REQUEST: make_request(name, tls).public_bytes(serialization.Encoding.PEM),
     }
     folder.mkdir(parents=True, mode=0o700)
     for file_name, content in files.items():

@@ -41,7 +41,7 @@ from provisioning.session import (
     screen,
     told,
 )
-from provisioning.update_tables import print_releases, print_rollout, rollouts_table, summary
+from provisioning.update_tables import print_releases, print_rollout, print_rollouts, summary
 
 LOOK_AGAIN_S = 2.0
 NEWEST = "newest"
@@ -164,7 +164,7 @@ class _Talk:
             if self._as_json:
                 print_json({"rollouts": [plain(row) for row in rows]})
             else:
-                screen.print(rollouts_table(rows))
+                print_rollouts(rows)
             return
         row, units = converse(
             self._identity, self._wait_s, self._as_json, lambda line: self._followed(line, rollout, follow=follow)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.markup import escape
-from rich.table import Table
 
 from contract.clock import utc
 from contract.rollouts import ReleasesResult, RolloutRow, RolloutUnitRow
@@ -33,23 +32,16 @@ def print_releases(found: ReleasesResult) -> None:
         screen.print("The hub has no releases: 'rekam-hub begin-updates' and 'take-release' bring them.")
 
 
-def rollouts_table(rows: Sequence[RolloutRow]) -> Table | str:
-    """A line for each rollout, the newest first."""
+def print_rollouts(rows: Sequence[RolloutRow]) -> None:
+    """Three lines for each rollout, the newest first."""
     if not rows:
-        return "No update was ordered yet."
-    table = listing(
-        "update", "release", "state", "wave", "units", "by", "begun (UTC)", "why",
-        whole=("state", "wave", "begun (UTC)"),
-    )  # fmt: skip
+        screen.print("No update was ordered yet.")
     for row in rows:
         begun = sum(wave.begun for wave in row.waves)
-        when = utc(row.made_ms).strftime("%m-%d %H:%M")
-        wave = f"{begun} of {len(row.waves)}"
-        table.add_row(
-            row.id, escape(row.release.target), _coloured(row.state), wave, _counts(_all(row)), row.made_by, when,
-            escape(row.why),
-        )  # fmt: skip
-    return table
+        screen.print(f"{row.id}  {escape(row.release.target)}  {_coloured(row.state)}", soft_wrap=True)
+        screen.print(f"  {begun} of {len(row.waves)} waves begun: {_counts(_all(row))}", soft_wrap=True)
+        why = f": {escape(row.why)}" if row.why else ""
+        screen.print(f"  ordered by {row.made_by} at {utc(row.made_ms):%m-%d %H:%M} UTC{why}", soft_wrap=True)
 
 
 def print_rollout(row: RolloutRow, units: Sequence[RolloutUnitRow] = ()) -> None:
@@ -57,7 +49,7 @@ def print_rollout(row: RolloutRow, units: Sequence[RolloutUnitRow] = ()) -> None
     screen.print(f"{row.id}  {escape(row.release.target)}  {_coloured(row.state)}  {escape(row.why)}", soft_wrap=True)
     for number, wave in enumerate(row.waves, 1):
         begun = "" if wave.begun else "[dim]not begun[/]"
-        screen.print(f"  wave {number} ({escape(wave.what)}): {wave.units} units {_counts(wave.steps)} {begun}")
+        screen.print(f"  wave {number} ({escape(wave.what)}), units {wave.units}: {_counts(wave.steps)} {begun}")
     if row.next_ms:
         screen.print(f"  The next wave begins at {utc(row.next_ms):%m-%d %H:%M} UTC if nothing fails until then.")
     if not units:

@@ -159,6 +159,7 @@ def _unit(watched: Watched, now_ms: int) -> Fields:
         "runs": _software(watched.update),
         "desired_version": setup.version if setup else 0,
         "reported_version": reported.version if reported else 0,
+        "is_refused": bool(setup and reported and reported.problem and reported.refused_version == setup.version),
         "certificate_until_ms": watched.until_ms,
         "certificate_left_s": (watched.until_ms - now_ms) // 1000 if watched.until_ms else None,
         "oldest_age_s": watched.oldest_age_s,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import re
 import ssl
@@ -18,7 +19,7 @@ from contract.errors import DeviceError
 from provisioning.__main__ import app
 from provisioning.broker_files import access_lists, mosquitto_conf
 from provisioning.setup import set_up
-from provisioning.technician_identity import load_identity
+from provisioning.technician_identity import load_identity, make_folder
 from provisioning.world import load_world
 
 WORLD = """
@@ -147,6 +148,7 @@ def test_each_of_the_brokers_doors_trusts_one_root_and_ties_sessions_to_certific
         assert {"require_certificate true", "use_identity_as_username true", "allow_anonymous false"} <= set(door)
     assert "use_username_as_clientid true" in service and "use_username_as_clientid true" in claims
     assert f"crlfile {tmp_path}/crl.pem" in service
+    assert f"user {getpass.getuser()}\n" in text  # as root it would become 'mosquitto', who may not read these files
     assert "allow_anonymous true" not in text  # who may connect at all can end any session by its client id
     assert "use_username_as_clientid" not in above  # above a listener it would open a plain one
 
@@ -162,6 +164,15 @@ def test_a_technician_gets_a_folder_that_speaks_for_them_and_nobody_else_does(tm
     assert known["tek-a"] and not known["op-a"]
     with pytest.raises(DeviceError, match="no technician's folder"):
         load_identity(tmp_path / "out/units/desk-a1")
+
+
+def test_a_technician_who_is_not_certified_yet_is_told_whose_turn_it_is(tmp_path: Path) -> None:
+    world = load_world(write(tmp_path, WORLD + TECHNICIAN))
+    set_up(world, tmp_path, tmp_path / "out", NOW, lambda _: None)
+    make_folder("tek-b", load_identity(tmp_path / "out/technicians/tek-a"), tmp_path / "tek-b")
+    with pytest.raises(DeviceError, match="not certified yet") as refused:
+        load_identity(tmp_path / "tek-b")
+    assert "certify-technician" in refused.value.next_step
 
 
 def test_the_printed_example_is_a_valid_world(tmp_path: Path) -> None:
@@ -193,6 +204,17 @@ def test_a_repository_of_releases_is_made_where_the_world_asks_for_one(tmp_path:
     set_up(without, tmp_path, tmp_path / "plain", NOW, lambda _: None)
     assert not (tmp_path / "plain" / "releases").exists()
     assert not list((tmp_path / "plain").rglob("update-root.json"))
+
+
+def test_no_single_key_signs_a_release_of_a_new_authority(tmp_path: Path) -> None:
+    words = ["init", "--name", "Uji", "--host", "127.0.0.1", "--site", "9901-A:9901:Uji", "--technician", "tek-a:Andi"]
+    done = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "world"), "--updates", "--json"])
+    assert done.exit_code == 0, done.output
+    root = json.loads((tmp_path / "world/releases/update-root.json").read_text())["signed"]["roles"]
+    assert {name: (len(root[name]["keyids"]), root[name]["threshold"]) for name in ("root", "targets")} == {
+        "root": (3, 2),
+        "targets": (3, 2),
+    }
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from hub.update_views import DETAIL_CHARACTERS_MAX, ROLLOUTS_SHOWN
 from provisioning.__main__ import app
 from provisioning.session import screen
 from provisioning.update_command import order_from
-from provisioning.update_tables import print_rollout, rollouts_table, summary
+from provisioning.update_tables import print_rollout, print_rollouts, summary
 
 WORDS = {"units": "", "sites": "", "waves": "1,10,50,100", "soak": "1h", "good": "95%", "stop": "5%", "overdue": "1h"}
 
@@ -111,7 +111,7 @@ def test_a_rollout_is_shown_with_what_to_do_about_each_failure() -> None:
     strange = failed.model_copy(update={"unit": "desk-a9", "problem": "of-a-later-version"})
     with screen.capture() as shown:
         print_rollout(row, [failed, fetching, strange])
-        screen.print(rollouts_table([row]))
+        print_rollouts([row])
     text = shown.get()
     for words in ("1 of 2 units failed [red]", "not healthy", "12.0 of 48.0", "of-a-later", "not begun", "[bold]"):
         assert words.replace(" ", "") in text.replace("\n", "").replace(" ", "").replace("│", ""), words
