@@ -89,7 +89,8 @@ class Configurations:
             trial = self._drafted(desired, known)
         except Refusal as refusal:
             log.warning("configuration refused", version=desired.version, **refusal.diagnostics())
-            self._refuse(desired.version, refusal)
+            if known.problem is not Problem.CONFIGURATION_UNHEALTHY or desired.version > known.refused_version:
+                self._refuse(desired.version, refusal)  # else a replay would have what was given up tried again
             return None
         if self._files.read(self.path.name) == trial.content:
             self.adopt(trial)

@@ -44,6 +44,7 @@ from hub.unit_setup import UnitSetups
 
 POLL_INTERVAL_S = 0.1
 FULL_INTERVAL_S = 20.0
+SAID_AGAIN_S = 60.0
 READ_AGAIN_S = 0.4  # Mosquitto looks for the signal at least every 100 ms
 WAITING_MAX = 256
 
@@ -70,6 +71,7 @@ class CommissioningService:
         self._inbox = inbox
         self._changed = threading.Event()
         self._changed.set()
+        self._said = ("", 0.0)
         self._folder = BrokerFolder(context.settings.path(section.broker_dir))
         self._control = BrokerControl(_control_settings(context, section))
         self._door = RenewalDoor(context.settings.broker.host, section.renewal_port, self._folder.folder, self._late)
@@ -120,15 +122,20 @@ class CommissioningService:
                     await self._sync()
                     due = loop.time() + FULL_INTERVAL_S
                 await self._end_sessions()
-            except RekamError as error:
-                log.critical("the broker's lists wait", **error.diagnostics())
-                self._changed.set()
-                await asyncio.sleep(1.0)
-            except SQLAlchemyError as error:
-                log.critical("the broker's lists wait", error=type(error).__name__)
+                self._said = ("", 0.0)
+            except (RekamError, SQLAlchemyError) as error:
+                self._say(error, loop.time())
                 self._changed.set()
                 await asyncio.sleep(1.0)
             await asyncio.sleep(POLL_INTERVAL_S)
+
+    def _say(self, error: RekamError | SQLAlchemyError, now_s: float) -> None:
+        """Log what keeps the lists waiting: once, and once a minute as long as it lasts."""
+        fields = error.diagnostics() if isinstance(error, RekamError) else {"error": type(error).__name__}
+        before, at_s = self._said
+        if str(fields) != before or now_s - at_s >= SAID_AGAIN_S:
+            self._said = (str(fields), now_s)
+            log.critical("the broker's lists wait", **fields)
 
     async def _sync(self) -> None:
         """Files, signal, and who has to be put out. The hub's own new certificate serves from the next connect on."""

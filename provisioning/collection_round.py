@@ -45,6 +45,7 @@ def plan(
     """The visits that are due until then, and those that the tour has made; the most pressing site first.
 
     A visit is done when the export named at least as many packets as the unit said it held, and each is at the centre.
+    An export of before the oldest of these was captured is of an earlier round: media keep their lists.
     """
     newest = {item.unit: item for item in sorted(lists, key=lambda item: item.at_ms)}
     visits = [
@@ -60,7 +61,8 @@ def _visit(row: UnitRow, found: ExportList | None, fates: Mapping[str, PacketFat
     collected = found.packets if found is not None else ()
     absent = sum(fates.get(pid, PacketFate.ABSENT) is PacketFate.ABSENT for pid in collected)
     state = VisitState.LATE if row.visit_by_ms < now_ms else VisitState.DUE
-    if found is not None and len(collected) >= row.pending:
+    since_ms = now_ms - row.oldest_age_s * 1000 if row.pending > 0 else 0
+    if found is not None and found.at_ms >= since_ms and len(collected) >= row.pending:
         state = VisitState.CARRIED if absent else VisitState.DONE
     return Visit(
         unit=row.unit,

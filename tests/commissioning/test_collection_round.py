@@ -68,6 +68,16 @@ def test_a_visit_is_done_when_everything_that_the_unit_said_it_held_is_at_the_ce
     assert plan([row("a1", "S-1", 0, 0)], [older], fates, NOW, NOW)[0].state is VisitState.DONE
 
 
+def test_an_export_of_before_what_waits_now_was_captured_is_no_visit() -> None:
+    """A tour's media keep the lists of earlier rounds."""
+    fates = {pid_of(content): PacketFate.RELEASED for content in (b"one", b"two", b"three")}
+    earlier = exported("a1", b"one", b"two", b"three", at_ms=NOW - WEEK_MS)
+    (visit,) = plan([row("a1", "S-1", 2, -1, age_s=3600)], [earlier], fates, NOW, NOW)
+    assert (visit.state, visit.collected) == (VisitState.LATE, 3)
+    assert plan([row("a1", "S-1", 2, -1, age_s=8 * 86_400)], [earlier], fates, NOW, NOW)[0].state is VisitState.DONE
+    assert plan([row("a1", "S-1", 0, 0)], [earlier], fates, NOW, NOW)[0].state is VisitState.DONE
+
+
 def test_the_list_goes_with_its_packets_from_unit_to_tour(tmp_path: Path) -> None:
     media, tour = tmp_path / "usb", tmp_path / "tour"
     media.mkdir()

@@ -133,6 +133,19 @@ def test_the_same_settings_under_a_new_number_are_taken_up_without_a_trial(home:
     assert (reported(found).version, reported(found).problem) == (4, None)
 
 
+def test_an_old_message_does_not_make_a_unit_forget_what_it_gave_up(home: Path) -> None:
+    found, trial = begun(home)
+    found.adopt(trial)
+    bad = desired(5, {"policy": {"attempts_max": 9}})
+    trial = found.consider(bad)
+    assert trial is not None
+    found.roll_back(trial, "finger: no answer")
+    for replayed in (desired(1, {"policy": {"attempts_max": 8}}), desired(3, {"keys": {"sign": "x"}})):
+        assert found.consider(replayed) is None
+    assert found.consider(bad) is None  # it is not tried again
+    assert (reported(found).problem, reported(found).refused_version) == (Problem.CONFIGURATION_UNHEALTHY, 5)
+
+
 def test_a_unit_that_moves_is_told_its_new_site(home: Path) -> None:
     found = configurations(home)
     trial = found.consider(desired(site="9902-B"))
