@@ -7,7 +7,8 @@ and has one list of its own; only the service listener looks at the revocation l
 
 from __future__ import annotations
 
-import getpass
+import os
+import pwd
 from pathlib import Path
 
 from contract.broker_access import CLAIM_ACCESS, CONTROL_ACCESS, service_access
@@ -26,7 +27,7 @@ def mosquitto_conf(world: World, folder: Path) -> str:
     return f"""\
 # Written by 'rekam-provision'; mutual TLS, the certificate's common name is the user.
 # Started as root it becomes this account, which made these files; the hub has to run as the same one.
-user {getpass.getuser()}
+user {pwd.getpwuid(os.geteuid()).pw_name}
 per_listener_settings true
 pid_file {folder}/mosquitto.pid
 log_dest stderr

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
 import json
+import os
+import pwd
 import re
 import ssl
 import stat
@@ -148,7 +149,8 @@ def test_each_of_the_brokers_doors_trusts_one_root_and_ties_sessions_to_certific
         assert {"require_certificate true", "use_identity_as_username true", "allow_anonymous false"} <= set(door)
     assert "use_username_as_clientid true" in service and "use_username_as_clientid true" in claims
     assert f"crlfile {tmp_path}/crl.pem" in service
-    assert f"user {getpass.getuser()}\n" in text  # as root it would become 'mosquitto', who may not read these files
+    account = pwd.getpwuid(os.geteuid()).pw_name
+    assert f"user {account}\n" in text  # as root it would become 'mosquitto', who may not read these files
     assert "allow_anonymous true" not in text  # who may connect at all can end any session by its client id
     assert "use_username_as_clientid" not in above  # above a listener it would open a plain one
 
