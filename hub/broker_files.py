@@ -13,7 +13,7 @@ from pathlib import Path
 from contract.channel_disk import write_whole
 from contract.errors import DeviceError, TransientError
 
-ACCESS_FILE, LIST_FILE, PID_FILE = "acl", "crl.pem", "mosquitto.pid"
+ACCESS_FILE, CLAIM_ACCESS_FILE, LIST_FILE, PID_FILE = "acl", "acl-claims", "crl.pem", "mosquitto.pid"
 _PROGRAM = "mosquitto"
 
 

@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from contract import topics
-from contract.broker_access import service_access
+from contract.broker_access import CLAIM_ACCESS, service_access
 from contract.channel_mqtt import MqttChannel, MqttSettings
 from contract.commissioning import MESSAGE_BYTES_MAX, LateQuestion
 from contract.dispatch import decode
@@ -29,8 +29,9 @@ from contract.lifecycle import UnitState
 from hub import certificates
 from hub.authority import Authority
 from hub.broker_control import BrokerControl
-from hub.broker_files import ACCESS_FILE, LIST_FILE, BrokerFolder
+from hub.broker_files import ACCESS_FILE, CLAIM_ACCESS_FILE, LIST_FILE, BrokerFolder
 from hub.central import Central
+from hub.claim_gate import ClaimGate
 from hub.commissioning import CommissioningDesk, DeskParts, Said
 from hub.config import AuthoritySection
 from hub.context import HubContext
@@ -86,13 +87,14 @@ class CommissioningService:
         self._put_out: dict[str, None] = {}
         self._known_out: set[str] = set()
         self._answering: set[asyncio.Task[None]] = set()
+        self._gate = ClaimGate(context.clock)
         central.fleet.on_barred = self._changed.set
 
     def subscribe(self) -> None:
         """Register for everything that units and technicians say, before the channel starts."""
         on, desk = self._channel.on, self.desk
-        on(topics.CLAIM_KNOCK, self._answered(lambda n, p: desk.on_knock(n["nonce"], p)))
-        on(topics.CLAIM_ASK, self._answered(lambda n, p: desk.on_ask(n["nonce"], p)))
+        on(topics.CLAIM_KNOCK, self._answered(lambda n, p: desk.on_knock(n["nonce"], p), self._gate))
+        on(topics.CLAIM_ASK, self._answered(lambda n, p: desk.on_ask(n["nonce"], p), self._gate))
         on(topics.UP_BIRTH, self._birth)
         on(topics.UP_RENEWAL, self._answered(lambda n, p: desk.on_renewal(n["unit"], p)))
         on(topics.TECHNICIAN_ORDER, self._answered(self._order))
@@ -182,6 +184,7 @@ class CommissioningService:
             out = certificates.shut_out(session) | certificates.past_end(session, self._context.clock.wall_ms())
         self._unread |= self._folder.update(LIST_FILE, revocations)
         self._unread |= self._folder.update(ACCESS_FILE, access.encode())
+        self._unread |= self._folder.update(CLAIM_ACCESS_FILE, CLAIM_ACCESS.encode())
         self._unread |= self.authority.certify_broker(self._folder.folder)
         return out
 
@@ -213,16 +216,25 @@ class CommissioningService:
             await self._inbox.put(unit, lambda session: self.desk.take_birth(session, unit, payload))
 
     def _answered(
-        self, work: Callable[[dict[str, str], bytes], list[Said]]
+        self, work: Callable[[dict[str, str], bytes], list[Said]], gate: ClaimGate | None = None
     ) -> Callable[[dict[str, str], bytes], Awaitable[None]]:
-        """A handler that does `work` in the office and publishes what it says, without holding up the channel."""
+        """A handler that does `work` in the office and publishes what it says, without holding up the channel.
+
+        gate: of claims; what it does not let in is dropped.
+        """
 
         async def take(names: dict[str, str], payload: bytes) -> None:
+            if gate is not None and not gate.enter(names["nonce"]):
+                return
             if len(self._answering) >= WAITING_MAX:
+                if gate is not None:
+                    gate.leave(names["nonce"])
                 raise TransientError("Too much waits for an answer; who asked will ask again.")
             task = asyncio.create_task(self._answer(work, names, payload))
             self._answering.add(task)
             task.add_done_callback(self._answering.discard)
+            if gate is not None:
+                task.add_done_callback(lambda _task: gate.leave(names["nonce"]))
 
         return take
 

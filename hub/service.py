@@ -67,7 +67,7 @@ class HubService:
         self._office = ThreadPoolExecutor(1, thread_name_prefix="office")
         self._roll = self._central.roll
         self._search = ThreadPoolExecutor(1, thread_name_prefix="search")
-        self._channel = MqttChannel(_mqtt_settings(settings), lambda: hub_will(clock))
+        self._channel = MqttChannel(_mqtt_settings(settings), lambda: hub_will(clock), clears_retained=True)
         self._inbox = UnitInbox(context.database, self._office, self._say)
         self._ingest: IngestService | None = None
         self._commissioning: CommissioningService | None = None

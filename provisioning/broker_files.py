@@ -1,8 +1,9 @@
 """The broker's configuration and its access lists, as it first starts; from then on the hub writes the lists.
 
-What Mosquitto 2.0 was measured to do decides the settings: queues without a limit (a limit drops silently), no trust in
-persistence (only the hub's signed receipt frees anything), certificates as identities. Each listener trusts one root
-and has one list of its own; only the service listener looks at the revocation list.
+What Mosquitto 2.0 was measured to do decides the settings: queues that are bounded only where a hub hangs or somebody
+floods it (a limit drops silently), no trust in persistence (only the hub's signed receipt frees anything), certificates
+as identities. Each listener trusts one root and has one list of its own; only the service listener looks at the
+revocation list. What is dropped at a limit is asked for, or told, again.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from pathlib import Path
 from contract.broker_access import CLAIM_ACCESS, CONTROL_ACCESS, service_access
 from provisioning.world import World
 
-PACKET_BYTES_MAX = 2_000_000
+PACKET_BYTES_MAX = 1_000_000  # the hub's largest dispatch and its envelope
+QUEUE_BYTES_MAX = 256 << 20  # what waits for one client
+MEMORY_BYTES_MAX = 1 << 30  # of the broker; a thousand units take a twentieth of it
+BOXES_MAX = 200  # that knock at once
 
 
 def mosquitto_conf(world: World, folder: Path) -> str:
@@ -36,7 +40,9 @@ log_type warning
 log_type notice
 persistence false
 max_queued_messages 0
-max_queued_bytes 0
+max_queued_bytes {QUEUE_BYTES_MAX}
+memory_limit {MEMORY_BYTES_MAX}
+persistent_client_expiration 1h
 max_inflight_messages 64
 max_packet_size {PACKET_BYTES_MAX}
 set_tcp_nodelay true
@@ -54,6 +60,7 @@ use_username_as_clientid true
 # Boxes with a claim.
 listener {claims} {host}
 allow_anonymous false
+max_connections {BOXES_MAX}
 acl_file {folder}/acl-claims
 cafile {folder}/claims.crt
 {server}

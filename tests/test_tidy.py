@@ -35,6 +35,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
 }
 CHANNELS = (
     "contract.channel_mqtt",
+    "contract.channel_mqtt_session",
     "contract.channel_pcsc",
     "contract.channel_pkcs11",
     "contract.channel_probe",
@@ -43,7 +44,7 @@ CHANNELS = (
 # The one importer of each library that touches a wire.
 SOLE_IMPORTERS = {
     "aiomqtt": {"contract/channel_mqtt.py"},
-    "paho": {"contract/channel_mqtt.py"},
+    "paho": {"contract/channel_mqtt_session.py"},
     "smartcard": {"contract/channel_pcsc.py"},
     "pkcs11": {"contract/channel_pkcs11.py"},
 }
