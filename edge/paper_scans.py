@@ -34,23 +34,37 @@ def may_scan(capture: Capture) -> bool:
 
 
 async def scan_paper(capture: Capture, fields: Fields) -> str:
-    """Scan the pages of one paper; scanning it again adds pages."""
+    """Scan the pages of one paper; scanning it again adds pages. Pages that came before a jam are kept."""
     paper = fields.get("paper", "")
     if paper not in capture.papers:
         raise Refused(Refusal.INVALID, "This paper was not ticked.")
     if sum(map(len, capture.scans.values())) >= SCANS_MAX:
         raise Retry(FULL)
+    stopped: PaperTrouble | None = None
     try:
         frames = await capture.services.sensors.scan_papers()
     except PaperTrouble as trouble:
-        raise Retry(Advice(trouble.advice_id, trouble.next_step)) from None
+        frames, stopped = trouble.pages, trouble
     pages = await asyncio.to_thread(lambda: [encode_page(frame) for frame in frames])
     held = {**capture.scans, paper: (*capture.scans.get(paper, ()), *pages)}
     every = [page for scanned in held.values() for page in scanned]
     if len(every) > SCANS_MAX or sum(map(len, every)) > SCANS_BYTES_MAX:
         raise Retry(FULL)
-    capture.scans = held
+    if pages:
+        capture.scans = held
+    if stopped is not None:
+        raise Retry(_after_trouble(stopped, len(held[paper])))
     return "biodata"
+
+
+def _after_trouble(trouble: PaperTrouble, kept: int) -> Advice:
+    """What the scanner asks for, and which page of the paper goes in next. kept: pages of it that are filed."""
+    if not kept:
+        return Advice(trouble.advice_id, trouble.next_step)
+    return Advice(
+        f"{trouble.advice_id} {kept} halaman sudah tersimpan: masukkan lagi mulai halaman ke-{kept + 1}.",
+        f"{trouble.next_step} {kept} pages are kept: put in again from page {kept + 1}.",
+    )
 
 
 async def drop_scan(capture: Capture, fields: Fields) -> str:

@@ -29,6 +29,8 @@ from edge.screens.officer_api import add_officers
 from edge.sensors.interface import PointerBatch, PointerReport, PointerState
 from edge.snapshot import Snapshot, handover_snapshot, session_snapshot
 
+PEN_POINTS_MAX = 1000  # of one answer
+PenAfter = Annotated[int, Query(ge=0, le=1_000_000)]
 # Steps beside the photo at which a device may show what it sees, if it can.
 LIVE_KINDS = {"fingers": "finger", "verify": "finger", "irises": "iris"}
 
@@ -200,10 +202,10 @@ def _add_session(api: APIRouter, desk: Desk) -> None:
         return Response(status_code=404) if picture is None else Response(picture, media_type="image/jpeg")
 
     @api.get("/session/pen")
-    async def pen() -> dict[str, Any]:
+    async def pen(after: PenAfter = 0) -> dict[str, Any]:
         if desk.session().step not in {"signature", "attest"}:
             raise Refused(Refusal.NOT_ALLOWED)
-        return _pen(desk)
+        return _pen(desk, after)
 
     @api.post("/session/pen")
     async def write(form: PenForm) -> dict[str, bool]:
@@ -263,10 +265,10 @@ def _add_handover(api: APIRouter, desk: Desk) -> None:
         return await asyncio.to_thread(_strokes, page.attestation.signature)
 
     @api.get("/handover/pen")
-    async def pen() -> dict[str, Any]:
+    async def pen(after: PenAfter = 0) -> dict[str, Any]:
         if desk.handover().step != "receipt":
             raise Refused(Refusal.NOT_ALLOWED)
-        return _pen(desk)
+        return _pen(desk, after)
 
     @api.post("/handover/ticket")
     async def ticket() -> Snapshot:
@@ -340,9 +342,12 @@ async def _act(
     return procedure
 
 
-def _pen(desk: Desk) -> dict[str, Any]:
+def _pen(desk: Desk, after: int) -> dict[str, Any]:
+    """Points of the signature in progress from number `after` on, or from its start where it has fewer: another one."""
     points = desk.services.sensors.pen_preview()
-    return {"points": [[point.x, point.y, point.pressure, point.down] for point in points]}
+    first = after if after <= len(points) else 0
+    page = points[first : first + PEN_POINTS_MAX]
+    return {"first": first, "points": [[point.x, point.y, point.pressure, point.down] for point in page]}
 
 
 def _shown(image: bytes, suffix: str) -> bytes:

@@ -231,7 +231,7 @@ class DocumentScanner(Device, Protocol):
     def scan(self, timeout_s: float, cancel: threading.Event) -> Sequence[Frame]:
         """The page on the glass, or every page in the feeder, in their order; grey or RGB, ppi > 0.
 
-        Raises CaptureRetry where a hand is needed (feeder empty, jam, cover); pages before it do not count.
+        Raises CaptureRetry where a hand is needed (feeder empty, jam, cover); one with `pages` has those before it.
         """
         ...
 

@@ -58,11 +58,14 @@ _TECHNICIAN = {
 
 
 class PaperTrouble(CaptureRetry):
-    """The scanner waits for a hand: `advice_id` is for the officer, in Indonesian."""
+    """The scanner waits for a hand: `advice_id` is for the officer, in Indonesian; `pages` came whole before it."""
 
-    def __init__(self, status: int) -> None:
+    def __init__(self, status: int, pages: Sequence[Frame] = ()) -> None:
         self.advice_id, advice_en = ADVICE[status]
-        super().__init__("Nothing was scanned.", next_step=advice_en)
+        self.pages = tuple(pages)
+        super().__init__(
+            f"The scan stopped after {len(pages)} pages." if pages else "Nothing was scanned.", next_step=advice_en
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,17 +146,21 @@ class SaneScanner:
             files = sorted(folder.glob("*.png"))
             if status == NO_DOCS and files:
                 status = GOOD  # a feeder with fewer sheets than pages_max ends this way
-            if status in ADVICE:
-                raise PaperTrouble(status)
-            if status != GOOD:
+            if status != GOOD and status not in ADVICE:
                 raise self._failed(status, said)
-            pages: list[Frame] = []
-            for path in files:
-                pages.append(self._page(path))
-                if sum(page.pixels.nbytes for page in pages) > SCAN_BYTES_MAX:
-                    raise DeviceError("The pages are too large together.", next_step=_LOWER)
+            pages = self._pages(files)  # scanimage names a page so only once it is whole
+        if status in ADVICE:
+            raise PaperTrouble(status, pages)
         if not pages:
             raise PaperTrouble(NO_DOCS)
+        return pages
+
+    def _pages(self, files: Sequence[Path]) -> list[Frame]:
+        pages: list[Frame] = []
+        for path in files:
+            pages.append(self._page(path))
+            if sum(page.pixels.nbytes for page in pages) > SCAN_BYTES_MAX:
+                raise DeviceError("The pages are too large together.", next_step=_LOWER)
         return pages
 
     def _page(self, path: Path) -> Frame:

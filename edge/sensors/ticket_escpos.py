@@ -20,10 +20,11 @@ import numpy as np
 import segno
 from escpos.escpos import Escpos
 from escpos.exceptions import Error as EscposError
-from escpos.printer import Dummy, File, Network, Serial, Usb
+from escpos.printer import Dummy, Network, Serial, Usb
 
 from contract.clock import Clock, SystemClock
 from contract.errors import DeviceError
+from edge.sensors.device_file import DeviceFile
 from edge.sensors.interface import (
     DeviceInfo,
     TicketCode,
@@ -77,7 +78,7 @@ class _EscposPrinter:
         self,
         driver: str,
         model: str,
-        make: Callable[[], Escpos],
+        make: Callable[[], Escpos | DeviceFile],
         read: Callable[[Any, float], bytes],
         width_mm: int,
         cut: bool,
@@ -289,8 +290,8 @@ class FileTicketPrinter(_EscposPrinter):
     def __init__(
         self, *, device: str, width_mm: int = 80, cut: bool = True, native_qr: bool = True, clock: Clock | None = None
     ) -> None:
-        def make() -> Escpos:
-            return File(devfile=device)
+        def make() -> DeviceFile:
+            return DeviceFile(device, WRITE_TIMEOUT_S, clock)
 
         super().__init__(
             "file", "ESC/POS printer (device file)", make, _read_nothing, width_mm, cut, native_qr, False, clock

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from contract.errors import CaptureRetry, DeviceError
 from edge.config import PolicyTable
 from edge.device_bench import DeviceBench
 from edge.sensors.drivers import open_driver
 from edge.sensors.interface import DocumentScanner
-from edge.sensors.scanner_sane import MEMORY, PREFIX, PaperTrouble, SaneScanner, clear_abandoned, list_scanners
+from edge.sensors.scanner_sane import JAMMED, MEMORY, PREFIX, PaperTrouble, SaneScanner, clear_abandoned, list_scanners
 from edge.sensors.worker import WorkerState
 
 pytestmark = pytest.mark.skipif(shutil.which("scanimage") is None, reason="sane-utils is not installed")
@@ -178,6 +179,29 @@ def test_a_program_that_floods_crashes_or_ignores_its_end_is_contained(
         with pytest.raises(DeviceError, match=words):
             device.scan(1.0, NEVER)
         assert leftovers() == []
+
+
+def test_pages_before_a_jam_are_given_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("L", (60, 80), 200).save(tmp_path / "sheet.png")
+    program = tmp_path / "scanimage"
+    program.write_text(
+        f"""#!/bin/bash
+case "$*" in *--dont-scan*|-V) exit 0;; esac
+for a in "$@"; do case $a in --batch=*) f=${{a#--batch=}};; esac; done
+cp {tmp_path}/sheet.png $(printf $f 1); cp {tmp_path}/sheet.png $(printf $f 2)
+head -c 90 {tmp_path}/sheet.png >$(printf $f 3).part
+exit {JAMMED}
+"""
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    device = SaneScanner(device="test", source=FEEDER)
+    device.open()
+    with pytest.raises(PaperTrouble, match="after 2 pages") as caught:
+        device.scan(20, NEVER)
+    assert [page.pixels.shape for page in caught.value.pages] == [(80, 60), (80, 60)]
+    assert "jam" in caught.value.next_step.lower()
+    assert leftovers() == []
 
 
 async def test_the_agents_bench_starts_nothing_before_it_scans_and_can_end_a_scan() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from contract.errors import DeviceError
+from edge.sensors.device_file import DeviceFile
 from edge.sensors.drivers import open_driver
 from edge.sensors.interface import TicketCode, TicketCondition, TicketLine, TicketPair, TicketPart, TicketPrinter
 from edge.sensors.ticket_escpos import TicketFault
@@ -165,6 +167,36 @@ def test_a_printer_behind_a_device_file_is_told_and_never_asked(tmp_path: Path) 
     twin.receive(port.read_bytes(), 0)
     assert len(twin.tickets) == 1
     assert twin.tickets[0].width == 576
+
+
+def test_a_printer_that_takes_nothing_holds_nobody(tmp_path: Path) -> None:
+    """Out of paper, a device file takes what its buffer holds and no more: the pipe's buffer here."""
+    pipe = tmp_path / "lp0"
+    os.mkfifo(pipe)
+    printer = open_driver("ticket", {"driver": "file", "device": str(pipe)})
+    assert isinstance(printer, TicketPrinter)
+    with pytest.raises(DeviceError, match="cannot be opened"):  # nobody at the other end: refused, not waited for
+        printer.open()
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    port = DeviceFile(str(pipe), 0.2)
+    port.open()
+    started = time.monotonic()
+    with pytest.raises(TimeoutError):
+        port._raw(bytes(1024 * 1024))
+    assert 0.15 < time.monotonic() - started < 5
+    while True:
+        try:
+            os.read(reader, 1024 * 1024)
+        except BlockingIOError:
+            break
+    printer.open()
+    printer.print(TICKET, 5, NEVER)  # and once it takes again, all is as before
+    twin = TicketTwin(80)
+    twin.receive(os.read(reader, 1024 * 1024), 0)
+    assert len(twin.tickets) == 1
+    port.close()
+    printer.close()
+    os.close(reader)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from edge.screens.app import PAPERS, make_app
 from edge.screens.guard import COOKIE, drop_token, make_token
 from edge.screens.hands import hands
 from edge.second_factor import FactorBook
+from edge.sensors.interface import PenPoint
 from edge.sign_on import Purpose
 from tests.unit.edge_fakes import NIK, OPERATOR, Bench, FakeDesk, chip, consigned, make_bench
 from tests.unit.edge_fakes import PAPERS as NEEDED
@@ -249,6 +250,26 @@ async def test_a_wrong_form_is_refused_with_the_field_and_never_its_content(
     answer = await client.post(path, content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 422 and answer.json()["code"] == "INVALID"
     assert NIK not in answer.text
+
+
+async def test_points_of_a_signature_are_shown_in_parts(
+    client: httpx.AsyncClient, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await client.post("/api/session", json=SESSION)
+    for action in ("confirm", "capture", "confirm"):
+        await client.post(f"/api/session/{action}?wait_s=5")
+    points = [PenPoint(n, n, 9, n, True) for n in range(2300)]
+    monkeypatch.setattr(bench.sensors, "pen_preview", lambda: points)
+    seen: list[list[int]] = []
+    for length in (1000, 1000, 300, 0):
+        found = (await client.get(f"/api/session/pen?after={len(seen)}")).json()
+        assert (found["first"], len(found["points"])) == (len(seen), length)
+        seen += found["points"]
+    assert [point[0] for point in seen] == list(range(2300))
+    del points[5:]  # another signature was begun
+    found = (await client.get("/api/session/pen?after=2300")).json()
+    assert (found["first"], len(found["points"])) == (0, 5)
+    assert (await client.get("/api/session/pen?after=-1")).status_code == 422
 
 
 async def test_points_of_a_signature_are_taken_where_one_is_asked_for_and_nowhere_else(

@@ -78,6 +78,20 @@ async def test_without_a_scanner_nothing_is_asked_and_nothing_changes(bench: Ben
     assert body.digest() == hashlib.sha256(cbor2.dumps(fields, canonical=True)).digest()
 
 
+async def test_pages_before_a_jam_are_kept_and_the_next_one_is_named(bench: Bench) -> None:
+    session = await begin(bench)
+    bench.sensors.faults = [PaperTrouble(JAMMED, [page(1), page(2)])]
+    assert await do(session, "scan", paper=PAPER) == "biodata"
+    assert len(session.context.scans[PAPER]) == 2
+    assert session.advice is not None
+    assert "2 halaman sudah tersimpan" in session.advice.text_id and "halaman ke-3" in session.advice.text_id
+    assert "from page 3" in session.advice.text_en
+    bench.sensors.pages = [page(3)]
+    await do(session, "scan", paper=PAPER)
+    shown = decode_image(session.context.scans[PAPER][2], max_pixels=10_000_000)
+    assert len(session.context.scans[PAPER]) == 3 and np.abs(shown.astype(int) - page(3).pixels).mean() < 6
+
+
 async def test_a_jam_is_advice_in_indonesian_and_a_cancel_forgets_every_page(bench: Bench) -> None:
     session = await begin(bench)
     await do(session, "scan", paper=PAPER)

@@ -14,9 +14,12 @@ const pen = {
   },
 
   async watch(canvas, path, busy, alive) {
+    let points = [];
     await unit.pause(50);
     while (alive(canvas)) {
-      if (busy()) unit.ask(path).then((found) => unit.ink(canvas, found.points)).catch(() => {});
+      const found = busy() ? await unit.ask(`${path}?after=${points.length}`).catch(() => null) : null;
+      if (!busy()) points = [];
+      if (found?.points.length) { points = [...points.slice(0, found.first), ...found.points]; unit.ink(canvas, points); }
       await unit.pause(130);
     }
   },
