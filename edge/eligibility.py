@@ -37,6 +37,7 @@ class Refusal(StrEnum):
     PIN_RESET = "PIN_RESET"
     PIN_RESET_ENDED = "PIN_RESET_ENDED"
     OPERATOR_KNOWN = "OPERATOR_KNOWN"
+    ROSTER_FULL = "ROSTER_FULL"
     LOCAL_DUPLICATE = "LOCAL_DUPLICATE"
     BUSY = "BUSY"
     TECHNICIAN = "TECHNICIAN"
@@ -114,6 +115,10 @@ MESSAGES: dict[Refusal, tuple[str, str]] = {
     Refusal.OPERATOR_KNOWN: (
         "Sidik jari ini milik petugas yang sudah terdaftar. Satu orang hanya satu petugas.",
         "These fingers belong to an officer who is enrolled already. Nobody is two officers.",
+    ),
+    Refusal.ROSTER_FULL: (
+        "Daftar petugas tempat ini penuh. Minta pusat mencabut petugas yang sudah berhenti, lalu daftarkan lagi.",
+        "This site's roster is full. Have the centre revoke officers who have left, then enrol again.",
     ),
     Refusal.LOCAL_DUPLICATE: (
         "Sidik jari ini sudah direkam di tempat ini. Perekaman ditolak; penduduk dapat mengajukan keberatan.",

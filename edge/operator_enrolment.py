@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from contract.comparison import Decision
 from contract.identifiers import uuid7
-from contract.operators import SignOnPolicy
+from contract.operators import OPERATORS_MAX, SignOnPolicy
 from contract.packet import OperatorBody, PacketKind
 from contract.sample import ALL_FINGERS, INDEX_FINGERS, FingerPosition, Modality
 from contract.transfer import Receipt
@@ -216,9 +216,12 @@ ENROLMENT: Mapping[str, Row[OperatorEnrolment]] = {
 def start_operator_enrolment(
     services: Services, card: CardProof | None, enroller: Officer, operator_id: str, name: str, roles: Sequence[str]
 ) -> Procedure[OperatorEnrolment]:
-    """Begin to take a new operator, or one anew. Raises Refused for roles that are not given at units, or oneself."""
+    """Begin to take a new operator, or one anew. Raises Refused for roles that are not given at units, oneself, or one
+    too many for the site."""
     if not roles or not set(roles) <= set(ROLES) or operator_id == enroller.operator:
         raise Refused(Refusal.INVALID, "Choose roles from the list, and another person than yourself.")
+    if services.roster.officer(operator_id) is None and len(services.roster.officers()) >= OPERATORS_MAX:
+        raise Refused(Refusal.ROSTER_FULL)
     work = OperatorEnrolment(services, card, enroller, uuid7(services.clock), operator_id, name, tuple(roles))
 
     def cancel_devices() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import structlog
+
 from contract.dispatch import JobAnswer, decode
 from contract.errors import RemoteError
 from contract.lifecycle import advance
 from contract.seal import open_sealed
-from hub import card_face, greetings, register
+from hub import card_face, greetings, register, rosters
 from hub.adjudication import Adjudication
 from hub.context import HubContext
 from hub.fleet import Fleet, Register
@@ -27,6 +29,10 @@ from hub.returns import Returns
 from hub.roll_call import RollCall
 from hub.search.dedup import Dedup
 from hub.update_repository import UpdateRepository
+
+NAMED_MAX = 20
+
+log = structlog.get_logger("hub")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,13 @@ class Central:
             register.merge_register(session, self.context, residents)
         with self.context.database.transaction() as session:
             greetings.greet_units(session, self.context)
+            for site, operators in rosters.left_out(session).items():
+                log.critical(
+                    "alarm",
+                    message=f"{site} has more operators than a unit takes: {len(operators)} are on no roster there.",
+                    operators=operators[:NAMED_MAX],
+                    next_step="Revoke those who have left, or give rights at fewer sites in the fleet file.",
+                )
 
     def take_job_answer(self, unit: str, job_id: str, sealed: bytes) -> None:
         """A station's answer to a print job. Raises RemoteError for one that this unit did not seal to the hub."""

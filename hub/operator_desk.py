@@ -13,21 +13,19 @@ import cbor2
 import structlog
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from contract.dispatch import encode
 from contract.errors import RemoteError
-from contract.operators import EVERYWHERE
 from contract.packet import Envelope, OperatorBody, PinBody
 from hub import leases, operator_factors, register, rights, rosters
 from hub.context import HubContext
 from hub.fleet import Role
 from hub.fleet_control import FleetControl
 from hub.leases import ACTIVE, HUB, REVOKED, UNKNOWN
-from hub.schema.operator_tables import OperatorEnrolment
+from hub.schema.operator_tables import PENDING, OperatorEnrolment
 from hub.schema.tables import Operator, Site, Unit
-from hub.search.operator_fingers import resembling
+from hub.search.operator_fingers import OperatorFingers
 from hub.sign_offs import is_signed
 
 ENROLLING = (Role.SECTION_HEAD, Role.DC_OFFICER)
@@ -35,7 +33,7 @@ APPROVING = (Role.SECTION_HEAD, Role.DC_OFFICER)
 GRANTED_BY_HEADS = frozenset({Role.OPERATOR, Role.FRONT_DESK, Role.DISTRIBUTION})
 GRANTED_BY_THE_CENTRE = GRANTED_BY_HEADS | {Role.ADB, Role.SECTION_HEAD}
 REASON_CHARACTERS_MIN = 5
-PENDING, APPROVED, REFUSED = "pending", "approved", "refused"
+APPROVED, REFUSED = "approved", "refused"
 
 log = structlog.get_logger("operators")
 
@@ -47,6 +45,12 @@ class OperatorDesk:
         """fleet: takes the certificates of an operator who is a technician too."""
         self._context = context
         self._fleet = fleet
+        self._fingers = OperatorFingers(context.vault)
+
+    def rebuild(self) -> int:
+        """Ready everybody's fingers to be compared; how many persons there are."""
+        with self._context.database.reading() as session:
+            return self._fingers.follow(session)
 
     # --- what units send ---
 
@@ -60,7 +64,8 @@ class OperatorDesk:
         if session.get(OperatorEnrolment, envelope.id) is not None:
             return ""
         try:
-            similar = resembling(body.templates, self._others(session, envelope.site, body.operator))
+            self._fingers.follow(session)
+            similar = self._fingers.resembling(body.templates, body.operator)
         except RemoteError:
             return "The fingers of the operator cannot be read."
         by = body.signoff.operator
@@ -73,7 +78,7 @@ class OperatorDesk:
                 site=envelope.site,
                 enrolled_by=by,
                 content=self._context.vault.lock(encode(body), "operator-enrolment", envelope.id),
-                similar=",".join(sorted(set(similar))),
+                similar=",".join(similar),
                 warning="revoked" if revoked else "",
                 received_ms=self._context.clock.wall_ms(),
             )
@@ -114,6 +119,7 @@ class OperatorDesk:
         if operator is not None:
             self._check_change(session, actor, operator)
         before = operator.sites if operator is not None else ""
+        worked = operator is not None and leases.works_at_units(operator)
         is_known = operator is not None
         operator = operator or self._made(session, body.operator)
         if not operator.public_key:
@@ -124,6 +130,7 @@ class OperatorDesk:
         operator.approved_ms = self._context.clock.wall_ms()
         self._decided(enrolment, actor, APPROVED, "")
         session.flush()
+        rosters.check_room(session, set(sites) - set(before.split(",") if worked else ()))
         granted = {"enrolled_by": enrolment.enrolled_by, "roles": operator.roles, "sites": operator.sites}
         self._note(session, operator.id, "approved", actor, f"{PENDING} {ACTIVE}", **granted)
         leases.lease_of(session, self._context, operator)
@@ -165,6 +172,8 @@ class OperatorDesk:
             raise RemoteError("Nobody reinstates themselves.", next_step="Two other officers do this.")
         operator.revoked = False
         session.flush()
+        if leases.works_at_units(operator):
+            rosters.check_room(session, operator.sites.split(","))
         self._note(session, operator_id, "reinstated", actors, f"{REVOKED} {ACTIVE}", reason=reason)
         if leases.works_at_units(operator):
             leases.lease_of(session, self._context, operator, renewed=True)
@@ -224,24 +233,6 @@ class OperatorDesk:
         if not officer.public_key or not is_signed(body.digest(), body.signoff.signature, officer.public_key):
             return f"The sign-off of {officer.id} does not verify."
         return ""
-
-    def _others(self, session: Session, site: str, name: str) -> list[tuple[str, dict[int, bytes]]]:
-        """Fingers that a new operator's are compared with.
-
-        Of the operators who work in the region of a site, or everywhere; of all who were revoked, wherever that was;
-        and of those who wait there for approval under another name than this one.
-        """
-        vault = self._context.vault
-        region = session.get_one(Site, site).region
-        here = set(session.scalars(select(Site.code).where(Site.region == region)))
-        known = [
-            (who.id, cbor2.loads(vault.unlock(who.templates, "operator-templates", who.id)))
-            for who in session.scalars(select(Operator).order_by(Operator.id))
-            if who.revoked or {*here, EVERYWHERE} & set(who.sites.split(","))
-        ]
-        rows = OperatorEnrolment
-        waiting = select(rows).where(rows.state == PENDING, rows.site.in_(here), rows.operator != name)
-        return known + [(found.operator, self.body_of(found).templates) for found in session.scalars(waiting)]
 
     def _open(self, session: Session, enrolment_id: str, actor: str) -> OperatorEnrolment:
         enrolment = session.get(OperatorEnrolment, enrolment_id, with_for_update=True)

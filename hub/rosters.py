@@ -42,17 +42,32 @@ Seen = dict[str, list[str | int]]
 
 
 def roster_of(session: Session, context: HubContext, unit: Unit, version: int) -> Roster:
-    """The operators who may work at this unit, each with the newest lease. Raises RemoteError for too many."""
+    """The operators who may work at this unit, each with the newest lease; as many as a unit takes."""
     site = session.get_one(Site, unit.site)
-    operators = session.scalars(select(Operator).where(Operator.revoked.is_(False)).order_by(Operator.id))
-    here = [who for who in operators if works_at_units(who) and {unit.site, EVERYWHERE} & set(who.sites.split(","))]
-    if len(here) > OPERATORS_MAX:
-        raise RemoteError(
-            f"{unit.site} would have {len(here)} operators; a unit takes {OPERATORS_MAX}.",
-            next_step="Revoke those who left, or give rights at fewer sites.",
-        )
+    here, _ = _fitting(session, unit.site, _working(session))
     entries = sorted((_entry(session, context, who) for who in here), key=lambda entry: entry.operator)
     return Roster(version=version, sign_on=SignOnPolicy(site.sign_on), operators=tuple(entries))
+
+
+def check_room(session: Session, sites: Iterable[str]) -> None:
+    """Raise RemoteError where these sites, "*" for all, would have more operators than a unit takes."""
+    working, wanted = _working(session), set(sites)
+    codes = session.scalars(select(Site.code).order_by(Site.code))
+    for code in codes if EVERYWHERE in wanted else sorted(wanted):
+        if len(_at(code, working)) > OPERATORS_MAX:
+            raise RemoteError(
+                f"{code} sudah penuh: sebuah unit memuat {OPERATORS_MAX} petugas. "
+                f"{code} is full: a unit takes {OPERATORS_MAX} operators.",
+                next_step="Cabut yang sudah berhenti, atau pilih tempat lain. "
+                "Revoke those who have left, or give rights at fewer sites.",
+            )
+
+
+def left_out(session: Session) -> dict[str, list[str]]:
+    """Operators whom no unit of a site can hold, by site: setup's files may name more than a unit takes."""
+    working = _working(session)
+    found = {code: _fitting(session, code, working)[1] for code in session.scalars(select(Site.code))}
+    return {code: [who.id for who in beyond] for code, beyond in sorted(found.items()) if beyond}
 
 
 def say(session: Session, context: HubContext, unit: Unit, *, whole: bool = False) -> bool:
@@ -105,6 +120,26 @@ def _post(session: Session, context: HubContext, unit: Unit, message: Roster | R
     dispatches.post_to_unit(session, context, topic, message, unit.id)
     if isinstance(message, Roster) and outbox.is_posted(session, topics.DN_ROSTER_DELTA, unit=unit.id):
         outbox.post(session, topics.DN_ROSTER_DELTA, b"", context.clock.wall_ms(), unit=unit.id)
+
+
+def _working(session: Session) -> list[Operator]:
+    operators = session.scalars(select(Operator).where(Operator.revoked.is_(False)).order_by(Operator.id))
+    return [who for who in operators if works_at_units(who)]
+
+
+def _at(site: str, working: list[Operator]) -> list[Operator]:
+    return [who for who in working if {site, EVERYWHERE} & set(who.sites.split(","))]
+
+
+def _fitting(session: Session, site: str, working: list[Operator]) -> tuple[list[Operator], list[Operator]]:
+    """Who is on a site's rosters, and who finds no room there: whoever was on them before stays on them."""
+    here = _at(site, working)
+    if len(here) <= OPERATORS_MAX:
+        return here, []
+    said = session.scalars(select(UnitRoster.entries).join(Unit, Unit.id == UnitRoster.unit).where(Unit.site == site))
+    before = {name for entries in said for name in json.loads(entries)}
+    here.sort(key=lambda who: (who.id not in before, who.id))
+    return here[:OPERATORS_MAX], here[OPERATORS_MAX:]
 
 
 def _entry(session: Session, context: HubContext, operator: Operator) -> OperatorEntry:

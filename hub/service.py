@@ -83,7 +83,7 @@ class HubService:
         """Open the database, merge the setup's files, rebuild the gallery, then serve until cancelled."""
         await self._in_office(self._prepare)
         held = await self._in_search(self._central.dedup.rebuild)
-        log.info("gallery rebuilt", captures=held)
+        log.info("gallery rebuilt", captures=held, operators=await self._in_search(self._central.operators.rebuild))
         keys = self._context.keys
         ingest = Ingest(
             self._context.blob_dir,

@@ -9,18 +9,19 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from hub import register
+from contract.operators import OPERATORS_MAX
+from hub import register, rosters
 from hub.central import Central
 from hub.console.sessions import Visitor
 from hub.context import HubContext
 from hub.dispatches import units_in_service
 from hub.fleet import Role
 from hub.leases import ACTIVE, LEASE_SIGNED, REVOKED, works_at_units
-from hub.operator_desk import APPROVING, GRANTED_BY_HEADS, GRANTED_BY_THE_CENTRE, PENDING
+from hub.operator_desk import APPROVING, GRANTED_BY_HEADS, GRANTED_BY_THE_CENTRE
 from hub.operator_factors import factors_of
 from hub.proposals import PIN_RESET, REINSTATEMENT
 from hub.register import EVERYWHERE
-from hub.schema.operator_tables import OperatorEnrolment, OperatorHistory, OperatorLease, SignOn, UnitRoster
+from hub.schema.operator_tables import PENDING, OperatorEnrolment, OperatorHistory, OperatorLease, SignOn, UnitRoster
 from hub.schema.tables import Operator, Proposal, Site
 
 SHOWN_MAX = 300
@@ -39,12 +40,18 @@ def operators(session: Session, central: Central, who: Visitor) -> Fields:
     pending, decided = _enrolments(session, codes, is_open=True), _enrolments(session, codes, is_open=False)
     subjects = {operator.id for operator in seen} | {found.operator for found in pending + decided}
     may_decide = who.may(*APPROVING)
+    working = [set(operator.sites.split(",")) for operator in everyone if works_at_units(operator)]
+
+    def full(site: str) -> bool:
+        return sum(bool({site, EVERYWHERE} & places) for places in working) >= OPERATORS_MAX
+
     return {
         "time_ms": central.context.clock.wall_ms(),
         "may_decide": may_decide,
         "may_propose": who.may(Role.DC_OFFICER),
         "operators": _operators(session, central.context, seen[:SHOWN_MAX]),
         "resets": _resets(session, {operator.id: operator for operator in seen}, who),
+        "roster_max": OPERATORS_MAX,
         "left_out": max(0, len(seen) - SHOWN_MAX),
         "pending": [_enrolment(session, central, found, who) for found in pending],
         "decided": [
@@ -55,7 +62,8 @@ def operators(session: Session, central: Central, who: Visitor) -> Fields:
             for found in decided[:DECIDED_MAX]
         ],
         "grantable": sorted(GRANTED_BY_THE_CENTRE if who.may(Role.DC_OFFICER) else GRANTED_BY_HEADS),
-        "sites": [{"code": site.code, "name": site.name} for site in sites],
+        "sites": [{"code": site.code, "name": site.name, "full": full(site.code)} for site in sites],
+        "left_out_of": {code: names for code, names in rosters.left_out(session).items() if code in codes},
         "history": _history(session, subjects),
     }  # fmt: skip
 
@@ -149,11 +157,17 @@ def _enrolment(session: Session, central: Central, found: OperatorEnrolment, who
         "enrolled_by": found.enrolled_by,
         "received_ms": found.received_ms,
         "enroller_revoked": found.warning == REVOKED,
-        "similar": others,
+        "similar": [{"operator": name, "sites": _sites_of(session, name)} for name in others],
         "replaces": known is not None,
         "other_fingers": known is not None and found.operator not in found.similar.split(","),
         "own": who.operator in (found.enrolled_by, found.operator, *others),
     }
+
+
+def _sites_of(session: Session, name: str) -> list[str]:
+    """Where an operator works, who may be none of the visitor's region: whom to ask."""
+    found = session.get(Operator, name)
+    return [site for site in found.sites.split(",") if site] if found is not None else []
 
 
 def _history(session: Session, names: set[str]) -> list[Fields]:

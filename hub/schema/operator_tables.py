@@ -8,6 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from hub.schema.tables import Base, HistoryLink
 from hub.schema.update_tables import METADATA as UPDATES
 
+PENDING = "pending"
 METADATA = UPDATES  # once this module is read, all of the hub's tables
 
 
@@ -34,7 +35,7 @@ class OperatorEnrolment(Base):
     similar: Mapped[str] = mapped_column(Text, default="")
     warning: Mapped[str] = mapped_column(default="")
     received_ms: Mapped[int]
-    state: Mapped[str] = mapped_column(default="pending", index=True)
+    state: Mapped[str] = mapped_column(default=PENDING, index=True)
     decided_by: Mapped[str | None] = mapped_column(ForeignKey("operator.id"), default=None)
     decided_ms: Mapped[int | None] = mapped_column(default=None)
     reason: Mapped[str] = mapped_column(Text, default="")

@@ -9,6 +9,7 @@ from typing import Any
 import cbor2
 import pytest
 from sqlalchemy import select
+from structlog.testing import capture_logs
 
 from contract.dispatch import encode
 from contract.errors import RemoteError
@@ -16,6 +17,7 @@ from contract.operators import SignOnCount, SignOns
 from hub import rosters, sign_ons
 from hub.console import operator_views
 from hub.console.sessions import Visitor
+from hub.fleet import Fleet, FleetOperator, Register, Role
 from hub.schema.operator_tables import OperatorEnrolment
 from hub.schema.tables import Operator, Site
 from tests.hub_world import (
@@ -141,11 +143,52 @@ def test_an_operator_too_many_for_a_units_roster_is_refused_with_a_reason(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     enrolled = world.send(DESK, body())
-    monkeypatch.setattr(rosters, "OPERATORS_MAX", len(Follower(world, DESK).listen().names))
-    with pytest.raises(RemoteError, match="a unit takes"):
+    names = Follower(world, DESK).listen().names
+    monkeypatch.setattr(rosters, "OPERATORS_MAX", len(names))
+    monkeypatch.setattr(operator_views, "OPERATORS_MAX", len(names))
+    assert {site["code"]: site["full"] for site in page(world, OFFICERS[0], "dc-officer")["sites"]}[SITE_A]
+    with pytest.raises(RemoteError, match="sudah penuh") as caught:
         approve(world, enrolled, OFFICERS[0])
+    assert "Cabut" in caught.value.next_step
     with world.central.context.database.reading() as session:
         assert session.get_one(OperatorEnrolment, enrolled).state == "pending" and session.get(Operator, NEW) is None
+    approve(world, world.send(DESK, body(OPERATOR)), OFFICERS[0], sites=(SITE_A,))  # taken anew: one as before
+    revoke(world, SECOND)
+    approve(world, enrolled, OFFICERS[0])  # there is room again …
+    central = world.central
+    with central.context.database.transaction() as session:
+        made = central.proposals.propose(session, "reinstatement", SECOND, "was a mistake", OFFICERS[0])
+    with central.context.database.transaction() as session, pytest.raises(RemoteError, match="sudah penuh"):
+        central.proposals.decide(session, made.id, OFFICERS[1], confirm=True)  # … and none for who comes back
+
+
+def test_a_fleet_file_with_too_many_operators_stops_nobody_and_is_seen(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = Follower(world, DESK).listen().names
+    monkeypatch.setattr(rosters, "OPERATORS_MAX", len(before))
+    operators = tuple(operator_of(world, name) for name in ("aa-first", "zz-last"))
+    with capture_logs() as said:
+        world.central.enrol_fleet(Fleet(sites=(), units=(), operators=operators), Register(residents=()))
+    (alarm,) = [line for line in said if line["event"] == "alarm" and SITE_A in line["message"]]
+    assert alarm["operators"] == ["aa-first", "zz-last"] and "Revoke" in alarm["next_step"]
+    unit = Follower(world, DESK).listen()
+    assert unit.names == before  # whoever was there stays, whatever they are called
+    shown = page(world, OFFICERS[0], "dc-officer")
+    assert shown["left_out_of"][SITE_A] == ["aa-first", "zz-last"]
+    revoke(world, SECOND)
+    assert unit.hear_delta().names == before - {SECOND} | {"aa-first"}
+    assert page(world, OFFICERS[0], "dc-officer")["left_out_of"][SITE_A] == ["zz-last"]
+
+
+def operator_of(world: World, name: str) -> FleetOperator:
+    """Another operator of setup's file, at all sites, with somebody's key."""
+    with world.central.context.database.reading() as session:
+        known = session.get_one(Operator, OPERATOR)
+        private = world.central.context.vault.unlock(known.private_key, "operator-key", OPERATOR)
+        return FleetOperator(
+            id=name, name=name, roles=(Role.OPERATOR,), sites=("*",), public_key=known.public_key, private_key=private
+        )
 
 
 def test_an_enrolment_waits_in_sight_however_many_come_after_it_elsewhere(

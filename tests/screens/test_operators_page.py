@@ -13,7 +13,8 @@ from playwright.sync_api import Page, expect
 
 from contract.dispatch import encode
 from contract.operators import SignOnCount, SignOns
-from hub import sign_ons
+from hub import rosters, sign_ons
+from hub.console import operator_views
 from hub.console.application import create_application
 from tests.hub_world import DESK, HEAD, OFFICERS, OPERATOR, SECOND, SECRET, World, biodata, build_world
 from tests.journey.test_hub_operators import NEW, approve, body, revoke
@@ -61,6 +62,24 @@ def test_a_pin_is_reset_by_two(page: Page, world: World) -> None:
             page.set_viewport_size({"width": width, "height": height})
             page.screenshot(path=PICTURES / f"operators-reset-{width}.png", full_page=True)
             assert fits(page), width
+
+
+def test_a_full_site_is_seen_before_somebody_is_approved(
+    page: Page, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (rosters, operator_views):
+        monkeypatch.setattr(module, "OPERATORS_MAX", 7)
+    with served(create_application(world.central)) as address:
+        page.request.post(f"{address}/api/login", data={"operator": OFFICERS[0], "secret": SECRET})
+        page.goto(f"{address}/operators")
+        expect(page.get_by_text("petugas tidak dimuat").first).to_be_visible()
+        form = page.locator(".enrolment", has_text=NEW)
+        expect(form.get_by_text("penuh").first).to_be_visible()
+        form.get_by_role("button", name="Setujui").click()
+        expect(form.get_by_text("sudah penuh")).to_be_visible()
+        page.set_viewport_size({"width": 1024, "height": 600})
+        page.screenshot(path=PICTURES / "operators-full.png")
+        assert fits(page)
 
 
 def test_who_waits_is_approved_by_another_and_who_must_go_goes_at_once(page: Page, world: World) -> None:

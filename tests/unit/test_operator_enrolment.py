@@ -11,7 +11,7 @@ import pytest
 from contract.packet import OperatorBody, PacketKind
 from contract.sample import FingerPosition
 from contract.secret import secret_matches
-from edge import sign_on
+from edge import operator_enrolment, sign_on
 from tests.unit.edge_fakes import (
     CARD_UID,
     HEAD,
@@ -101,6 +101,17 @@ async def test_only_a_head_enrols_and_only_roles_of_units(unit: Unit) -> None:
     assert (await unit.post(f"{WORK}/enrol", **fields))["code"] == "SIGN_ON_FIRST"
     for changes in ({"roles": ["adjudicator"]}, {"operator": HEAD}, {"roles": []}, {"name": "x"}, {"operator": "a b"}):
         assert (await enrol(unit, **changes))["code"] == "INVALID"
+
+
+async def test_nobody_is_enrolled_whom_no_unit_of_the_site_could_hold(
+    unit: Unit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unit.roster(siti(), head())
+    await unit.identify(HEAD)
+    monkeypatch.setattr(operator_enrolment, "OPERATORS_MAX", 2)
+    full = await enrol(unit)
+    assert full["code"] == "ROSTER_FULL" and "mencabut" in full["next_step"]
+    assert (await enrol(unit, operator=OPERATOR))["step"] == "fingers"  # anew: one as before
 
 
 async def test_an_enrolment_leaves_nothing_behind_when_cancelled(unit: Unit) -> None:
