@@ -1,7 +1,8 @@
 """What settings the centre allows beyond what the software does: a JSON Schema over unit.toml's tables, as a release.
 
 It tightens without new software: which drivers a fleet uses, how low a threshold may be. A configuration that it does
-not allow is refused before it is tried; the schema in force lies beside the unit's keys and came signed.
+not allow is refused before it is tried. It came signed: by itself, and lies beside the unit's keys (SCHEMA_FILE), or
+with a release of the software, and lies in its slot.
 """
 
 from __future__ import annotations

@@ -38,6 +38,7 @@ def run_agent(path: Path, notice: ServiceNotice, ring: LogRing | None = None) ->
     with only_agent(data_dir):
         data_format.check(data_dir)
         updates = Updates(data_dir / UPDATES_FOLDER, slots_of(os.environ), clock)
+        configurations.schema_of_release = updates.schema_of_release
         if not updates.on_trial:
             data_format.note(data_dir)
         asyncio.run(_run(configurations, updates, clock, notice, ring))

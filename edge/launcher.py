@@ -37,6 +37,7 @@ from pathlib import Path
 
 SLOTS = ("a", "b")
 BOOT_FILE, LOCK_FILE, LIFE_FILE, RELEASE_FILE = "boot.json", "boot.lock", "life.json", "release.json"
+SCHEMA_FILE = "settings-schema.bin"  # in a slot: see edge.slot_schema
 BOOT_BYTES_MAX = 4096
 WHY_CHARACTERS_MAX = 1000
 STARTS_MAX, GOOD_WITHIN_S = 3, 600.0

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.launcher import RELEASE_FILE, SLOTS, Boot, BootEvent, BootFile, advance
+from edge.launcher import RELEASE_FILE, SCHEMA_FILE, SLOTS, Boot, BootEvent, BootFile, advance
 
 REQUIREMENTS, RELEASE = "requirements.txt", "release.json"
 UNIT_FILE = "unit.toml"
@@ -74,14 +74,16 @@ def install(slots: Path, wheelhouse: Path, unit: Path) -> Plan:
         with boot_file.changing() as boot:  # first: what is filled here was never good
             if boot.way_back:
                 boot_file.write(advance(boot, BootEvent.FORGET))
-        fill(slots / found.slot, wheelhouse)
+        fill(slots / found.slot, wheelhouse, slots / SLOTS[1 - SLOTS.index(found.slot)] / SCHEMA_FILE)
         with boot_file.changing():
             boot_file.write(found.boot)
     return found
 
 
-def fill(slot: Path, wheelhouse: Path) -> None:
+def fill(slot: Path, wheelhouse: Path, schema: Path) -> None:
     """Make the slot's virtual environment from the wheels, hashes checked; the mark that it is whole comes last.
+
+    schema: of settings, of the slot that was good before, where it has one: a package does not loosen them.
 
     It sees the system's packages behind its own: libcamera's bindings come with Raspberry Pi OS alone.
     """
@@ -93,6 +95,8 @@ def fill(slot: Path, wheelhouse: Path) -> None:
         "install", "--ignore-installed", "--no-index", "--no-deps", "--require-hashes", "--find-links", str(wheelhouse),
         "--requirement", str(wheelhouse / REQUIREMENTS),
     ])  # fmt: skip
+    if schema.is_file():
+        shutil.copyfile(schema, slot / SCHEMA_FILE)
     subprocess.run(["sync", "--file-system", str(slot)], check=True, timeout=INSTALL_TIMEOUT_S)
     shutil.copyfile(wheelhouse / RELEASE, slot / RELEASE_FILE)
     subprocess.run(["sync", "--file-system", str(slot)], check=True, timeout=INSTALL_TIMEOUT_S)

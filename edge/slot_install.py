@@ -24,7 +24,7 @@ import structlog
 from contract.durable_files import DurableFolder, Observer, unobserved
 from contract.errors import DeviceError
 from contract.update_problems import UpdateProblem, UpdateRefusal
-from edge.launcher import RELEASE_FILE
+from edge.launcher import RELEASE_FILE, SCHEMA_FILE
 from edge.slots import Release, Slots, release_mark
 from edge.update_client import Fetched
 
@@ -89,6 +89,8 @@ class Installer:
         self._step("packages", lambda: self._install_wheels(python, slot, fetched))
         check = [python, "-m", "edge.slot_check", fetched.custom.version, "--config", str(self._config)]
         self._step("check", lambda: self._run(check))
+        if fetched.slot_schema:
+            self._step("schema", lambda: DurableFolder(slot).write(SCHEMA_FILE, fetched.slot_schema))
         self._step("sync", os.sync)
         release = Release(fetched.custom.number, fetched.custom.version)
         self._step("mark", lambda: DurableFolder(slot).write(RELEASE_FILE, release_mark(release)))

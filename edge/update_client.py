@@ -61,6 +61,7 @@ class Fetched:
     firmware_number: int = 0
     schema: Path | None = None
     schema_number: int = 0
+    slot_schema: bytes = b""
 
 
 class _TimedUpdater(Updater):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -28,6 +28,7 @@ from edge.box_files import UPDATE_ROOT
 from edge.controller_release import ControllerRelease
 from edge.downlink import Downlink
 from edge.slot_install import Installer
+from edge.slot_schema import SlotSchema
 from edge.slots import Slots
 from edge.trial import LOOK_AGAIN_S, Pause
 from edge.update_channel import FileChannel
@@ -244,7 +245,7 @@ class UpdateIntake:
         if job.artefact is Artefact.FIRMWARE:
             return (await self._controller.identity()).version
         if job.artefact is Artefact.CONFIGURATION_SCHEMA:
-            return self._updates.record.schema_number
+            return self._updates.schema_number
         return self._updates.release.number
 
     def _client(self) -> UpdateClient:
@@ -282,15 +283,12 @@ class UpdateIntake:
         """Into the other slot, then on trial between two people, on a line that it can be proved by."""
         slots = self._updates.slots
         assert slots is not None  # `check` has refused it otherwise
-        if fetched.schema is not None:
-            read_schema(await asyncio.to_thread(read_kept, fetched.schema))
+        fetched = await asyncio.to_thread(self._with_schema, fetched)
         firmware = await self._firmware_to_bring(fetched)
         self._installer = self._make_installer(slots, self._around.config)
         await asyncio.to_thread(self._installer.install, fetched)
         await asyncio.to_thread(_still_signed, client, job)
         await asyncio.to_thread(client.forget, fetched)
-        if fetched.schema is not None:
-            await self._keep_schema(fetched.schema, fetched.schema_number)
         while True:
             while not (self._around.is_free() and self._channel.connection is not None):
                 await self._pause(LOOK_AGAIN_S)
@@ -319,11 +317,21 @@ class UpdateIntake:
             needed = False
         return str(fetched.firmware.relative_to(self._updates.folder)) if needed else ""
 
+    def _with_schema(self, fetched: Fetched) -> Fetched:
+        """The release with the schema of settings that goes into its slot. Raises UpdateRefusal for what is none."""
+        kept = self._updates.slot_schema
+        if fetched.schema is not None:
+            content = read_kept(fetched.schema)
+            read_schema(content)
+            if fetched.schema_number > kept.number:
+                kept = SlotSchema(number=fetched.schema_number, content=content)
+        return replace(fetched, slot_schema=encode(kept)) if kept.number else fetched
+
     async def _keep_schema(self, path: Path, number: int) -> None:
-        """This schema is in force from now on, where it is newer than the one that is."""
+        """This schema is in force from now on, whatever runs, where it is newer than the one that is."""
         content = await asyncio.to_thread(read_kept, path)
         read_schema(content)
-        if number > self._updates.record.schema_number:
+        if number > self._updates.schema_number:
             await asyncio.to_thread(DurableFolder(self._around.keys).write, SCHEMA_FILE, content)
             await asyncio.to_thread(self._updates.keep_schema, number)
 

@@ -26,6 +26,7 @@ from contract.update_problems import UPDATE_WORDING, UpdateProblem, UpdateRefusa
 from contract.updates import Artefact, FloorNumber, Running, UpdateJob, UpdateReport, UpdateState
 from edge.launcher import Boot
 from edge.panel_words import version_text
+from edge.slot_schema import SlotSchema, schema_in
 from edge.slots import Release, Slots
 from edge.software import version
 
@@ -83,6 +84,21 @@ class Updates:
     def floor(self) -> int:
         """Nothing with a smaller number is installed."""
         return max(self.record.floor, 0 if self.on_trial else self.release.number)
+
+    @property
+    def slot_schema(self) -> SlotSchema:
+        """The schema of settings that what runs has brought."""
+        return schema_in(self.slots.path(self.slots.own)) if self.slots else SlotSchema()
+
+    @property
+    def schema_number(self) -> int:
+        """Of the schema of settings in force."""
+        return max(self.record.schema_number, self.slot_schema.number)
+
+    def schema_of_release(self) -> bytes | None:
+        """That schema, where it came with what runs; None where the one beside the keys counts."""
+        found = self.slot_schema
+        return found.content if found.number > self.record.schema_number else None
 
     @property
     def on_trial(self) -> bool:
@@ -175,7 +191,7 @@ class Updates:
                 self._write(floor=number)
 
     def keep_schema(self, number: int) -> None:
-        """This schema of settings is in force."""
+        """This schema of settings lies beside the keys."""
         with self._turn:
             self._write(schema_number=max(number, self.record.schema_number))
 
@@ -219,7 +235,7 @@ class Updates:
         firmware, number = self.firmware
         return Running(
             version=release.version, number=release.number, slot=slot, floor=self.floor, firmware=firmware,
-            firmware_number=number, schema_number=self.record.schema_number,
+            firmware_number=number, schema_number=self.schema_number,
         )  # fmt: skip
 
     def report(self) -> UpdateReport:

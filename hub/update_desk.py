@@ -8,15 +8,17 @@ gets its job when it comes back, and one that is spared, suspended or gone does 
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Iterable
 
 import structlog
 from sqlalchemy import select, update
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from contract import topics
 from contract.dispatch import decode
-from contract.errors import RemoteError
+from contract.errors import RemoteError, TransientError
 from contract.lifecycle import UnitState
 from contract.rollouts import RolloutAction, RolloutOrder, UpdateOrder, Wave
 from contract.update_problems import UpdateProblem
@@ -139,9 +141,29 @@ class UpdateDesk:
         """Go on with every open rollout, as far as what the units said allows."""
         with self._context.database.reading() as session:
             names = session.scalars(select(Rollout.id).where(Rollout.state.in_(OPEN_STATES))).all()
+        failed: SQLAlchemyError | TransientError | None = None
         for name in names:
-            with self._context.database.transaction() as session:
-                self._advance(session, session.get_one(Rollout, name, with_for_update=True))
+            try:
+                with self._context.database.transaction() as session:
+                    self._advance(session, session.get_one(Rollout, name, with_for_update=True))
+            except (SQLAlchemyError, TransientError) as error:
+                failed = error  # the database's fault, which passes: the others are looked at, and then it waits
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with one keeps no other from going on
+                self._stop(name, error)
+        if failed is not None:
+            raise failed
+
+    def _stop(self, name: str, error: Exception) -> None:
+        """Stop a rollout that the hub itself cannot go on with, so that somebody sees it; said once."""
+        why = f"the hub cannot go on with it ({type(error).__name__})"
+        with self._context.database.transaction() as session:
+            row = session.get_one(Rollout, name, with_for_update=True)
+            if row.why == why:
+                return
+            row.state, row.why, row.changed_ms = RolloutState.STOPPED, why, self._now()
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            log.error("rollout cannot go on", rollout=name, error=type(error).__name__, at=f"{last.name}:{last.lineno}")
+            log.critical("alarm", message=f"The update to {row.version} has stopped: {why}.", rollout=name)
 
     def _advance(self, session: Session, row: Rollout) -> None:
         """Take in who went and who came, decide, and do what follows."""

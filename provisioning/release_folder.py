@@ -51,8 +51,8 @@ class KeyPlan:
 
     root_keys: int = 3
     root_threshold: int = 2
-    targets_keys: int = 2
-    targets_threshold: int = 1
+    targets_keys: int = 3
+    targets_threshold: int = 2
 
 
 def make_repository(folder: Path, now: datetime, plan: KeyPlan) -> bytes:

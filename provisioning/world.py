@@ -37,6 +37,8 @@ host = "127.0.0.1"
 port = 8100
 
 [updates]                       # a repository for releases, in OUT/releases; leave the table out for none
+# targets_keys = 3              # two of three officers sign a release, and two of three keys say who may;
+# targets_threshold = 2         # to try it out alone: 1
 
 [[sites]]
 code = "9901-A"
@@ -163,12 +165,21 @@ class Operator(_Table):
 
 
 class Updates(_Table):
-    """Make an update repository too: how many keys there are of each kind, and how many must sign together."""
+    """Make an update repository too: how many keys there are of each kind, and how many must sign together.
+
+    By default no single key, lost, stolen or turned, signs anything, and none that is lost is missed.
+    """
 
     root_keys: Annotated[int, Field(ge=1, le=9)] = 3
     root_threshold: Annotated[int, Field(ge=1, le=9)] = 2
-    targets_keys: Annotated[int, Field(ge=1, le=9)] = 2
-    targets_threshold: Annotated[int, Field(ge=1, le=9)] = 1
+    targets_keys: Annotated[int, Field(ge=1, le=9)] = 3
+    targets_threshold: Annotated[int, Field(ge=1, le=9)] = 2
+
+    @model_validator(mode="after")
+    def _thresholds_can_be_reached(self) -> Self:
+        if self.root_threshold > self.root_keys or self.targets_threshold > self.targets_keys:
+            raise ValueError("more keys must sign together than there are")
+        return self
 
 
 class World(_Table):

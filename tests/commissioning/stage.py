@@ -95,7 +95,7 @@ def make_stage(
             Operator(id=LOCAL, name="Lia", roles=("technician",), sites=(OTHER_SITE,)),
             *operators,
         ),
-        updates=Updates(),
+        updates=Updates(targets_keys=2, targets_threshold=1),  # most tests are not about who signs
     )
     set_up(world, folder, folder / "world", now or datetime.now(UTC), lambda _: None)
     conf = folder / "world" / "broker" / "mosquitto.conf"

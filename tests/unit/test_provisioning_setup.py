@@ -205,7 +205,13 @@ def test_a_repository_of_releases_is_made_where_the_world_asks_for_one(tmp_path:
     assert (out / "units" / "desk-a1" / "update-root.json").read_bytes() == trusted
     held = sorted(path.name for path in (out / "hub" / "updates").glob("*.key"))
     assert held == ["snapshot.key", "timestamp.key"] and not (out / "releases" / "online").exists()
-    assert not list((out / "hub").rglob("root-*.key")) and len(list((out / "releases" / "keys").iterdir())) == 5
+    assert not list((out / "hub").rglob("root-*.key")) and len(list((out / "releases" / "keys").iterdir())) == 6
+    roles = json.loads(trusted)["signed"]["roles"]  # nobody signs a release alone, unless the world says so
+    assert {name: (len(roles[name]["keyids"]), roles[name]["threshold"]) for name in ("root", "targets")} == {
+        "root": (3, 2), "targets": (3, 2)
+    }  # fmt: skip
+    with pytest.raises(DeviceError, match="more keys must sign together than there are"):
+        load_world(write(tmp_path, WORLD + "[updates]\ntargets_keys = 1\n"))
     without = world.model_copy(update={"updates": None})
     set_up(without, tmp_path, tmp_path / "plain", NOW, lambda _: None)
     assert not (tmp_path / "plain" / "releases").exists()

@@ -1,8 +1,9 @@
 """The campaign of updates with everything real: broker, hub, launcher, slots, venv, pip, releases signed off-line.
 
 A unit that runs 0.1.0 from slot a is brought to 0.2.0, then to a release that greets and then ends, then to one whose
-ticket printer does not open; each time by the technician's and the officer's own commands. It has to run 0.2.0 in the
-end, and the hub has to know why. `make updates` runs this and tests.updates.killed.
+ticket printer does not open, then to one that is found good and ends at each later start; each time by the technician's
+and the officer's own commands. It has to run 0.2.0 in the end, and the hub has to know why. `make updates` runs this
+and tests.updates.killed.
 
 The releases are this very project, its version changed; the packages that it needs are not copied into every slot: one
 more wheel holds a .pth file that names the environment that the tests run in. pip installs and checks all the same.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -39,11 +41,12 @@ from tests.updates.wheels import make_wheel
 from virtual.broker import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
-FIRST, GOOD, CRASHES, UNWELL = "0.1.0", "0.2.0", "0.3.0", "0.4.0"
+FIRST, GOOD, CRASHES, UNWELL, CRASHES_LATER = "0.1.0", "0.2.0", "0.3.0", "0.4.0", "0.5.0"
 GOOD_WITHIN_S = 300
 WAIT_S = 900.0
 RESTART_S = 0.5
-# One line of the product, and what it is in a bad release: one that is well and then ends, one without its printer.
+# One line of the product, and what it is in a bad release: one that is well and then ends, one without its printer, one
+# that serves while it is on trial and at no later start.
 AFTER_GREETING = (
     "        await asyncio.to_thread(self._slots.found_good)",
     "        raise SystemExit(3)",
@@ -52,6 +55,8 @@ NO_PRINTER = (
     "            return File(devfile=device)",
     "            raise DeviceError('The new release does not find the printer.')",
 )
+
+LATER_STARTS = ("        await agent.run()\n    if not proved", "        raise SystemExit(3)\n    if not proved")
 
 
 def build_wheel(folder: Path) -> bytes:
@@ -125,8 +130,16 @@ class Service:
             while not self._stopping.is_set():
                 self._process = subprocess.Popen(self._command, cwd="/", stdout=sink, stderr=sink)
                 self.starts += 1
-                self._process.wait()
+                code = self._process.wait()
+                told = {"SERVICE_RESULT": "signal" if code < 0 else "exit-code" if code else "success"}
+                ended = [*self._command[:4], "--ended"]
+                subprocess.run(ended, env={**os.environ, **told, "EXIT_STATUS": str(code)}, check=True)
                 self._stopping.wait(RESTART_S)
+
+    def kill(self) -> None:
+        """The agent dies where it stands."""
+        if self._process is not None:
+            self._process.kill()
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -176,6 +189,11 @@ class Officer:
         """How the unit stands in the newest update, once the hub goes on with it no more."""
         found = tool("update", "--status", "--rollout", self.rollouts()[0]["id"], *self.me)
         return found["units_in_it"][0] if found["state"] != "running" else None
+
+    def unit_in_step(self, step: str) -> Any:
+        """How it stands there, once it has come to this step."""
+        found = self.unit()
+        return found if found and found["step"] == step else None
 
     def rollouts(self) -> Any:
         """All updates, the newest first."""
@@ -240,6 +258,21 @@ def walk(folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
                 "unit": found.get("problem_en", "good"), "hub": told,
             }  # fmt: skip
             say(json.dumps(measured[version], ensure_ascii=False))
+        started, before = time.monotonic(), service.starts
+        say(f"release {CRASHES_LATER}: wanted good, and then back")
+        officer.release(CRASHES_LATER, "edge/agent_run.py", LATER_STARTS)
+        ends("good", CRASHES_LATER, "a")
+        good_s, good_starts = time.monotonic() - started, service.starts
+        service.kill()
+        found = ends("returned", GOOD, "b")
+        assert "5 times in a row" in found["problem_en"], found
+        told = wait_for("the hub's word", lambda: officer.unit_in_step("failed"))
+        measured[CRASHES_LATER] = {
+            "good_s": round(good_s, 1), "back_s": round(time.monotonic() - started - good_s, 1),
+            "starts": good_starts - before, "starts_until_back": service.starts - good_starts,
+            "unit": found["problem_en"], "hub": told,
+        }  # fmt: skip
+        say(json.dumps(measured[CRASHES_LATER], ensure_ascii=False))
     return measured
 
 

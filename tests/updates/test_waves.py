@@ -8,11 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from contract.commissioning import decode_claim
 from contract.commissioning_problems import Problem
 from contract.dispatch import encode
-from contract.errors import RemoteError
+from contract.errors import RemoteError, TransientError
 from contract.identifiers import uuid7
 from contract.lifecycle import UnitState as UnitLife
 from contract.rollouts import RolloutAction
@@ -26,6 +28,8 @@ from hub.config import DeadlinesSection
 from hub.fleet_watch import look
 from hub.schema.commissioning_tables import Commissioning, UnitHistory
 from hub.schema.tables import Unit
+from hub.schema.update_tables import Rollout as UpdateRow
+from hub.schema.update_tables import RolloutUnit
 from provisioning.technician_identity import load_identity
 from tests.commissioning.stage import LOCAL, OTHER_SITE, SITE, TECHNICIAN, UNIT
 from tests.hub_world import DATABASES
@@ -124,6 +128,46 @@ def test_a_unit_that_comes_back_later_is_told_of_though_the_update_is_done(stage
         assert UnitAlert.UPDATE_FAILED in watched.alerts
     assert stage.told() == []  # nobody tries it again by themselves
     assert stage.update(RELEASE).done and stage.told() == ["u-02"]
+
+
+def test_a_rollout_that_cannot_go_on_holds_up_no_other_and_is_told_once(
+    stage: UpdateStage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert stage.update(RELEASE, 50, 100, units=["u-01", "u-02"]).done
+    bad = stage.rollout().id
+    assert stage.update(RELEASE, units=["u-03", "u-04"]).done
+    with stage.world.database.transaction() as session:
+        for link in session.scalars(select(RolloutUnit).where(RolloutUnit.rollout == bad)):
+            link.step = "dancing"  # as no hub writes it
+    capsys.readouterr()
+    everybody(stage, ["u-03", "u-04"])
+    stage.passes(1)
+    stage.passes(1)
+    assert stage.rollout().state == "done"
+    row = stage.shown(bad).rows[0]
+    assert (row.state, row.why) == ("stopped", "the hub cannot go on with it (ValueError)")
+    with stage.world.database.reading() as session:
+        assert "cannot go on with it" in stage.desk.alarm(session)
+    assert capsys.readouterr().out.count("has stopped: the hub cannot go on with it") == 1
+
+
+def test_a_database_that_fails_stops_no_rollout(stage: UpdateStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert stage.update(RELEASE, units=["u-01", "u-02"]).done
+    first = stage.rollout().id
+    assert stage.update(RELEASE, units=["u-03", "u-04"]).done
+    looked: list[str] = []
+    go_on = stage.desk._advance
+
+    def fails(session: Session, row: UpdateRow) -> None:
+        looked.append(row.id)
+        if row.id == first:
+            raise OperationalError("UPDATE rollout", {}, Exception("database is locked"))
+        go_on(session, row)
+
+    monkeypatch.setattr(stage.desk, "_advance", fails)
+    with pytest.raises(TransientError):
+        stage.passes(1)
+    assert set(looked) == {first, stage.rollout().id} and stage.shown(first).rows[0].state == "running"
 
 
 def test_cancel_spares_whoever_has_not_begun_to_write(stage: UpdateStage) -> None:

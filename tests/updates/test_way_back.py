@@ -18,7 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import provisioning
+from contract.durable_files import DurableFolder
 from contract.errors import DeviceError
+from contract.settings_schema import SettingsSchema
 from contract.update_problems import UpdateProblem
 from contract.updates import Artefact, TargetCustom, UpdateState
 from edge import data_format, launcher
@@ -26,6 +28,7 @@ from edge.__main__ import _software_rows
 from edge.launcher import BAD_ENDS_MAX, BOOT_ID, LIFE_FILE, SHORT_LIFE_S, Boot, BootEvent, BootFile, advance
 from edge.package_slot import install
 from edge.slot_check import main as check_main
+from edge.slot_schema import schema_in
 from edge.slots import Release, release_mark
 from edge.software import version
 from edge.update_client import Fetched
@@ -342,3 +345,73 @@ def test_software_that_reads_less_than_the_disk_holds_refuses(
     (tmp_path / "data" / data_format.FORMAT_FILE).write_bytes(b"\xff")
     data_format.check(tmp_path / "data")
     assert launcher.PUT_RIGHT == 2
+
+
+# --- the schema of settings goes with the release that brought it ---
+
+
+def rule(attempts_max: int) -> bytes:
+    return json.dumps({"properties": {"policy": {"properties": {"attempts_max": {"maximum": attempts_max}}}}}).encode()
+
+
+def forbids(unit: Unit, attempts: int) -> str:
+    """What the schema in force at the next start has against a setting."""
+    updates, path = unit.updates(), unit.folder / "unit.toml"
+    updates.settle()
+    if not path.exists():
+        path.write_text(OLD.replace("tls.crt", "keys/tls.crt"), encoding="utf-8")
+    content = updates.schema_of_release() or DurableFolder(unit.keys).read("settings-schema.json")
+    return SettingsSchema(content).objection({"policy": {"attempts_max": attempts}}) if content else ""
+
+
+async def with_schemas(unit: Unit, repository: Repository) -> None:
+    """Schema 1 came by itself; 0.2.0 brings schema 2, and 0.3.0 none."""
+    only = TargetCustom(artefact=Artefact.CONFIGURATION_SCHEMA, number=1, version="1")
+    repository.add("settings-1.json", rule(9), only)
+    repository.add_release(2, "0.2.0", WHEELS, schema=("settings-2.json", 2, rule(4)))
+    repository.add_release(3, "0.3.0", WHEELS)
+    life = Life(unit, unit.updates())
+    more = {"artefact": Artefact.CONFIGURATION_SCHEMA, "target": "settings-1.json"}
+    await life.until_settled(job_for(1, "1", issued_ms=0, **more))
+    assert "maximum 9" in forbids(unit, 10) and not forbids(unit, 9)
+    await begun(unit, issued_ms=2)
+
+
+async def test_a_return_restores_the_schema_that_was_in_force(unit: Unit, repository: Repository) -> None:
+    await with_schemas(unit, repository)
+    assert "maximum 4" in forbids(unit, 9)  # on trial it is part of the release
+    await proved(unit, {"finger": "silent"})
+    assert not forbids(unit, 9) and "maximum 9" in forbids(unit, 10)
+    again = Life(unit, unit.updates())
+    await again.until_settled(job_for(2, "0.2.0", job="j-again", issued_ms=9))
+    await proved(unit)
+    assert "maximum 4" in forbids(unit, 9) and unit.updates().running().schema_number == 2
+    crash(unit, BAD_ENDS_MAX)
+    assert not forbids(unit, 9) and unit.updates().running().schema_number == 1
+
+
+async def test_the_next_release_without_a_schema_keeps_it_and_one_of_its_own_stays(
+    unit: Unit, repository: Repository
+) -> None:
+    await with_schemas(unit, repository)
+    await proved(unit)
+    await begun(unit, 3, "0.3.0", issued_ms=9)
+    await proved(unit)
+    assert unit.running.number == 3 and "maximum 4" in forbids(unit, 9)
+    repository.add("settings-5.json", rule(6), TargetCustom(
+        artefact=Artefact.CONFIGURATION_SCHEMA, number=5, version="5"
+    ))  # fmt: skip
+    repository.publish()
+    life = Life(unit, unit.updates())
+    more = {"artefact": Artefact.CONFIGURATION_SCHEMA, "target": "settings-5.json"}
+    await life.until_settled(job_for(5, "5", issued_ms=20, **more))
+    assert "maximum 6" in forbids(unit, 9)
+    crash(unit, BAD_ENDS_MAX)
+    assert unit.updates().running().number == 2 and "maximum 6" in forbids(unit, 9)
+
+
+@given(st.binary(max_size=80))
+def test_a_spoiled_schema_in_a_slot_is_none(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    slot = tmp_path_factory.mktemp("a")
+    (slot / launcher.SCHEMA_FILE).write_bytes(content)
+    assert schema_in(slot).number >= 0

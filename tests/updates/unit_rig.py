@@ -15,7 +15,7 @@ from contract.topics import Topic
 from contract.updates import FileAsk, FilePart, UpdateJob, UpdateReport, UpdateState
 from edge.controller_release import ControllerRelease
 from edge.downlink import Downlink
-from edge.launcher import RELEASE_FILE, BootFile
+from edge.launcher import RELEASE_FILE, SCHEMA_FILE, BootFile
 from edge.slots import Release, Slots, release_mark, slots_of
 from edge.update_client import Fetched
 from edge.update_intake import Surroundings, UpdateIntake
@@ -96,6 +96,10 @@ class MarkingInstaller:
         python.parent.mkdir(exist_ok=True)
         python.write_text("#!/bin/sh\n")
         python.chmod(0o755)
+        if fetched.slot_schema:
+            folder.write(SCHEMA_FILE, fetched.slot_schema)
+        else:
+            folder.remove(SCHEMA_FILE)
         folder.write(RELEASE_FILE, release_mark(Release(fetched.custom.number, fetched.custom.version)))
 
     def stop(self) -> None:
