@@ -258,22 +258,27 @@ def walk(folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
                 "unit": found.get("problem_en", "good"), "hub": told,
             }  # fmt: skip
             say(json.dumps(measured[version], ensure_ascii=False))
-        started, before = time.monotonic(), service.starts
         say(f"release {CRASHES_LATER}: wanted good, and then back")
-        officer.release(CRASHES_LATER, "edge/agent_run.py", LATER_STARTS)
-        ends("good", CRASHES_LATER, "a")
-        good_s, good_starts = time.monotonic() - started, service.starts
-        service.kill()
-        found = ends("returned", GOOD, "b")
-        assert "5 times in a row" in found["problem_en"], found
-        told = wait_for("the hub's word", lambda: officer.unit_in_step("failed"))
-        measured[CRASHES_LATER] = {
-            "good_s": round(good_s, 1), "back_s": round(time.monotonic() - started - good_s, 1),
-            "starts": good_starts - before, "starts_until_back": service.starts - good_starts,
-            "unit": found["problem_en"], "hub": told,
-        }  # fmt: skip
+        measured[CRASHES_LATER] = comes_back(officer, service, ends)
         say(json.dumps(measured[CRASHES_LATER], ensure_ascii=False))
     return measured
+
+
+def comes_back(officer: Officer, service: Service, ends: Callable[[str, str, str], dict[str, Any]]) -> dict[str, Any]:
+    """A release that is found good and ends at each later start; what was measured."""
+    started, before = time.monotonic(), service.starts
+    officer.release(CRASHES_LATER, "edge/agent_run.py", LATER_STARTS)
+    ends("good", CRASHES_LATER, "a")
+    good_s, good_starts = time.monotonic() - started, service.starts
+    service.kill()
+    found = ends("returned", GOOD, "b")
+    assert "5 times in a row" in found["problem_en"], found
+    back_s = time.monotonic() - started - good_s
+    return {
+        "good_s": round(good_s, 1), "back_s": round(back_s, 1), "starts": good_starts - before,
+        "starts_until_back": service.starts - good_starts, "unit": found["problem_en"],
+        "hub": wait_for("the hub's word", lambda: officer.unit_in_step("failed")),
+    }  # fmt: skip
 
 
 def main(
