@@ -22,6 +22,7 @@ class Problem(StrEnum):
     CLAIM_USED = "claim-used"
     CLAIM_FOR_OTHER_SERIAL = "claim-for-other-serial"
     SERIAL_TAKEN = "serial-taken"
+    SERIAL_SHARED = "serial-shared"
     KEYS_CHANGED = "keys-changed"
     CLOCK_WRONG = "clock-wrong"
     BROKER_UNREACHABLE = "broker-unreachable"
@@ -106,6 +107,12 @@ WORDING: dict[Problem, Wording] = {
         "Bila perangkatnya diganti, jalankan 'rekam-provision replace'; bila tidak, laporkan dugaan penggandaan.",
         "Another unit is enrolled with this serial number.",
         "If this box takes its place, use 'rekam-provision replace'; if not, report a copy.",
+    ),
+    Problem.SERIAL_SHARED: Wording(
+        "Perangkat lain mengetuk dengan nomor seri yang sama.",
+        "Teknisi mencocokkan kode di layar ini dan menyetujui yang benar saja; cari asal perangkat yang lain.",
+        "Another box knocks with the same serial number.",
+        "Compare the code on each screen and approve only the right one; find out where the other comes from.",
     ),
     Problem.KEYS_CHANGED: Wording(
         "Kunci unit berbeda dari kunci yang mengetuk pertama kali dengan klaim ini.",

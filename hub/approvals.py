@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import serialization
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from contract.certificates import load_public
+from contract.certificates import fingerprint, load_public
 from contract.commissioning import MESSAGE_BYTES_MAX, Knock
 from contract.dispatch import decode
 from hub.schema.commissioning_tables import ClaimRow, Commissioning
@@ -43,3 +43,12 @@ def is_same_box(session: Session, row: Commissioning, unit: str) -> bool:
     """Whether the box that knocks is this unit itself, come again: it holds the keys that the unit's packets need."""
     known = session.get(Unit, unit)
     return known is not None and (known.sign_public_pem, known.open_public_pem) == packet_keys(row)
+
+
+def who_has_it(session: Session, unit: str, row: Commissioning) -> str:
+    """Which unit has the serial number of this box, and how its code differs, where the unit came by a claim."""
+    query = select(Commissioning.key_digest).where(Commissioning.unit == unit, Commissioning.serial == row.serial)
+    digest = session.scalars(query.order_by(Commissioning.knocked_ms.desc()).limit(1)).first()
+    if digest is None:
+        return f"It is {unit}."
+    return f"It is {unit}, the box with the code {fingerprint(digest)}; this one shows {fingerprint(row.key_digest)}."

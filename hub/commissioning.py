@@ -22,6 +22,7 @@ from contract.certificates import (
     certificate_key,
     common_name,
     der,
+    fingerprint,
     load_certificate,
     load_public,
     load_request,
@@ -197,12 +198,14 @@ class CommissioningDesk:
             return self._refused(nonce, Refusal(Problem.CLAIM_FOR_OTHER_SERIAL, f"It is for {claim.serial}."))
         row = self._note_knock(session, row, nonce, knock)
         refusal = self._objection(session, row)
-        row.problem, row.detail = (refusal.problem, refusal.detail[:200]) if refusal else ("", "")
+        rival = self._rival(session, row) if refusal is None and row.approval is None else None
+        told = refusal or rival
+        row.problem, row.detail = (told.problem, told.detail[:200]) if told else ("", "")
         session.flush()
         if refusal is not None:
             return self._refused(nonce, refusal)
         if row.approval is None:
-            return self._reply(row, AnswerState.WAITING, Problem.NOT_APPROVED)
+            return self._reply(row, AnswerState.WAITING, rival or Refusal(Problem.NOT_APPROVED))
         return self._reply(row, AnswerState.APPROVED)
 
     def _note_knock(self, session: Session, row: Commissioning | None, nonce: str, knock: Knock) -> Commissioning:
@@ -226,17 +229,22 @@ class CommissioningDesk:
             return Refusal(Problem.CLOCK_WRONG, f"It is {_amount(abs(row.clock_off_ms))} {_way(row.clock_off_ms)}.")
         taken = self._setups.holder_of_serial(session, row.serial)
         if taken not in (None, row.unit, row.replaces) and not approvals.is_same_box(session, row, taken or ""):
-            return Refusal(Problem.SERIAL_TAKEN, f"It is {taken}.")
-        rival = select(Commissioning).where(
+            return Refusal(Problem.SERIAL_TAKEN, approvals.who_has_it(session, taken or "", row))
+        return None
+
+    def _rival(self, session: Session, row: Commissioning) -> Refusal | None:
+        """That another box knocks with this serial number: which of them is right, the technician sees by the codes."""
+        query = select(Commissioning).where(
             Commissioning.serial == row.serial,
             Commissioning.nonce != row.nonce,
             Commissioning.key_digest != row.key_digest,
             Commissioning.knocked_ms > self._now() - RIVAL_MS,
         )
-        other = session.scalars(rival).first()
-        if other is not None and row.approval is None:
-            return Refusal(Problem.SERIAL_TAKEN, f"A second box knocks with it, claim {other.nonce}.")
-        return None
+        other = session.scalars(query.order_by(Commissioning.knocked_ms.desc()).limit(1)).first()
+        if other is None:
+            return None
+        codes = fingerprint(row.key_digest), fingerprint(other.key_digest)
+        return Refusal(Problem.SERIAL_SHARED, f"This box shows {codes[0]}, the other {codes[1]}.")
 
     def _grant(self, session: Session, nonce: str, ask: CertificateAsk) -> Said:
         row = session.get(Commissioning, nonce, with_for_update=True)
@@ -333,12 +341,13 @@ class CommissioningDesk:
             self._setups.retire_replaced(session, row.replaces, unit.id)
         self._setups.desire_again(session, unit)
 
-    def _reply(self, row: Commissioning, state: AnswerState, problem: Problem | None = None) -> Answer:
+    def _reply(self, row: Commissioning, state: AnswerState, told: Refusal | None = None) -> Answer:
         approved = state in (AnswerState.APPROVED, AnswerState.DONE)
         return Answer(
             nonce=row.nonce,
             state=state,
-            problem=problem,
+            problem=told.problem if told else None,
+            detail=told.detail[:200] if told else "",
             hub_ms=self._now(),
             unit=(row.unit or "") if approved else "",
             site=row.site if approved else "",

@@ -256,11 +256,11 @@ class TechnicianDesk:
             raise Refusal(Problem.CLAIM_USED, f"It became {claim.unit}.")
         if self._now() > claim.expires_ms:
             raise Refusal(Problem.CLAIM_EXPIRED)
-        if row.problem and not (row.problem == Problem.SERIAL_TAKEN and order.replaces):
+        if row.problem and row.problem not in (Problem.SERIAL_TAKEN, Problem.SERIAL_SHARED):
             raise Refusal(Problem(row.problem), row.detail)
         taken = self._setups.holder_of_serial(session, row.serial)
         if taken is not None and taken not in (order.unit, order.replaces):
-            raise Refusal(Problem.SERIAL_TAKEN, f"It is {taken}.")
+            raise Refusal(Problem.SERIAL_TAKEN, approvals.who_has_it(session, taken, row))
         if order.replaces:
             _check_other(order.unit, order.replaces)
             rights.unit_of(session, who, order.replaces)

@@ -60,7 +60,7 @@ def _knock(session: Session, row: Commissioning) -> KnockRow:
     state = "waiting"
     if claim.burned_ms is not None:
         state = "done"
-    elif row.problem:
+    elif row.problem and row.problem != Problem.SERIAL_SHARED:
         state = "refused"
     elif row.approval is not None:
         state = "approved"

@@ -206,7 +206,7 @@ def knocks_table(rows: list[KnockRow]) -> Table | str:
     table = listing("code", "box", "knocked (UTC)", "state, what to do", whole=whole, title="Units that knock")
     for row in rows:
         advice = f"{WORDING[row.problem].what_en} {WORDING[row.problem].do_en}" if row.problem else ""
-        if row.state == "waiting":
+        if row.state == "waiting" and row.problem is None:
             advice = "compare the code, then 'approve' it"
         if abs(row.clock_off_ms) > CLOCK_NOTED_MS:
             advice = f"Its clock is off by {age(abs(row.clock_off_ms) // 1000)}. {advice}"

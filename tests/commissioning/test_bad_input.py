@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from contract import topics
 from contract.certificates import der, load_certificate, make_request, new_key, public_der
@@ -23,6 +25,7 @@ from contract.technician import ROWS_MAX, Order, StatusOrder, Verb, sign_order, 
 from edge.box import Box
 from edge.box_files import Phase
 from hub.schema.commissioning_tables import ClaimRow, Commissioning
+from provisioning.box_commands import knocks_table
 from provisioning.technician_identity import load_identity
 from tests.commissioning.boxes import make_commissioner, put_claims
 from tests.commissioning.desk_world import DAY_MS, HOUR_MS, DeskWorld, SetClock, hear, make_box
@@ -150,11 +153,60 @@ def to_birth(world: DeskWorld, box: Box) -> None:
     raise AssertionError(f"not born: {box.phase}, {box.problem}")
 
 
-def test_two_boxes_with_one_serial_number_that_knock_at_once_are_both_shown(world: DeskWorld, tmp_path: Path) -> None:
-    knocking_box(world, tmp_path / "first")
+def test_two_boxes_with_one_serial_number_are_both_shown_and_the_technician_chooses_by_the_code(
+    world: DeskWorld, tmp_path: Path
+) -> None:
+    first = knocking_box(world, tmp_path / "first")
     second = knocking_box(world, tmp_path / "second")
-    assert problem_of(second) is Problem.SERIAL_TAKEN
-    assert len(world.knocks().rows) == 2
+    knock(world, first)
+    rows = world.knocks().rows
+    assert {row.fingerprint for row in rows} == {first.code, second.code}
+    assert {(row.state, row.problem) for row in rows} == {("waiting", Problem.SERIAL_SHARED)}
+    for box, other in ((first, second), (second, first)):
+        assert problem_of(box) is Problem.SERIAL_SHARED and box.problem is not None
+        assert f"This box shows {box.code}, the other {other.code}" in box.problem.detail
+    table = rendered(knocks_table(list(rows)))
+    assert first.code in table and second.code in table and "approve only the right one" in table
+
+    assert world.approve(second, NAME).done
+    knock(world, first)
+    assert problem_of(first) is Problem.SERIAL_TAKEN and first.problem is not None
+    assert NAME in first.problem.detail and second.code in first.problem.detail
+    refused = world.approve(first, "desk-c1")
+    assert (refused.done, refused.problem) == (False, Problem.SERIAL_TAKEN)
+    to_birth(world, second)
+    assert (world.state(NAME), world.certificates(NAME)) == ("keyed", ["ACTIVE"])
+
+
+def test_a_wrong_choice_between_two_boxes_is_taken_back_by_approving_the_other(
+    world: DeskWorld, tmp_path: Path
+) -> None:
+    wrong = knocking_box(world, tmp_path / "wrong")
+    right = knocking_box(world, tmp_path / "right")
+    assert world.approve(wrong, NAME).done
+    knock(world, right)
+    assert world.approve(right, NAME).done
+    knock(world, wrong)
+    assert problem_of(wrong) is Problem.SERIAL_TAKEN and not wrong.is_approved
+    to_birth(world, right)
+    assert world.certificates(NAME) == ["ACTIVE"]
+    late = world.approve(wrong, NAME)  # once the other lives it is too late
+    assert (late.done, late.problem) == (False, Problem.UNIT_TAKEN)
+
+
+def test_a_box_whose_double_went_silent_is_alone_again(world: DeskWorld, tmp_path: Path) -> None:
+    first = knocking_box(world, tmp_path / "first")
+    knocking_box(world, tmp_path / "second")
+    world.clock.now_ms += HOUR_MS
+    knock(world, first)
+    assert problem_of(first) is Problem.NOT_APPROVED
+
+
+def rendered(table: object) -> str:
+    """As a wide terminal shows it, without the breaks."""
+    sink = Console(width=400, record=True, file=io.StringIO())
+    sink.print(table)
+    return sink.export_text()
 
 
 def test_a_claim_for_another_serial_number_is_refused_by_the_box_and_by_the_hub(
