@@ -225,13 +225,8 @@ def walk(folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
                 found = software()
             except (httpx.HTTPError, KeyError):
                 return None
-            is_so = (found["state"], found["version"], found["slot"], found["on_trial"]) == (
-                state,
-                version,
-                slot,
-                False,
-            )
-            return found if is_so else None
+            seen = (found["state"], found["version"], found["slot"], found["on_trial"])
+            return found if seen == (state, version, slot, False) else None
 
         found: dict[str, Any] = wait_for(f"{state} on {version}", settled, WAIT_S)
         return found
