@@ -94,6 +94,7 @@ class UpdateIntake:
         self._installer: SlotInstaller | None = None
         self._working: asyncio.Task[None] | None = None
         self._later: UpdateJob | None = None
+        self._restarts = False
         self._told: tuple[Connection | None, str] = (None, "")  # the job that the hub wants done, and who carried it
         channel.on(topics.DN_UPDATE, self._heard, unit=around.unit)
         channel.on_connected(self._connected)
@@ -120,6 +121,8 @@ class UpdateIntake:
                 log.error("update ended", error=type(error).__name__)
             self._working = None
             self._updates.writes &= self._updates.record.state is UpdateState.TRIAL  # which begins with the next start
+            if self._restarts:
+                return  # what was heard meanwhile is the next start's: work on it would overwrite the trial's record
 
     def stop(self) -> None:
         """Let go of everything that blocks a thread; what was begun goes on after the next start."""
@@ -299,6 +302,7 @@ class UpdateIntake:
                     changes = {"failing": failing, "firmware": firmware, "firmware_number": number}
                     await self._note(job, UpdateState.TRIAL, **changes)
                     await asyncio.to_thread(slots.begin, job.job)
+                    self._restarts = True
                     self._around.restart()
                     return
 

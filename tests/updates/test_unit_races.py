@@ -132,6 +132,30 @@ async def test_a_broker_that_refuses_reports_keeps_no_release_away(unit: Unit, m
     await life.until(life.restarted.is_set, JOB)
 
 
+async def test_a_job_whose_hearing_ends_late_is_not_begun_again_under_its_trial(
+    unit: Unit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start finds it in the record while it is still being heard; the trial's record must stand until the restart."""
+    gate, whole = asyncio.Event(), HubLine.publish
+
+    async def publish(self: HubLine, topic: str, payload: bytes, *, retain: bool = False, expiry_s: int = 0) -> bool:
+        done = await whole(self, topic, payload, retain=retain, expiry_s=expiry_s)
+        if UP_UPDATE.parse(topic) and self.states[-1] is RECEIVED:
+            await gate.wait()
+        return done
+
+    monkeypatch.setattr(HubLine, "publish", publish)
+    life = Life(unit, unit.updates())
+    hearing = asyncio.create_task(life.line.give(JOB))
+    await until(lambda: life.line.states == [RECEIVED])
+    running = asyncio.create_task(life.intake.run())
+    await until(life.restarted.is_set)
+    gate.set()
+    await hearing
+    await asyncio.wait_for(running, 20)
+    assert life.line.states == [RECEIVED, DOWNLOADING, READY, INSTALLING, TRIAL] and life.updates.record.state is TRIAL
+
+
 async def test_a_long_fetch_is_told_at_its_tenths(unit: Unit, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand units fetch at once: what each says of it must not keep the hub from receipts."""
     monkeypatch.setattr(update_intake, "REPORT_EVERY_S", 0.0001)
