@@ -43,6 +43,7 @@ class Model(BaseModel):
     """Base of every message: frozen, strict, closed to unknown fields; its complaints never show what was given."""
 
     model_config = ConfigDict(
+        defer_build=True,
         frozen=True,
         extra="forbid",
         strict=True,

@@ -2,15 +2,14 @@
 
 A job that ends otherwise than well is a value (`PrintOutcome`), as are the printer's complaints, each with advice;
 a printer that cannot be reached, or is none, is a DeviceError. Jobs are found again by name after a power cut, so
-that no card is printed twice because nobody remembers. The only importer of pyipp.
+that no card is printed twice because nobody remembers. The only importer of pyipp, and
+imported by a unit that has a printer only: what a job is lies in print_jobs.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import aiohttp
@@ -21,6 +20,7 @@ from yarl import URL
 from contract.clock import Clock, SystemClock
 from contract.errors import DeviceError, RemoteError, TransientError
 from edge.card_document import as_jpeg, as_pdf
+from edge.print_jobs import JobResult, PrinterCondition, PrintJobRef, PrintOutcome, PrintProgress
 from edge.printer_faults import PrinterFault, faults_of
 
 REQUEST_TIMEOUT_S = 8
@@ -44,54 +44,6 @@ _BUSY = (
     IppStatus.ERROR_TEMPORARY,
     IppStatus.ERROR_TOO_MANY_JOBS,
 )
-
-
-class JobResult(StrEnum):
-    """How a print job ended."""
-
-    COMPLETED = "completed"
-    CANCELED = "canceled"
-    ABORTED = "aborted"
-
-
-@dataclass(frozen=True, slots=True)
-class PrinterCondition:
-    """The printer now. state: idle, processing or stopped; two_sided: it turns the card itself."""
-
-    model: str
-    state: str
-    message: str
-    two_sided: bool
-    faults: tuple[PrinterFault, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class PrintJobRef:
-    """A job at the printer. uri: names it for good, as a personalisation's record does."""
-
-    job_id: int
-    uri: str
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class PrintProgress:
-    """A job under way. result: None until it ended; faults: what the printer waits for now."""
-
-    job: PrintJobRef
-    result: JobResult | None
-    reasons: tuple[str, ...]
-    faults: tuple[PrinterFault, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class PrintOutcome:
-    """How a job ended, and every complaint there was on the way."""
-
-    job: PrintJobRef
-    result: JobResult
-    reasons: tuple[str, ...]
-    faults: tuple[PrinterFault, ...]
 
 
 class CardPrinter:

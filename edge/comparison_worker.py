@@ -8,6 +8,7 @@ never outlives an agent that was killed. It holds no state but the site gallery,
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import struct
 import sys
@@ -204,8 +205,11 @@ async def _exchange(process: asyncio.subprocess.Process, request: Sequence[Any])
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
     """Answer requests until they end."""
+    gc.disable()  # code and kernels live as long as the worker
     from edge import examination
 
+    gc.freeze()
+    gc.enable()
     site = examination.SiteSearch()
     while True:
         head = requests.read(_LENGTH.size)

@@ -24,7 +24,7 @@ Setting = str | int | float | bool
 class _Table(BaseModel):
     """A table of the file: frozen and closed to unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class UnitTable(_Table):

@@ -27,7 +27,7 @@ Setting = str | int | float | bool
 class Factory(BaseModel):
     """A box. media: folders under which claim media appear; identity: an identity chip as [devices.identity] has it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid", hide_input_in_errors=True)
     serial: Name
     model: Text = "unknown"
     media: tuple[Path, ...] = _MEDIA

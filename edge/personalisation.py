@@ -20,10 +20,10 @@ from contract.dispatch import JobAnswer, PrintJob
 from contract.errors import CaptureRetry, DeviceError, RekamError, RemoteError, TransientError
 from contract.identifiers import uuid7
 from edge.blank_picture import blank_picture
-from edge.card_printer import JobResult, PrinterCondition, PrintJobRef, PrintProgress
 from edge.eligibility import Refusal
 from edge.personalisation_steps import TEXTS, Event, Step, Work, advance_work, next_attempt, report_of
 from edge.personalisation_store import StationStore
+from edge.print_jobs import JobResult, PrinterCondition, PrintJobRef, PrintProgress
 from edge.procedure import Advice, Fields, Refused, Retry
 from edge.sealed_store import SealedStore
 from edge.sensors.interface import CardReader

@@ -25,7 +25,7 @@ from edge.prompts import HANDOVER_VERIFY, fill, label, prompt, signed_statement,
 class Answer(BaseModel):
     """Base of what the API answers: frozen."""
 
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(defer_build=True, frozen=True, hide_input_in_errors=True)
 
 
 class Ask(Answer):

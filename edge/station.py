@@ -20,7 +20,6 @@ from contract.errors import DeviceError, TransientError
 from contract.packet import PacketKind, PersonalisationBody
 from contract.seal import PublicKey, RecipientKey, SigningKey, seal
 from edge.capture_state import Services
-from edge.card_printer import CardPrinter
 from edge.config import Setting
 from edge.downlink import Downlink
 from edge.eligibility import Refusal
@@ -125,6 +124,8 @@ def make_station(
             "A station needs a card reader, a printer and the cards' key.",
             next_step="Give unit.toml the tables [devices.card] and [devices.printer] with uri, and keys.sam.",
         )
+    from edge.card_printer import CardPrinter  # the printer's protocol takes a tenth of an agent's start
+
     extended = devices.get("card", {}).get("extended") is True
     card = StationCard(sam, issuer, services.policy.card_timeout_s, extended)
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from contract.packet import PersonalisationBody
-from edge.card_printer import CardPrinter
 from edge.procedure import Fields
 from edge.sensors.interface import CardReader
 from edge.station_card import StationCard
+
+if TYPE_CHECKING:
+    from edge.card_printer import CardPrinter
 
 T = TypeVar("T")
 

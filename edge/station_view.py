@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from contract.dispatch import PrintJob
-from edge.card_printer import PrinterCondition
 from edge.personalisation_steps import TEXTS, Step, Work, progress_of
+from edge.print_jobs import PrinterCondition
 from edge.printer_faults import PrinterFault
 from edge.procedure import Advice
 

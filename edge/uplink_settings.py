@@ -23,7 +23,7 @@ class UplinkSettings(BaseModel):
     idle_s: how often the spool is looked into when nobody called `wake`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid", hide_input_in_errors=True)
 
     unit: Name
     site: Name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -40,8 +41,11 @@ def run(config: ConfigOption = DEFAULT_CONFIG) -> None:
 
     Example:  rekam-hub run --config out/world/hub/hub.toml
     """
+    gc.disable()  # what is imported lives as long as the hub
     from hub.service import HubService
 
+    gc.freeze()
+    gc.enable()
     structlog.configure(processors=[structlog.processors.TimeStamper("iso"), structlog.processors.JSONRenderer()])
     service = HubService(_settings(config))
 

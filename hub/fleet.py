@@ -46,7 +46,12 @@ class FileModel(BaseModel):
     """Base of what stands in the two files: frozen, and closed to unknown keys. Bytes are base64 text."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", val_json_bytes="base64", ser_json_bytes="base64", hide_input_in_errors=True
+        defer_build=True,
+        frozen=True,
+        extra="forbid",
+        val_json_bytes="base64",
+        ser_json_bytes="base64",
+        hide_input_in_errors=True,
     )
 
 

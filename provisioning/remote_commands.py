@@ -17,7 +17,6 @@ from contract.errors import DeviceError, RekamError, RemoteError, TransientError
 from contract.technician import Verb
 from contract.unit_command import Level, LogLine, LogPage, LogsAsk, Nothing, SelftestAsk, TriedDevice
 from provisioning.line import HubLine
-from provisioning.remote_pictures import keep_pictures, make_picture_folder, picture_in_blocks
 from provisioning.session import (
     HERE,
     WAIT_S,
@@ -64,6 +63,8 @@ def test_unit(
     The unit refuses while it serves somebody, and says on its own screen that a test runs. Pictures may show a person:
     only this tool can open them, so delete what you saved when it has served. Exit code 1 where a device failed.
     """
+    from provisioning.remote_pictures import keep_pictures, make_picture_folder
+
     rows: list[TriedDevice] = []
 
     async def talk(line: HubLine) -> None:
@@ -184,6 +185,8 @@ def _row_line(row: TriedDevice, number: int) -> str:
 
 
 def _show(unit: str, rows: list[TriedDevice], saved: list[Path]) -> None:
+    from provisioning.remote_pictures import picture_in_blocks
+
     table = listing(
         "device", "driver", "result", "ms", "found", "what to do",
         whole=("device", "result", "ms"), title=f"Self-test of {escape(unit)}",

@@ -15,7 +15,7 @@ FILE_BYTES_MAX = 256 * 1024
 
 
 class _File(BaseModel):
-    model_config = ConfigDict(strict=True, hide_input_in_errors=True)
+    model_config = ConfigDict(defer_build=True, strict=True, hide_input_in_errors=True)
     tables: Tables
 
 

@@ -29,7 +29,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 class IdentityFile(BaseModel):
     """technician.toml: closed to unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid", hide_input_in_errors=True)
     technician: Name
     host: Annotated[str, Field(min_length=1, max_length=253)]
     port: Port

@@ -78,7 +78,7 @@ templates = { 2 = "op-siti-right-index.fmr" }   # ISO/IEC 19794-2 records, see '
 class _Table(BaseModel):
     """A table of the world file: frozen and closed to unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Listener(_Table):

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from contract.errors import DeviceError, RemoteError, TransientError
-from edge.card_printer import CardPrinter, JobResult
+from edge.card_printer import CardPrinter
+from edge.print_jobs import JobResult
 from tests.device.hardware import CONFIGURATION, HANDS, Hardware
 from virtual.broker import free_port
 from virtual.printer import PrinterRig, missing_for_printer

@@ -14,9 +14,9 @@ from contract.card_keys import SoftSam
 from contract.chip_file import build_chip, sign_chip
 from contract.dispatch import PrintJob
 from contract.errors import CaptureRetry, DeviceError, RemoteError
-from edge.card_printer import JobResult, PrinterCondition, PrintJobRef, PrintOutcome, PrintProgress
 from edge.eligibility import Refusal
 from edge.personalisation import PersonalisationDesk
+from edge.print_jobs import JobResult, PrinterCondition, PrintJobRef, PrintOutcome, PrintProgress
 from edge.procedure import Refused
 from edge.sealed_store import SealedStore
 from edge.sensors.interface import DeviceInfo

@@ -10,7 +10,7 @@ from contract.card_keys import SoftSam
 from contract.chip_layout import ChipFile, chip_files
 from contract.errors import DeviceError, TransientError
 from edge.card_access import read_card
-from edge.card_printer import JobResult
+from edge.print_jobs import JobResult
 from edge.procedure import Refused
 from tests.journey.personalisation_stage import (
     BACK,
