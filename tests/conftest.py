@@ -2,15 +2,21 @@
 
 A TPM in software for those that ask for one. And what the garbage is drawn from: `make test` draws the same for the
 same code, so that it says the same twice; `make fuzz` draws anew, round after round.
+
+What collection and imports have built lives as long as the worker: the garbage collector, which took a tenth of the
+suite's CPU walking it again and again, leaves it alone and comes a tenth as often.
 """
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 import structlog
+import typer.testing
 from hypothesis import HealthCheck, settings
 
 from tests.soft_tpm import SoftTpm, why_not
@@ -18,6 +24,20 @@ from tests.soft_tpm import SoftTpm, why_not
 settings.register_profile("same", derandomize=True)
 settings.register_profile("anew", derandomize=False, database=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("same")
+gc.set_threshold(10_000, 10, 10)
+typer.testing._get_command = cache(typer.testing._get_command)  # type: ignore[attr-defined]  # its tree at each invocation
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A module stays on one worker: what its tests share (a browser, prints, an empty database) is made once."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.split("::", 1)[0]))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

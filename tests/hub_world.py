@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import random
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -66,7 +65,7 @@ from hub.personalisation import Renderer
 from hub.schema.database import Database
 from hub.schema.tables import Case, Outbox, PrintOrder, Record
 from hub.vault import Vault
-from tests.postgres import new_database
+from tests.empty_databases import empty_postgresql, empty_sqlite
 from virtual.people import person
 
 DESK, KIOSK, STATION, HANDOVER = "desk-a1", "kiosk-b1", "station-1", "handover-a1"
@@ -328,21 +327,6 @@ class World:
         return envelope.id
 
 
-def _migrate(url: str) -> None:
-    store = Database(url, durability="OFF")
-    store.upgrade()
-    store.close()
-
-
-@cache
-def _migrated_sqlite() -> bytes:
-    """An empty database file with the newest schema, made once."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "hub.db"
-        _migrate(f"sqlite:///{path}")
-        return path.read_bytes()
-
-
 def plain_faces(*_args: object, **_names: object) -> CardFaces:
     """Faces that show nothing, for tests that do not look at them."""
     return CardFaces(b"front", b"back")
@@ -352,9 +336,9 @@ def build_world(folder: Path, database: str, render: Renderer = plain_faces) -> 
     """A hub on an empty database of this kind; closed when the generator ends."""
     clock = SetClock()
     if database == "postgresql":
-        url = new_database(_migrate)
+        url = empty_postgresql()
     else:
-        (folder / "hub.db").write_bytes(_migrated_sqlite())
+        (folder / "hub.db").write_bytes(empty_sqlite())
         url = f"sqlite:///{folder / 'hub.db'}"
     settings = HubSettings(folder=folder)
     store = Database(url, durability="OFF")

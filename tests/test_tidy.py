@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
+import gc
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -56,6 +57,15 @@ ISOLATED = {("contract.image_formats", "subprocess")}
 STARTS = {"__main__", "__init__", "env"}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _trees() -> Iterator[None]:
+    """The collector would walk the million nodes of the parsed modules again and again, and find nothing."""
+    gc.disable()
+    yield
+    tree.cache_clear()
+    gc.enable()
+
+
 @cache
 def tracked() -> tuple[Path, ...]:
     """Every file git tracks or would track."""
@@ -66,11 +76,13 @@ def tracked() -> tuple[Path, ...]:
     return tuple(ROOT / name for name in listing if name and (ROOT / name).is_file())
 
 
-def modules() -> list[Path]:
+@cache
+def modules() -> tuple[Path, ...]:
     """Every Python module of the product and its tests."""
-    return [path for path in tracked() if path.suffix == ".py"]
+    return tuple(path for path in tracked() if path.suffix == ".py")
 
 
+@cache
 def dotted(path: Path) -> str:
     """The module's dotted name."""
     parts = path.relative_to(ROOT).with_suffix("").parts
@@ -78,21 +90,48 @@ def dotted(path: Path) -> str:
 
 
 @cache
+def source(path: Path) -> str:
+    """The file's text."""
+    return path.read_text(encoding="utf-8", errors="ignore")
+
+
+@cache
 def tree(path: Path) -> ast.Module:
     """The module's syntax tree."""
-    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    return ast.parse(source(path), filename=str(path))
 
 
-def imports(path: Path) -> Iterator[str]:
+@cache
+def is_module(name: str) -> bool:
+    """Whether a dotted name is a module or a package of ours."""
+    inner = ROOT.joinpath(*name.split("."))
+    return inner.with_suffix(".py").exists() or inner.is_dir()
+
+
+def statements(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """Every statement at any depth: imports and functions are statements, and a walk of expressions costs seconds."""
+    for node in body:
+        yield node
+        for part in ("body", "orelse", "handlers", "finalbody", "cases"):
+            inner = getattr(node, part, None)
+            if isinstance(inner, list):
+                yield from statements(inner)
+
+
+@cache
+def imports(path: Path) -> frozenset[str]:
     """Every dotted name that a module imports; `from a import b` gives a.b where that is a module."""
-    for node in ast.walk(tree(path)):
+    return frozenset(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[str]:
+    for node in statements(tree(path).body):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             for alias in node.names:
-                inner = ROOT.joinpath(*node.module.split("."), alias.name)
-                is_module = inner.with_suffix(".py").exists() or inner.is_dir()
-                yield f"{node.module}.{alias.name}" if is_module else node.module
+                name = f"{node.module}.{alias.name}"
+                yield name if is_module(name) else node.module
         elif isinstance(node, ast.ImportFrom) and node.level:
             pytest.fail(f"{path.relative_to(ROOT)}:{node.lineno} imports relatively; name the room instead")
 
@@ -171,11 +210,11 @@ def test_contract_does_no_input_or_output() -> None:
 def test_functions_fit_a_screen_and_modules_are_one_thing() -> None:
     found = []
     for path in modules():
-        length = len(path.read_text(encoding="utf-8").splitlines())
+        length = len(source(path).splitlines())
         length_max = TEST_MODULE_LINES_MAX if dotted(path).startswith("tests") else MODULE_LINES_MAX
         if length > length_max:
             found.append(f"{path.relative_to(ROOT)} has {length} lines, more than {length_max}")
-        for node in ast.walk(tree(path)):
+        for node in statements(tree(path).body):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 lines = (node.end_lineno or node.lineno) - node.lineno + 1
                 if lines > FUNCTION_LINES_MAX:
@@ -191,17 +230,15 @@ def test_names_say_what_a_thing_is() -> None:
 
 def test_every_module_says_why_it_exists() -> None:
     found = [
-        str(path.relative_to(ROOT))
-        for path in modules()
-        if path.read_text(encoding="utf-8").strip() and not ast.get_docstring(tree(path))
+        str(path.relative_to(ROOT)) for path in modules() if source(path).strip() and not ast.get_docstring(tree(path))
     ]
     assert not found, found
 
 
 def test_no_module_is_dead() -> None:
     imported = {name for path in modules() for name in imports(path)}
-    texts = [p.read_text(encoding="utf-8", errors="ignore") for p in tracked() if p.suffix in {".py", ".toml", ""}]
-    texts += [p.read_text(encoding="utf-8") for p in tracked() if p.name in {"Makefile", "script.py.mako"}]
+    texts = [source(p) for p in tracked() if p.suffix in {".py", ".toml", ""}]
+    texts += [source(p) for p in tracked() if p.name in {"Makefile", "script.py.mako"}]
     found = []
     for path in modules():
         name = dotted(path)
@@ -218,7 +255,7 @@ def test_nothing_is_left_for_later() -> None:
     found = [
         f"{path.relative_to(ROOT)}:{number}"
         for path in modules()
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        for number, line in enumerate(source(path).splitlines(), 1)
         if later.search(line)
     ]
     assert not found, found
@@ -226,9 +263,7 @@ def test_nothing_is_left_for_later() -> None:
 
 def test_no_page_has_a_gap_to_fill() -> None:
     gap = re.compile(r"(^|\| )[A-Z]+_[A-Z_]+( \||$)", re.MULTILINE)
-    found = [
-        str(path.relative_to(ROOT)) for path in tracked() if path.name == "README.md" and gap.search(path.read_text())
-    ]
+    found = [str(path.relative_to(ROOT)) for path in tracked() if path.name == "README.md" and gap.search(source(path))]
     assert not found, found
 
 
@@ -240,7 +275,7 @@ def test_no_key_and_no_evaluation_data_is_in_the_tree() -> None:
         if re.fullmatch(r"\d{1,3}_\d\.(tif|bmp|png)", path.name) or path.suffix in {".an2k", ".key", ".pem"}:
             found.append(str(path.relative_to(ROOT)))
         elif path.suffix not in {".png", ".npz", ".ttf"}:
-            text = path.read_text(encoding="utf-8", errors="ignore")
+            text = source(path)
             if marker in text or legacy in text:
                 found.append(str(path.relative_to(ROOT)))
     assert not found, found

@@ -49,7 +49,7 @@ from hub.unit_setup import UnitSetups
 from hub.vault import Vault
 from provisioning.technician_identity import load_identity
 from tests.commissioning.stage import SITE, TECHNICIAN, make_stage
-from tests.postgres import new_database
+from tests.empty_databases import empty_postgresql
 
 START = datetime(2026, 11, 25, tzinfo=UTC)
 HOUR_MS = 3600 * 1000
@@ -89,12 +89,6 @@ class Desks:
     authority: Authority
 
 
-def _migrate(url: str) -> None:
-    database = Database(url, "OFF")
-    database.upgrade()
-    database.close()
-
-
 class DeskWorld:
     """A hub, its technicians, and the boxes that knock at it."""
 
@@ -102,9 +96,8 @@ class DeskWorld:
         self.clock = SetClock()
         self.folder = make_stage(folder, START).folder
         self.settings = load_settings(self.folder / "hub" / "hub.toml")
-        url = new_database(_migrate) if database == "postgresql" else self.settings.database_url
+        url = empty_postgresql() if database == "postgresql" else self.settings.database_url
         self.database = Database(url, "OFF")
-        self.database.upgrade()
         self.desks = self.restart()
         central = assemble(self.desks.context)
         fleet = load_fleet(self.folder / "hub" / "fleet.json")

@@ -18,6 +18,7 @@ from provisioning.line import HubLine, Patience
 from provisioning.setup import set_up
 from provisioning.technician_identity import load_identity
 from provisioning.world import Listener, Operator, Site, Unit, Updates, World
+from tests.empty_databases import empty_sqlite
 from tests.fault.rig_world import broker_at
 from virtual.broker import PrivateBroker, free_port, free_ports
 
@@ -98,6 +99,7 @@ def make_stage(
         updates=Updates(targets_keys=2, targets_threshold=1),  # most tests are not about who signs
     )
     set_up(world, folder, folder / "world", now or datetime.now(UTC), lambda _: None)
+    (folder / "world" / "hub" / "hub.db").write_bytes(empty_sqlite())
     conf = folder / "world" / "broker" / "mosquitto.conf"
     return Stage(folder / "world", PrivateBroker(conf, folder / "broker.log"), tuple(ports))
 

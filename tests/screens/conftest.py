@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 from fastapi import FastAPI
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), "")
 FLAGS = (
@@ -39,9 +39,19 @@ def browser() -> Iterator[Browser]:
         running.close()
 
 
+@pytest.fixture(scope="module")
+def profile(browser: Browser) -> BrowserContext:
+    """One profile for a module's pages: a new one costs as much as all that a page does."""
+    made = browser.new_context(viewport={"width": SCREEN_PX[0], "height": SCREEN_PX[1]})
+    made.new_page()  # one that stays, so that the renderer does too
+    return made
+
+
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    made = browser.new_page(viewport={"width": SCREEN_PX[0], "height": SCREEN_PX[1]})
+def page(profile: BrowserContext) -> Iterator[Page]:
+    """A page that must not raise. Each test serves on a port of its own, so that only cookies could be left to it."""
+    profile.clear_cookies()
+    made = profile.new_page()
     errors: list[str] = []
     made.on("pageerror", lambda error: errors.append(str(error)))
     yield made
