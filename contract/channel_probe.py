@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import socket
 import ssl
-from datetime import datetime
 
 from contract.certificates import load_certificate
 from contract.channel_mqtt_settings import Disconnected, MqttSettings, tls_context
+from contract.clock import SystemClock, utc
 from contract.commissioning_problems import Problem, Refusal
 from contract.errors import DeviceError, RemoteError
 
@@ -36,11 +36,11 @@ _SAID = {
 _NOT_YET_VALID, _EXPIRED = 9, 10  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
 
 
-def probe(settings: MqttSettings, now: datetime) -> Refusal | None:
-    """What keeps this unit from the broker, or None where TLS is in order. now: the unit's clock."""
+def probe(settings: MqttSettings) -> Refusal | None:
+    """What keeps this unit from the broker, or None where TLS is in order."""
     try:
         with socket.create_connection((settings.host, settings.port), timeout=TIMEOUT_S) as raw:
-            return _handshake(tls_context(settings), raw, settings, now)
+            return _handshake(tls_context(settings), raw, settings)
     except DeviceError as error:
         return Refusal(Problem.STORE_UNUSABLE, error.message)
     except OSError as error:
@@ -54,7 +54,7 @@ def refusal_of(loss: Disconnected) -> Refusal | None:
     return Refusal(problem, f"(MQTT reason 0x{loss.reason_code:02x})") if problem is not None else None
 
 
-def _handshake(context: ssl.SSLContext, raw: socket.socket, settings: MqttSettings, now: datetime) -> Refusal | None:
+def _handshake(context: ssl.SSLContext, raw: socket.socket, settings: MqttSettings) -> Refusal | None:
     try:
         with context.wrap_socket(raw, server_hostname=settings.host) as line:
             line.settimeout(ALERT_WAIT_S)
@@ -65,7 +65,7 @@ def _handshake(context: ssl.SSLContext, raw: socket.socket, settings: MqttSettin
             return Refusal(Problem.BROKER_REFUSES, "It closed the connection.")
     except ssl.SSLCertVerificationError as error:
         if error.verify_code in (_NOT_YET_VALID, _EXPIRED):
-            return _clock_or_broker(settings, now)
+            return _clock_or_broker(settings)
         return Refusal(Problem.BROKER_UNKNOWN, f"({error.verify_message})")
     except (ssl.SSLEOFError, ConnectionError):
         return Refusal(Problem.BROKER_FULL, "It closed the connection before it said who it is.")
@@ -74,8 +74,12 @@ def _handshake(context: ssl.SSLContext, raw: socket.socket, settings: MqttSettin
         return Refusal(_ALERTS.get(alert, Problem.BROKER_REFUSES), f"({alert})")
 
 
-def _clock_or_broker(settings: MqttSettings, now: datetime) -> Refusal:
-    """The broker's certificate and this clock do not agree: say both, the person in front knows what day it is."""
+def _clock_or_broker(settings: MqttSettings) -> Refusal:
+    """The broker's certificate and this clock do not agree: say both, the person in front knows what day it is.
+
+    TLS goes by the machine's own clock, whatever time its program keeps.
+    """
+    now = utc(SystemClock().wall_ms())
     detail = f"It shows {now:%Y-%m-%d %H:%M} UTC."
     try:
         found = load_certificate(ssl.get_server_certificate((settings.host, settings.port), timeout=TIMEOUT_S).encode())

@@ -19,7 +19,7 @@ from contract import topics
 from contract.certificates import load_certificate, pem
 from contract.channel_mqtt import Backoff, Connection, Disconnected, MqttChannel, MqttSettings
 from contract.channel_probe import probe
-from contract.clock import Clock, utc
+from contract.clock import Clock
 from contract.commissioning import CLAIM_BYTES_MAX, CLAIM_FILE
 from contract.commissioning_problems import Problem, Refusal
 from contract.configuration import SelftestRow
@@ -223,7 +223,7 @@ class Commissioner:
                 if saying is not None and channel.connection is not None:
                     await self._publish_all(channel, [saying])
                 if self._losses >= LOSSES_BEFORE_PROBE:
-                    self._line_problem = await asyncio.to_thread(probe, settings, utc(self._clock.wall_ms()))
+                    self._line_problem = await asyncio.to_thread(probe, settings)
                     self._losses = 0
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._pace.repeat_s):

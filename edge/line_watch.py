@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 from contract.channel_mqtt import Connection, Disconnected, MqttChannel, MqttSettings
 from contract.channel_probe import probe, refusal_of
-from contract.clock import Clock, utc
 from contract.commissioning_problems import WORDING, Refusal
 
 LOSSES_BEFORE_LOOK = 2
@@ -19,9 +18,8 @@ LOSSES_BEFORE_LOOK = 2
 class LineWatch:
     """Watches one channel. settings: those of the next connect."""
 
-    def __init__(self, channel: MqttChannel, settings: Callable[[], MqttSettings], clock: Clock) -> None:
+    def __init__(self, channel: MqttChannel, settings: Callable[[], MqttSettings]) -> None:
         self._settings = settings
-        self._clock = clock
         self._losses = 0
         self._lost = asyncio.Event()
         self._said: Refusal | None = None
@@ -36,7 +34,7 @@ class LineWatch:
             self._lost.clear()
             if self._losses >= LOSSES_BEFORE_LOOK:
                 self._losses = 0
-                found = await asyncio.to_thread(probe, self._settings(), utc(self._clock.wall_ms()))
+                found = await asyncio.to_thread(probe, self._settings())
                 self.problem = found or self._said
 
     async def _note_connected(self, _connection: Connection) -> None:

@@ -19,7 +19,7 @@ from contract.certificates import load_certificate, serial_text
 from contract.channel_mqtt import Connection, Disconnected, MqttChannel
 from contract.channel_probe import probe
 from contract.channel_renewal import Door, ask
-from contract.clock import Clock, utc
+from contract.clock import Clock
 from contract.commissioning import (
     LateQuestion,
     Renewal,
@@ -73,7 +73,7 @@ class Standing:
         self._asked: Renewal | None = None
         self._renewed_ms: int | None = None
         self._wake = asyncio.Event()
-        self._line = LineWatch(channel, credential.settings, clock)
+        self._line = LineWatch(channel, credential.settings)
         self.problem: Refusal | None = None
         self.is_confirmed = False
         channel.on(topics.DN_CONFIRMED, self._confirmed, unit=unit)
@@ -135,7 +135,7 @@ class Standing:
         """
         if self._credential.has_ended:
             return True
-        refusal = probe(self._credential.settings(), utc(self._clock.wall_ms()))
+        refusal = probe(self._credential.settings())
         return refusal is not None and refusal.problem in SHUT_OUT
 
     async def _connected(self, _connection: Connection) -> None:

@@ -240,7 +240,7 @@ class HubLine:
 
     async def _look(self) -> None:
         """Say why there is no line; what does not pass by itself ends the waiting."""
-        found = await asyncio.to_thread(probe, self._own.credential.settings(), utc(self._clock.wall_ms()))
+        found = await asyncio.to_thread(probe, self._own.credential.settings())
         if found is None or self._online.is_set():
             return
         self._progress(waits_for(found) if found.problem in PASSING else LineRefused(found).message)

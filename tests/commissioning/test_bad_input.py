@@ -318,15 +318,15 @@ def stage(tmp_path: Path) -> Stage:
 
 
 def test_the_probe_names_what_keeps_a_unit_from_the_broker(stage: Stage, tmp_path: Path) -> None:
-    settings, now = stage.unit_settings(), datetime.now(UTC)
-    refused = probe(settings, now)
+    settings = stage.unit_settings()
+    refused = probe(settings)
     assert refused is not None and refused.problem is Problem.BROKER_UNREACHABLE
     with stage.broker:
-        assert probe(settings, now) is None
-        claims_door = probe(replace(settings, port=stage.ports[1]), now)
+        assert probe(settings) is None
+        claims_door = probe(replace(settings, port=stage.ports[1]))
         assert claims_door is not None and claims_door.problem is Problem.BROKER_REFUSES
         other = make_stage(tmp_path / "other")
-        stranger = probe(replace(settings, ca=other.folder / "ca" / "ca.crt"), now)
+        stranger = probe(replace(settings, ca=other.folder / "ca" / "ca.crt"))
         assert stranger is not None and stranger.problem is Problem.BROKER_UNKNOWN
 
 
@@ -335,7 +335,7 @@ def test_a_clock_that_the_brokers_certificate_contradicts_is_named_with_both_dat
     stage = make_stage(tmp_path, datetime.now(UTC) + timedelta(days=366))
     with stage.broker:
         settings = stage.unit_settings()
-        refused = probe(settings, datetime.now(UTC))
+        refused = probe(settings)
     assert refused is not None and refused.problem is Problem.CLOCK_WRONG
     assert f"{datetime.now(UTC):%Y-%m-%d}" in refused.detail and "broker's certificate is for" in refused.detail
 

@@ -16,7 +16,6 @@ import pytest
 from contract.certificates import certify_client, load_certificate, new_key, pem, private_pem
 from contract.channel_mqtt import Disconnected, MqttChannel
 from contract.channel_probe import probe, refusal_of
-from contract.clock import SystemClock
 from contract.commissioning_problems import Problem
 from contract.errors import DeviceError, TransientError
 from contract.technician import DepartureResult, DismissOrder, StatusOrder, StatusResult, UnitOrder, Verb
@@ -67,11 +66,11 @@ async def refusal(identity: Identity, patience: Patience = PATIENCE) -> LineRefu
 
 
 def test_an_old_tls_and_a_broker_without_room_have_names_of_their_own(stage: Stage, tmp_path: Path) -> None:
-    settings, now = stage.unit_settings(), datetime.now(UTC)
+    settings = stage.unit_settings()
     for answer, problem in ((TLS_ALERT_PROTOCOL_VERSION, Problem.BROKER_TLS_OLD), (b"", Problem.BROKER_FULL),
                             (b"HTTP/1.1 400 no\r\n\r\n", Problem.BROKER_TLS_OLD)):  # fmt: skip
         with answering(answer) as port:
-            found = probe(replace(settings, port=port), now)
+            found = probe(replace(settings, port=port))
         assert found is not None and found.problem is problem, found
     for code, named in ((0x87, Problem.ACCESS_DENIED), (0x97, Problem.BROKER_FULL), (0x8E, Problem.NAME_IN_USE)):
         said = refusal_of(Disconnected("ended", code))
@@ -126,7 +125,7 @@ async def test_who_was_revoked_or_is_on_no_list_is_told_so(stage: Stage) -> None
             await asyncio.sleep(0.5)  # the broker has read it
             revoked = await refusal(load_identity(stage.folder / "technicians" / LOCAL))
             assert revoked.problem is Problem.CERTIFICATE_REVOKED and "newest copy" in revoked.next_step
-            unit = await asyncio.to_thread(probe, stage.unit_settings(), datetime.now(UTC))
+            unit = await asyncio.to_thread(probe, stage.unit_settings())
             assert unit is not None and unit.problem is Problem.CERTIFICATE_REVOKED
         acl = stage.folder / "broker" / "acl"
         acl.write_text(acl.read_text().replace(f"user {TECHNICIAN}\n", "user nobody\n"))
@@ -139,7 +138,7 @@ async def test_who_was_revoked_or_is_on_no_list_is_told_so(stage: Stage) -> None
 async def test_a_unit_in_service_says_on_its_page_why_it_has_no_line(stage: Stage, tmp_path: Path) -> None:
     settings = stage.unit_settings()
     channel = MqttChannel(settings)
-    watch = LineWatch(channel, lambda: settings, SystemClock())
+    watch = LineWatch(channel, lambda: settings)
     running = asyncio.create_task(watch.run())
     async with channel:
         await until(lambda: watch.problem is not None)
@@ -163,5 +162,5 @@ async def test_an_ended_certificate_has_a_name_and_its_unit_knows_to_renew(stage
     line.certificate.write_bytes(pem(ended, issuer.certificate))
     line.key.write_bytes(private_pem(key))
     with stage.broker:
-        found = await asyncio.to_thread(probe, line, datetime.now(UTC))
+        found = await asyncio.to_thread(probe, line)
     assert found is not None and found.problem is Problem.CERTIFICATE_ENDED and "certificate expired" in found.detail

@@ -59,6 +59,18 @@ def test_each_problem_says_what_to_do_and_fits_the_screen(page: Page) -> None:
             page.screenshot(path=PICTURES / f"problem-{problem.value}.png")
 
 
+def test_the_code_that_is_compared_is_whole_on_a_low_screen(page: Page) -> None:
+    page.set_viewport_size({"width": 1024, "height": 600})
+    boxes = Boxes()
+    with served(make_commissioning_app(boxes, "t" * 43)) as address:  # type: ignore[arg-type]
+        for problem in (Problem.NOT_APPROVED, Problem.SERIAL_TAKEN):
+            boxes.problem = Refusal(problem, DETAILS.get(problem, ""))
+            page.goto(address)
+            steps, head, card = (page.locator(name).bounding_box() for name in (".progress", ".prompt", ".code-card"))
+            assert steps is not None and head is not None and card is not None and fits(page)
+            assert steps["y"] + steps["height"] <= head["y"] and card["y"] + card["height"] <= 600, problem
+
+
 def test_the_status_page_of_a_unit_in_service_says_why_it_has_no_line(page: Page, tmp_path: Path) -> None:
     bench = make_bench(tmp_path)
     desk = make_desk(bench)
