@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -88,9 +89,10 @@ class Central:
 
     def work_off(self) -> int:
         """Deal with everything that waits now: packets, searches, print orders; returns how much was done."""
-        packets, captures = self.intake.due(), []
-        for pid in packets:
-            self.intake.process(pid)
+        packets = self.intake.due()
+        waiting: Sequence[str] = packets
+        while waiting:
+            waiting = self.intake.process_some(waiting)
         captures = self.dedup.due()
         for capture_id in captures:
             self.dedup.search(capture_id)

@@ -1,16 +1,17 @@
 """The receiving end: offers are answered by what is missing, chunks become a packet, a packet is committed once.
 
-The order of a packet's end is the promise of this module: SHA-256 equals the pid; bytes and name are synced; then one
+The order of a packet's end is the promise of this module: SHA-256 equals the pid; bytes and name are synced; then a
 database transaction writes the packet, the record with its history and the receipt in the outbox; only then does the
-receipt leave. A crash at any point is answered by the unit's next offer. What cannot be opened, or is signed by one who
-is unknown or revoked, is kept and receipted as quarantined: it arrived, and goes before a person (M18).
+receipt leave. Packets that come together share a transaction (`finish`): a fleet that is back from an outage has one
+each. A crash at any point is answered by the unit's next offer. What cannot be opened, or is signed by one who is
+unknown or revoked, is kept and receipted as quarantined: it arrived, and goes before a person (M18).
 
 `Ingest` is plain and blocking and owned by one thread; hub.ingest_service puts it on the line.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -20,7 +21,7 @@ import structlog
 from contract.channel_disk import Disk, SyncSite
 from contract.clock import Clock
 from contract.dispatch import decode, encode
-from contract.errors import DeviceError, RemoteError
+from contract.errors import DeviceError, RekamError, RemoteError, TransientError
 from contract.identifiers import checked_pid, pid_of
 from contract.packet import Envelope
 from contract.packet import decode as decode_packet
@@ -42,6 +43,7 @@ from contract.transfer import (
 from hub.parts import Part, PartStore, Quota, QuotaReached
 
 OUTBOX_BATCH = 100
+GROUP_PACKETS_MAX, GROUP_BYTES_MAX = 50, 8 * 1024 * 1024
 DISK_RETRY_AFTER_MS = 60_000
 
 log = structlog.get_logger("ingest")
@@ -87,12 +89,16 @@ class PacketStore(Protocol):
         """
         ...
 
+    def commit_packets(self, arrivals: Sequence[Arrival]) -> list[Receipt]:
+        """What `commit_packet` does, for all of them in one transaction; where one fails, nothing is written."""
+        ...
+
     def pending_receipts(self, limit: int, after: int) -> Sequence[PendingReceipt]:
         """Receipts not marked as published whose hub sequence is above `after`, in that order, at most `limit`."""
         ...
 
-    def mark_published(self, pid: str, hub_sequence: int) -> None:
-        """The receipt was handed to a unit that listens; a unit that lost it offers again."""
+    def mark_published(self, settled: Sequence[tuple[str, int]]) -> None:
+        """Receipts, by pid and hub sequence, were handed to units that listen; a unit that lost it offers again."""
         ...
 
 
@@ -140,6 +146,8 @@ class Ingest:
             self._make_shard(self._packets / f"{shard:02x}")
         self.disk.sync_folder(self._packets, SyncSite.PART_ROOT)
         self._parts = PartStore(self.folder / "parts", self.clock, self.quota, self.disk, self.observe)
+        self._complete: list[Part] = []
+        self._found: list[tuple[str, str]] = []
 
     @property
     def _packets(self) -> Path:
@@ -150,14 +158,18 @@ class Ingest:
         return self._packets / pid[:2] / checked_pid(pid)
 
     def on_offer(self, unit: str, pid: str, payload: bytes) -> list[Outgoing]:
-        """Answer an offer by a receipt (the packet is here) or by what is missing. Raises RemoteError."""
+        """Answer an offer by a receipt (the packet is here) or by what is missing. Raises RemoteError.
+
+        Where all of it is here and its receipt is not, `finish` has the answer.
+        """
         offer = decode(Offer, payload, MESSAGE_BYTES_MAX)
         self.observe(Step.OFFER_RECEIVED, checked_pid(pid))
         receipt = self.store.find(pid)
         if receipt is not None:
             return [self._receipt(unit, receipt)]
         if self.blob_path(pid).exists():
-            return [self._commit_found(unit, pid)]
+            self._found.append((unit, pid))
+            return []
         try:
             part = self._parts.open(unit, pid, offer)
         except QuotaReached as quota:
@@ -166,12 +178,13 @@ class Ingest:
             log.warning("disk does not take parts", **full.diagnostics())
             return [self._need(unit, pid, self._later(offer, DISK_RETRY_AFTER_MS))]
         if part.complete:
-            return [self._finish(part)]
+            self._end(part)
+            return []
         need = Need(attempt=offer.attempt, chunk=part.chunk, ranges=ranges_of(part.missing))
         return [self._need(unit, pid, need)]
 
     def on_chunk(self, unit: str, pid: str, payload: bytes) -> list[Outgoing]:
-        """Take a chunk; the last one is answered by the receipt. Raises RemoteError for what nobody asked for."""
+        """Take a chunk; the last one is answered by `finish`. Raises RemoteError for what nobody asked for."""
         chunk = decode_chunk(payload)
         part = self._parts.find(unit, pid)
         if part is None:
@@ -179,8 +192,29 @@ class Ingest:
                 return []  # a late copy of what is committed already
             raise RemoteError("A chunk came for a packet that was not offered, or is refused.")
         if self._parts.write(part, chunk) and part.complete:
-            return [self._finish(part)]
+            self._end(part)
         return []
+
+    def finish(self) -> list[Outgoing]:
+        """Put away and commit what is complete by now, many packets at once; their receipts, or what is needed anew.
+
+        What disk or database do not take has no answer, and is offered again.
+        """
+        complete, self._complete = self._complete, []
+        found, self._found = self._found, []
+        answers: list[Outgoing] = []
+        arrivals: list[Arrival] = []
+        for unit, pid in [*self._put_away(complete, answers), *found]:
+            try:
+                arrivals.append(self._open(unit, pid, self._sealed(pid)))
+            except RekamError as error:
+                log.warning("packet not taken", unit=unit, **error.diagnostics())
+            except Exception as error:  # noqa: BLE001 - one packet must not end the service of all the others
+                log.critical("packet not taken", unit=unit, pid=pid, error=type(error).__name__)
+            if len(arrivals) >= GROUP_PACKETS_MAX or sum(one.sealed_length for one in arrivals) >= GROUP_BYTES_MAX:
+                answers += self._commit(arrivals)
+                arrivals = []
+        return answers + self._commit(arrivals)
 
     def tick(self) -> None:
         """Once a second: make slow parts durable, drop abandoned ones."""
@@ -191,45 +225,71 @@ class Ingest:
         pending = self.store.pending_receipts(OUTBOX_BATCH, after)
         return [self._receipt(waiting.unit, waiting.receipt) for waiting in pending]
 
-    def mark_published(self, pid: str, hub_sequence: int) -> None:
-        """Take a receipt out of the outbox."""
-        self.store.mark_published(pid, hub_sequence)
-        self.observe(Step.RECEIPT_MARKED, pid)
+    def mark_published(self, settled: Sequence[tuple[str, int]]) -> None:
+        """Take receipts, by pid and hub sequence, out of the outbox."""
+        self.store.mark_published(settled)
+        for pid, _ in settled:
+            self.observe(Step.RECEIPT_MARKED, pid)
 
     def close(self) -> None:
         """Make everything durable that has arrived."""
         self._parts.close()
 
-    def _finish(self, part: Part) -> Outgoing:
-        try:
-            self._parts.finish(part, self.blob_path(part.pid))
-        except RemoteError as error:
-            log.warning("packet thrown away", unit=part.unit, **error.diagnostics())
-            everything = ranges_of(range(len(part.arrived)))
-            return self._need(part.unit, part.pid, Need(attempt=ATTEMPT_ANEW, chunk=part.chunk, ranges=everything))
-        return self._commit(part.unit, part.pid, self._sealed(part.pid))
+    def _end(self, part: Part) -> None:
+        if not any(part is known for known in self._complete):
+            self._complete.append(part)
 
-    def _commit_found(self, unit: str, pid: str) -> Outgoing:
-        """Commit a packet whose file became durable just before the hub stopped."""
-        sealed = self._sealed(pid)
-        if pid_of(sealed) != pid:
-            self.blob_path(pid).unlink()
-            raise RemoteError("A stored packet was damaged; the unit is asked for it again.")
-        return self._commit(unit, pid, sealed)
+    def _put_away(self, parts: Sequence[Part], answers: list[Outgoing]) -> Iterator[tuple[str, str]]:
+        """Give complete parts their names; the unit and pid of each that is good. answers: gets what is needed anew."""
+        for part in parts:
+            try:
+                self._parts.finish(part, self.blob_path(part.pid))
+            except RemoteError as error:
+                log.warning("packet thrown away", unit=part.unit, **error.diagnostics())
+                everything = ranges_of(range(len(part.arrived)))
+                need = Need(attempt=ATTEMPT_ANEW, chunk=part.chunk, ranges=everything)
+                answers.append(self._need(part.unit, part.pid, need))
+            except DeviceError as error:
+                log.warning("packet not kept", unit=part.unit, **error.diagnostics())
+            else:
+                yield part.unit, part.pid
 
     def _sealed(self, pid: str) -> bytes:
+        """A packet whose file is durable; one that was there when the hub stopped may be damaged."""
         try:
-            return self.blob_path(pid).read_bytes()
+            sealed = self.blob_path(pid).read_bytes()
         except OSError as error:
             raise DeviceError(
                 f"A packet that arrived cannot be read back ({error.strerror}).",
                 next_step="Look at the disk's health; the unit keeps the packet and offers it again.",
             ) from None
+        if pid_of(sealed) != pid:
+            self.blob_path(pid).unlink()
+            raise RemoteError("A stored packet was damaged; the unit is asked for it again.")
+        return sealed
 
-    def _commit(self, unit: str, pid: str, sealed: bytes) -> Outgoing:
-        receipt = self.store.commit_packet(self._open(unit, pid, sealed))
-        self.observe(Step.COMMITTED, pid)
-        return self._receipt(unit, receipt)
+    def _commit(self, arrivals: Sequence[Arrival]) -> list[Outgoing]:
+        """Commit them together or, where one spoils that, each alone; the receipts of those that are committed."""
+        receipts: list[tuple[str, Receipt]] = []
+        try:
+            if arrivals:
+                together = self.store.commit_packets(arrivals)
+                receipts = [(arrival.carrier, receipt) for arrival, receipt in zip(arrivals, together, strict=True)]
+        except TransientError as error:
+            log.warning("packets not committed, their units offer them again", **error.diagnostics())
+        except Exception as error:  # noqa: BLE001 - see finish
+            log.warning("packets are committed one by one", error=type(error).__name__)
+            receipts = list(self._commit_apart(arrivals))
+        for _, receipt in receipts:
+            self.observe(Step.COMMITTED, receipt.pid)
+        return [self._receipt(carrier, receipt) for carrier, receipt in receipts]
+
+    def _commit_apart(self, arrivals: Sequence[Arrival]) -> Iterator[tuple[str, Receipt]]:
+        for arrival in arrivals:
+            try:
+                yield arrival.carrier, self.store.commit_packet(arrival)
+            except Exception as error:  # noqa: BLE001 - see finish
+                log.critical("packet not committed", unit=arrival.carrier, pid=arrival.pid, error=type(error).__name__)
 
     def _open(self, carrier: str, pid: str, sealed: bytes) -> Arrival:
         """Open and check a packet; whatever is wrong with it becomes the reason for its quarantine."""

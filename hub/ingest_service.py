@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -25,6 +25,7 @@ from hub.ingest import Ingest, Outgoing
 
 TICK_INTERVAL_S = 1.0
 INBOX_MESSAGES_MAX = 64
+OUTBOX_INTERVAL_S = 0.1  # a fleet that comes back wakes it a thousand times
 
 T = TypeVar("T")
 log = structlog.get_logger("ingest")
@@ -49,8 +50,8 @@ class IngestService:
     """Puts an Ingest on the channel: one worker thread, messages in order, receipts from the outbox.
 
     Messages wait in a bounded inbox, and the worker takes what is there at once: a thread switch per chunk would cost
-    more than the chunk. A full inbox holds the channel back, and that the broker. Nothing in it is acknowledged to the
-    unit yet; what a crash takes is offered again.
+    more than the chunk, and packets that are complete together are committed together. A full inbox holds the channel
+    back, and that the broker. Nothing in it is acknowledged to the unit yet; what a crash takes is offered again.
 
     The hub is announced as on-line (`hub/state`) once its subscriptions stand, and not before.
     """
@@ -62,6 +63,7 @@ class IngestService:
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ingest")
         self._wake = asyncio.Event()
         self._inbox: asyncio.Queue[Incoming] = asyncio.Queue(INBOX_MESSAGES_MAX)
+        self._saying: set[tuple[str, int]] = set()
         channel.on(UP_OFFER, self._on_offer)
         channel.on(UP_CHUNK, self._on_chunk)
         channel.on(UP_STATE, self._on_unit_state)
@@ -98,28 +100,28 @@ class IngestService:
     async def _work_off_inbox(self) -> None:
         waiting: deque[Incoming] = deque()
         while True:
-            if not waiting:  # and only then: what waits here must not grow beyond what the inbox may hold
-                waiting.append(await self._inbox.get())
-                while not self._inbox.empty() and len(waiting) < INBOX_MESSAGES_MAX:
-                    waiting.append(self._inbox.get_nowait())
-            for answer in await self._in_worker(lambda: self._handle(waiting)):
-                try:
-                    await self._publish(answer)
-                except (TransientError, RemoteError) as error:
-                    log.info("answer not sent, the unit will ask again", **error.diagnostics())
+            waiting.append(await self._inbox.get())
+            while not self._inbox.empty() and len(waiting) < INBOX_MESSAGES_MAX:
+                waiting.append(self._inbox.get_nowait())
+            try:
+                await self._say(await self._in_worker(lambda: self._handle(waiting)))
+            except (TransientError, RemoteError) as error:
+                log.info("answer not sent, the unit will ask again", **error.diagnostics())
+            except SQLAlchemyError as error:
+                log.critical("receipts not marked, they are said again", error=type(error).__name__)
 
     def _handle(self, waiting: deque[Incoming]) -> list[Outgoing]:
-        """Take messages from the left until one has an answer. What is wrong with a message stays its own trouble."""
+        """Take all messages, in order; their answers. What is wrong with a message stays its own trouble."""
         answers: list[Outgoing] = []
-        while waiting and not answers:
+        while waiting:
             message = waiting.popleft()
             try:
-                answers = message.entrance(message.unit, message.pid, message.payload)
+                answers += message.entrance(message.unit, message.pid, message.payload)
             except RekamError as error:
                 log.warning("message refused", unit=message.unit, **error.diagnostics())
             except Exception as error:  # noqa: BLE001 - one unit's message must not end the service of all the others
                 log.critical("message dropped", unit=message.unit, pid=message.pid, error=type(error).__name__)
-        return answers
+        return answers + self._ingest.finish()
 
     async def _work_off_outbox(self) -> None:
         while True:
@@ -129,6 +131,7 @@ class IngestService:
                     await self._wake.wait()
                 self._wake.clear()
                 await self._publish_outbox()
+                await asyncio.sleep(OUTBOX_INTERVAL_S)
             except TimeoutError:
                 continue
             except (TransientError, RemoteError, DeviceError) as error:
@@ -141,16 +144,33 @@ class IngestService:
     async def _publish_outbox(self) -> None:
         after = 0
         while batch := await self._in_worker(lambda: self._ingest.outbox(after)):  # noqa: B023 - awaited before it changes
-            for message in batch:
-                await self._publish(message)
-                after = message.settles[1] if message.settles else after
+            await self._say([message for message in batch if message.settles not in self._saying])
+            after = max(message.settles[1] for message in batch if message.settles)
 
-    async def _publish(self, message: Outgoing) -> None:
+    async def _say(self, messages: Sequence[Outgoing]) -> None:
+        """Publish in the order given, not waiting for one acknowledgement before the next; mark the receipts heard.
+
+        The channel bounds how many are on their way. Raises what the first failure was.
+        """
+        receipts = {message.settles for message in messages if message.settles}
+        self._saying |= receipts
+        try:
+            outcomes = await asyncio.gather(*map(self._publish, messages), return_exceptions=True)
+            if heard := [
+                m.settles for m, outcome in zip(messages, outcomes, strict=True) if outcome is True and m.settles
+            ]:
+                await self._in_worker(lambda: self._ingest.mark_published(heard))
+        finally:
+            self._saying -= receipts
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def _publish(self, message: Outgoing) -> bool:
+        """Whether somebody hears it."""
         heard = await self._channel.publish(message.topic, message.payload)
         self._ingest.observe(message.step, message.pid)
-        if heard and message.settles is not None:
-            pid, hub_sequence = message.settles
-            await self._in_worker(lambda: self._ingest.mark_published(pid, hub_sequence))
+        return heard
 
     async def _in_worker(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._worker, work)

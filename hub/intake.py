@@ -7,8 +7,12 @@ arrived, the unit may purge it, and a person looks at it (M18). Blocking; one th
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
 import structlog
 from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from contract.errors import RekamError, RemoteError
@@ -36,7 +40,17 @@ from hub.search.fusion import PersonMatch
 
 BATCH = 50
 HELD_MS = 10_000
+MOMENT_MS = 100  # for opening packets that then share a transaction; an ordinary capture takes longer than that alone
 log = structlog.get_logger("intake")
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A packet, what is in it, and what the checks of a capture found."""
+
+    pid: str
+    envelope: Envelope
+    finding: Finding | None
 
 
 class Intake:
@@ -65,30 +79,59 @@ class Intake:
             query = select(Packet.pid).where(Packet.settled_ms.is_(None), Packet.pid.not_in(self._held_now()))
             return list(session.scalars(query.order_by(Packet.received_ms).limit(BATCH)))
 
-    def process(self, pid: str) -> None:
-        """Deal with one packet: afterwards it is released or quarantined, and what it says is in the database.
+    def process_some(self, pids: Sequence[str]) -> Sequence[str]:
+        """Deal with the first of these packets, as many as are opened in a moment; returns the others.
 
-        Only where the hub itself is in trouble (disk, database) it stays as it is, and comes again after a while: the
-        unit keeps its copy until then. Never raises for what is in a packet: those behind it must not wait for it.
+        Afterwards each is released or quarantined, and what it says is in the database. Only where the hub itself is in
+        trouble (disk, database) it stays as it is, and comes again after a while: the unit keeps its copy until then.
+        They share a transaction, unless one of them spoils it. Never raises for what is in a packet: those behind it
+        must not wait for it.
         """
+        until_ms = self._context.clock.monotonic_ms() + MOMENT_MS
+        opened: list[Opened] = []
+        taken = 0
+        for pid in pids:
+            if taken and self._context.clock.monotonic_ms() >= until_ms:
+                break
+            taken += 1
+            self._guard(pid, lambda: opened.append(self._open(pid)))  # noqa: B023 - called before it changes
         try:
-            self._deal_with(pid)
-        except RemoteError as error:
-            self._quarantine(pid, error.message)
+            self._settle(opened)
+        except Exception as error:  # noqa: BLE001 - see _guard, which has the word then
+            log.info("packets are dealt with one by one", packets=len(opened), error=type(error).__name__)
+            for one in opened:
+                self._guard(one.pid, lambda: self._settle([one]))  # noqa: B023 - see above
+        return pids[taken:]
+
+    def _guard(self, pid: str, work: Callable[[], None]) -> None:
+        """Do something with a packet, and say what it is when that fails: the sender's fault, the hub's, or ours."""
+        try:
+            try:
+                work()
+            except RemoteError as error:
+                self._quarantine(pid, error.message)
+            except RekamError:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever a packet brings must not stop those behind it
+                log.critical("packet cannot be dealt with", pid=pid, error=type(error).__name__)
+                self._quarantine(pid, f"The hub could not deal with this packet ({type(error).__name__}).")
         except RekamError as error:
             log.critical("packet waits for the hub's repair", pid=pid, **error.diagnostics())
             self._held[pid] = self._context.clock.monotonic_ms() + HELD_MS
-        except Exception as error:  # noqa: BLE001 - whatever a packet brings must not stop those behind it
-            log.critical("packet cannot be dealt with", pid=pid, error=type(error).__name__)
-            self._quarantine(pid, f"The hub could not deal with this packet ({type(error).__name__}).")
+        except SQLAlchemyError as error:
+            log.critical("packet waits for the hub's repair", pid=pid, error=type(error).__name__)
+            self._held[pid] = self._context.clock.monotonic_ms() + HELD_MS
 
-    def _deal_with(self, pid: str) -> None:
+    def _open(self, pid: str) -> Opened:
         envelope = open_packet(self._context, pid)
-        finding = self._check(envelope)
+        return Opened(pid, envelope, self._check(envelope))
+
+    def _settle(self, opened: Sequence[Opened]) -> None:
         with self._context.database.transaction() as session:
-            packet = session.get_one(Packet, pid, with_for_update=True)
-            if packet.settled_ms is None:
-                self._packets.settle(session, packet, self._act(session, packet, envelope, finding))
+            for one in opened:
+                packet = session.get_one(Packet, one.pid, with_for_update=True)
+                if packet.settled_ms is None:
+                    self._packets.settle(session, packet, self._act(session, packet, one.envelope, one.finding))
 
     def _held_now(self) -> list[str]:
         """Packets whose turn has not come again since the hub could not read them."""

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import structlog
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
 from contract.errors import DeviceError, RekamError, RemoteError
@@ -71,9 +71,10 @@ class PacketBook:
     def find(self, pid: str) -> Receipt | None:
         """The newest receipt for this packet, or None where it has never been committed."""
         with self._context.database.reading() as session:
-            query = select(ReceiptRow).where(ReceiptRow.pid == pid).order_by(ReceiptRow.hub_sequence.desc()).limit(1)
-            row = session.scalars(query).first()
-            return _receipt(session, row) if row is not None else None
+            query = select(ReceiptRow, Packet.length).join(Packet, Packet.pid == ReceiptRow.pid)
+            newest = query.where(ReceiptRow.pid == pid).order_by(ReceiptRow.hub_sequence.desc()).limit(1)
+            found = session.execute(newest).first()
+            return _receipt(*found) if found is not None else None
 
     def commit_packet(self, arrival: Arrival) -> Receipt:
         """Write packet, record with history and receipt, all or nothing. Idempotent on the pid and the capture id.
@@ -81,64 +82,69 @@ class PacketBook:
         What the database does not take is committed without what it says: quarantined, its bytes kept, for a person.
         """
         try:
-            return self._commit(arrival)
+            return self.commit_packets([arrival])[0]
         except RekamError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a packet brings must not stop those behind it
             log.critical("packet cannot be entered", pid=arrival.pid, error=type(error).__name__)
             reason = f"The hub could not enter what this packet says ({type(error).__name__})."
-            return self._commit(replace(arrival, signer="", envelope=None, quarantine_reason=reason))
+            return self.commit_packets([replace(arrival, signer="", envelope=None, quarantine_reason=reason)])[0]
 
-    def _commit(self, arrival: Arrival) -> Receipt:
+    def commit_packets(self, arrivals: Sequence[Arrival]) -> list[Receipt]:
+        """What `commit_packet` does, for all of them in one transaction; where one fails, nothing is written."""
         with self._context.database.transaction() as session:
-            query = select(ReceiptRow).where(ReceiptRow.pid == arrival.pid).order_by(ReceiptRow.hub_sequence.desc())
-            before = session.scalars(query).first()
-            if before is not None:
-                return _receipt(session, before)
-            envelope = arrival.envelope
-            packet = Packet(
-                pid=arrival.pid,
-                carrier=arrival.carrier,
-                signer=arrival.signer,
-                length=arrival.sealed_length,
-                received_ms=arrival.received_ms,
-                kind=envelope.kind if envelope else "",
-                event_id=envelope.id if envelope else "",
-                quarantine=arrival.quarantine_reason,
-            )
-            session.add(packet)
+            query = select(ReceiptRow).where(ReceiptRow.pid.in_([arrival.pid for arrival in arrivals]))
+            rows = {row.pid: row for row in session.scalars(query.order_by(ReceiptRow.hub_sequence))}  # the newest
+            fresh = {arrival.pid: arrival for arrival in arrivals if arrival.pid not in rows}
+            packets = {pid: _packet_row(arrival) for pid, arrival in fresh.items()}
+            session.add_all(packets.values())
             session.flush()
-            if envelope is not None and isinstance(envelope.body, EnrolmentBody) and not packet.quarantine:
-                packet.quarantine = self.enter(session, packet, envelope, envelope.body)
-            if packet.quarantine:
-                packet.settled_ms = arrival.received_ms
-                disposition = Disposition.QUARANTINED
-            else:
-                disposition = Disposition.STORED
-            return _receipt(session, self.receipt(session, packet, disposition, packet.quarantine))
+            for pid, packet in packets.items():
+                rows[pid] = self._first_receipt(session, packet, fresh[pid])
+            session.flush()
+            return [_receipt(rows[arrival.pid], arrival.sealed_length) for arrival in arrivals]
+
+    def _first_receipt(self, session: Session, packet: Packet, arrival: Arrival) -> ReceiptRow:
+        """Enter what a packet says, where it is a capture; its receipt, which is not flushed."""
+        envelope = arrival.envelope
+        if envelope is not None and isinstance(envelope.body, EnrolmentBody) and not packet.quarantine:
+            packet.quarantine = self.enter(session, packet, envelope, envelope.body)
+        if packet.quarantine:
+            packet.settled_ms = arrival.received_ms
+        disposition = Disposition.QUARANTINED if packet.quarantine else Disposition.STORED
+        return self._add_receipt(session, packet, disposition, packet.quarantine)
 
     def pending_receipts(self, limit: int, after: int) -> Sequence[PendingReceipt]:
         """Receipts that nobody has heard yet, above `after`, in order; of each packet only the newest."""
         with self._context.database.reading() as session:
             query = (
-                select(ReceiptRow)
+                select(ReceiptRow, Packet.length)
+                .join(Packet, Packet.pid == ReceiptRow.pid)
                 .where(ReceiptRow.published.is_(False), ReceiptRow.hub_sequence > after)
                 .order_by(ReceiptRow.hub_sequence)
                 .limit(limit)
             )
-            return [PendingReceipt(row.unit, _receipt(session, row)) for row in session.scalars(query)]
+            found = session.execute(query).all()
+            return [PendingReceipt(row.unit, _receipt(row, length)) for row, length in found]
 
-    def mark_published(self, pid: str, hub_sequence: int) -> None:
-        """A unit has heard this receipt, and with it every older one of the packet."""
+    def mark_published(self, settled: Sequence[tuple[str, int]]) -> None:
+        """Units have heard these receipts, by pid and hub sequence, and with each every older one of its packet."""
+        heard = update(ReceiptRow).where(
+            ReceiptRow.pid == bindparam("heard_pid"), ReceiptRow.hub_sequence <= bindparam("heard")
+        )
         with self._context.database.transaction() as session:
-            session.execute(
-                update(ReceiptRow)
-                .where(ReceiptRow.pid == pid, ReceiptRow.hub_sequence <= hub_sequence)
-                .values(published=True)
+            session.connection().execute(
+                heard.values(published=True),
+                [{"heard_pid": pid, "heard": hub_sequence} for pid, hub_sequence in sorted(settled)],
             )
 
     def receipt(self, session: Session, packet: Packet, disposition: Disposition, reason: str) -> ReceiptRow:
         """Write one more receipt for a packet."""
+        row = self._add_receipt(session, packet, disposition, reason)
+        session.flush()
+        return row
+
+    def _add_receipt(self, session: Session, packet: Packet, disposition: Disposition, reason: str) -> ReceiptRow:
         row = ReceiptRow(
             pid=packet.pid,
             unit=packet.carrier,
@@ -147,7 +153,6 @@ class PacketBook:
             reason=reason[:200],
         )
         session.add(row)
-        session.flush()
         return row
 
     def settle(self, session: Session, packet: Packet, quarantine: str = "") -> None:
@@ -216,6 +221,20 @@ class PacketBook:
         return max(found.time_ms if found is not None else 0, carried)
 
 
+def _packet_row(arrival: Arrival) -> Packet:
+    envelope = arrival.envelope
+    return Packet(
+        pid=arrival.pid,
+        carrier=arrival.carrier,
+        signer=arrival.signer,
+        length=arrival.sealed_length,
+        received_ms=arrival.received_ms,
+        kind=envelope.kind if envelope else "",
+        event_id=envelope.id if envelope else "",
+        quarantine=arrival.quarantine_reason,
+    )
+
+
 def blob_path(context: HubContext, pid: str) -> Path:
     """Where a sealed packet lies, as hub.ingest stores it."""
     return context.blob_dir / "packets" / pid[:2] / checked_pid(pid)
@@ -248,11 +267,10 @@ def open_capture(context: HubContext, pid: str) -> EnrolmentBody:
     return body
 
 
-def _receipt(session: Session, row: ReceiptRow) -> Receipt:
-    packet = session.get_one(Packet, row.pid)
+def _receipt(row: ReceiptRow, length: int) -> Receipt:
     return Receipt(
         pid=row.pid,
-        length=packet.length,
+        length=length,
         hub_sequence=row.hub_sequence,
         time_ms=row.time_ms,
         disposition=Disposition(row.disposition),

@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
@@ -159,11 +159,13 @@ class HubService:
                 await asyncio.sleep(BACKOFF_S)
 
     async def _work_off_packets(self) -> None:
-        for pid in await self._in_office(self._central.intake.due):
+        waiting: Sequence[str] = await self._in_office(self._central.intake.due)
+        while waiting:
             try:
-                await self._in_office(lambda: self._central.intake.process(pid))  # noqa: B023 - awaited before it changes
+                waiting = await self._in_office(lambda: self._central.intake.process_some(waiting))  # noqa: B023 - awaited before it changes
             except (RekamError, SQLAlchemyError) as error:
-                log.critical("packet waits", pid=pid, error=type(error).__name__)
+                log.critical("packet waits", pid=waiting[0], error=type(error).__name__)
+                waiting = waiting[1:]
             if self._ingest is not None:
                 self._ingest.publish_receipts()
         await self._in_office(self._central.personalisation.order_due)

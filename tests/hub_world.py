@@ -315,6 +315,7 @@ class World:
             attempt=1,
         )
         self.ingest.on_offer(carrier, pid, encode_message(offer))
+        self.ingest.finish()
         found = self.central.packets.find(pid)
         assert found is not None
         return found

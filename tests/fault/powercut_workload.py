@@ -130,7 +130,8 @@ def ingest_work(folder: Path, rig: Rig, disk: ForgetfulDisk, mark: Marks) -> Non
         for index in range(count):
             taken[pid] += 1
             data = sealed[index * CHUNK_BYTES : (index + 1) * CHUNK_BYTES]
-            if ingest.on_chunk(UNIT, pid, encode_chunk(Chunk(index, data))):
+            ingest.on_chunk(UNIT, pid, encode_chunk(Chunk(index, data)))
+            if ingest.finish():
                 mark("receipted", pid)
             elif number == 1 and index % 12 == 11:
                 clock.now_ms += 5_000

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy import select, update
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from contract import face_image, finger_image, iris_image
 from contract.errors import RemoteError
@@ -21,11 +23,12 @@ from contract.sample import Modality
 from contract.transfer import Disposition
 from hub.adjudication import Opinion
 from hub.fleet import FleetUnit, Register
+from hub.intake import HELD_MS
 from hub.packets import blob_path
 from hub.print_orders import OrderState, desk_for, station_for
 from hub.proposals import LostCapture
 from hub.records import LOSS
-from hub.schema.tables import Packet, PrintOrder, Record, Resident, Template, Unit
+from hub.schema.tables import Packet, PrintOrder, ReceiptRow, Record, Resident, Template, Unit
 from hub.search.dedup import Dedup
 from hub.verdicts import Verdict
 from tests.hub_world import (
@@ -53,6 +56,7 @@ from tests.hub_world import (
 from tests.journey.test_hub_rules import capture, deleted, judged, quarantined, region
 
 ANA, BUDI = biodata(1), biodata(2, name="BUDI MISALNYA")
+PEOPLE = (ANA, BUDI, biodata(3, name="CITRA MISALNYA"), biodata(4, name="DEDI MISALNYA"))
 
 
 @pytest.fixture(params=DATABASES)
@@ -147,6 +151,46 @@ def test_a_packet_that_the_hub_stumbles_over_is_kept_for_a_person(
     capture(world, KIOSK, index=2, resident=BUDI)
     assert any("ZeroDivisionError" in reason for reason in quarantined(world))
     assert state_of(world, capture(world)) == "SENT_FOR_CARD_PRINTING"
+
+
+@pytest.mark.parametrize("trouble", ["stumbles", "refused", "does not answer"])
+def test_packets_that_are_dealt_with_together_do_not_take_each_other_with_them(
+    world: World, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    world.register(*PEOPLE)
+    pids = [
+        world.arrive(world.seal(world.envelope(DESK, enrolment(person, index_fingers(2 * number)))), DESK).pid
+        for number, person in enumerate(PEOPLE)
+    ]
+    intake = world.central.intake
+    act, dealt_with = intake._act, list[str]()
+
+    def stumble(session: Session, packet: Packet, *rest: object) -> str:
+        dealt_with.append(packet.pid)
+        refusal = act(session, packet, *rest)  # type: ignore[arg-type]  # passes on what it was given
+        if packet.pid == pids[1]:
+            if trouble == "stumbles":
+                raise ZeroDivisionError
+            if trouble == "refused":
+                packet.length = None  # type: ignore[assignment]  # what the table refuses
+            else:
+                raise OperationalError("", {}, Exception())
+        return refusal
+
+    monkeypatch.setattr(intake, "_act", stumble)
+    assert not intake.process_some(pids)
+    assert dealt_with == [*pids[:2], *pids]  # in their order, then alone
+    found = [world.central.packets.find(pid) for pid in pids]
+    second = {"does not answer": Disposition.STORED}.get(trouble, Disposition.QUARANTINED)
+    expected = [Disposition.RELEASED, second, *[Disposition.RELEASED] * (len(PEOPLE) - 2)]
+    assert [receipt and receipt.disposition for receipt in found] == expected
+    monkeypatch.setattr(intake, "_act", act)
+    world.clock.pass_ms(HELD_MS)
+    assert intake.due() == ([pids[1]] if trouble == "does not answer" else [])
+    intake.process_some(pids)
+    with world.central.context.database.reading() as session:
+        freed = session.scalars(select(ReceiptRow.pid).where(ReceiptRow.disposition != Disposition.STORED)).all()
+    assert sorted(freed) == sorted(pids)
 
 
 def test_a_packet_that_the_database_refuses_on_arrival_is_kept_for_a_person(

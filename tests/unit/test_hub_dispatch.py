@@ -251,7 +251,7 @@ def test_a_good_packet_is_stored_then_released_and_both_receipts_wait_for_the_un
         (DESK, Disposition.STORED),
         (DESK, Disposition.RELEASED),
     ]
-    world.central.packets.mark_published(receipt.pid, released.hub_sequence)
+    world.central.packets.mark_published([(receipt.pid, released.hub_sequence)])
     assert world.central.packets.pending_receipts(10, 0) == []
 
 
@@ -259,7 +259,7 @@ def test_a_search_that_fails_is_a_state_and_is_tried_again_by_itself(world: Worl
     world.register(ANA)
     world.arrive(world.seal(world.envelope(DESK, enrolment(ANA, index_fingers(1)))), DESK)
     (pid,) = world.central.intake.due()
-    world.central.intake.process(pid)
+    assert not world.central.intake.process_some([pid])
     (capture_id,) = world.central.dedup.due()
     path = blob_path(world.central.context, pid)
     hidden = path.rename(path.with_suffix(".away"))

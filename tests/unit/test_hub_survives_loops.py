@@ -66,7 +66,8 @@ def test_a_search_that_raises_does_not_keep_the_others_waiting(error: Exception)
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_a_packet_that_raises_keeps_neither_packets_nor_print_orders_waiting(error: Exception) -> None:
     done: list[str] = []
-    intake = SimpleNamespace(due=lambda: ["bad", "good"], process=raising("bad", error, done))
+    process = raising("bad", error, done)
+    intake = SimpleNamespace(due=lambda: ["bad", "good"], process_some=lambda pids: (process(pids[0]), pids[1:])[1])
     personalisation = SimpleNamespace(order_due=lambda: done.append("orders"))
     asyncio.run(service_of(intake=intake, personalisation=personalisation)._work_off_packets())
     assert done == ["bad", "good", "orders"]

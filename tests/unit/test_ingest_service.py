@@ -72,9 +72,13 @@ class Desk:
     def outbox(self, after):
         return [self._receipt(number, unit, PID) for number, unit in self.waiting.items() if number > after][:1]
 
-    def mark_published(self, _pid, hub_sequence) -> None:
-        self.marked.append(hub_sequence)
-        self.waiting.pop(hub_sequence, None)
+    def mark_published(self, settled) -> None:
+        for _pid, hub_sequence in settled:
+            self.marked.append(hub_sequence)
+            self.waiting.pop(hub_sequence, None)
+
+    def finish(self):
+        return []
 
     def tick(self) -> None:
         self.ticks += 1
