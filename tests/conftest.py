@@ -19,7 +19,10 @@ import structlog
 import typer.testing
 from hypothesis import HealthCheck, settings
 
+from tests.card_rig import card_rig
 from tests.soft_tpm import SoftTpm, why_not
+
+__all__ = ["card_rig"]
 
 settings.register_profile("same", derandomize=True)
 settings.register_profile("anew", derandomize=False, database=None, suppress_health_check=[HealthCheck.too_slow])

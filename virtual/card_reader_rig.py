@@ -51,7 +51,7 @@ class CardReaderRig:
     def __init__(self, name: str, folder: Path, cards: Path) -> None:
         self.namespace = f"rekam-{name}"
         self._folder = folder
-        self._cards = cards
+        self.cards = cards
         self._run = folder / "run"
         self._friendly_name = f"Rekam Virtual {name}"
         self._stack = ExitStack()
@@ -94,7 +94,7 @@ class CardReaderRig:
             raise DeviceError(f"{self.socket} is too long for a socket.", next_step="Choose a folder nearer to '/'.")
         shutil.rmtree(self._run, ignore_errors=True)
         configuration = self._folder / "readers"
-        for folder in (self._run, configuration, self._cards, Path("/run/pcscd")):
+        for folder in (self._run, configuration, self.cards, Path("/run/pcscd")):
             folder.mkdir(parents=True, exist_ok=True)
         (configuration / "vpcd.conf").write_text(
             f'FRIENDLYNAME "{self._friendly_name}"\nDEVICENAME /dev/null:{VPCD_PORT:#x}\n'
@@ -105,7 +105,7 @@ class CardReaderRig:
         self._stack.callback(self._in_shell, "ip", "netns", "delete", self.namespace, check=False)
         self._in_shell("ip", "-n", self.namespace, "link", "set", "lo", "up")
         self.start_pcscd()
-        slot = (sys.executable, "-m", "virtual.card_slot", "serve", "--cards", str(self._cards))
+        slot = (sys.executable, "-m", "virtual.card_slot", "serve", "--cards", str(self.cards))
         ends = ("--control", str(self._folder / "slot.control"), "--vpcd", f"127.0.0.1:{VPCD_PORT}")
         self._start("slot", *slot, *ends)
         self.control.wait_until_up(START_TIMEOUT_S)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from sqlalchemy import select
@@ -27,7 +28,7 @@ from edge.moment import MomentSource
 from edge.officer_desk import OfficerDesk, OfficerWork, SignOnTeller
 from edge.officer_snapshot import officer_snapshot
 from edge.packing import PacketKeeper, Sealer
-from edge.ports import Examined
+from edge.ports import CardProof, Examined
 from edge.presence import Presence
 from edge.procedure import Refused
 from edge.register import Register
@@ -84,6 +85,8 @@ class Desk:
         self.config = load_config(stage.folder / "units" / unit / "unit.toml")
         self.keys = load_keys(unit, self.config.keys, None)
         self.sensors = FakeSensors()
+        self.card: CardProof | None = None
+        self.examiner = RealFingers()
         self.parts = AsyncExitStack()
 
     async def start(self, *, on_line: bool = True) -> Desk:
@@ -113,11 +116,11 @@ class Desk:
             moments, clock, wake=uplink.wake, share=lambda _entry: None,
         )  # fmt: skip
         presence.attach(channel)
-        services = Services(self.sensors, RealFingers(), keeper, register, self.roster, config.policy, clock)
+        services = Services(self.sensors, self.examiner, keeper, register, self.roster, config.policy, clock)
         factors = FactorBook(store, self.roster.time)
         teller = SignOnTeller(self.unit, factors, channel.publish)
         channel.on_connected(teller.say)
-        self.officers = OfficerDesk(services, factors, None)
+        self.officers = OfficerDesk(services, factors, self.card)
         if not on_line:
             return self
         await self.parts.enter_async_context(channel)
@@ -174,21 +177,26 @@ def templates() -> dict[str, bytes]:
 
 
 @pytest.fixture
-async def stage(tmp_path: Path, templates: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
+def stage(tmp_path: Path, templates: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     monkeypatch.setattr(sign_on, "PIN_COST", 2)
     monkeypatch.setattr(rosters, "ASKED_EVERY_MS", 0)
+    made = officers_stage(tmp_path, templates, "desk")
+    with made.broker:
+        yield made
+
+
+def officers_stage(tmp_path: Path, templates: dict[str, bytes], other_role: Literal["desk", "handover"]) -> Stage:
+    """Two units at one site, a section head there, an officer of the centre."""
     finger = tmp_path / "head.fmr"
     finger.write_bytes(templates[f"{HEAD}/2"])
-    made = make_stage(
+    return make_stage(
         tmp_path,
-        units=(Unit(id=OTHER, site=SITE, role="desk", screen_port=2),),
+        units=(Unit(id=OTHER, site=SITE, role=other_role, screen_port=2),),
         operators=(
             Operator(id=HEAD, name="Dewi", roles=("section-head",), sites=(SITE,), templates={"2": finger}),
             Operator(id=CENTRE, name="Pusat", roles=("dc-officer",), sites=("*",)),
         ),
     )
-    with made.broker:
-        yield made
 
 
 async def enrol(desk: Desk) -> None:
