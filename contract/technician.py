@@ -56,6 +56,7 @@ class Verb(StrEnum):
     CERTIFICATE = "certificate"
     CERTIFICATE_USED = "certificate-used"
     DISMISS = "dismiss"
+    REFUSED = "refused"
 
 
 COMMANDS = frozenset({Verb.TEST, Verb.LOGS, Verb.RENEW})  # for a unit, now: contract.unit_command
@@ -304,6 +305,32 @@ class DepartureResult(Model):
     pending: int
     oldest_age_s: int
     said_ms: int
+
+
+class RefusedOrder(Model):
+    """Which orders were refused. page: counts from 0."""
+
+    page: Annotated[int, Field(ge=0, le=10_000)] = 0
+
+
+class RefusedRow(Model):
+    """An order that the hub refused. about: the unit, claim or person that it named; left_out_before: how many of this
+    technician's were not written down before this one, since there were too many."""
+
+    technician: str
+    verb: str
+    about: str
+    at_ms: Millis
+    problem: Problem | None = None
+    why: Annotated[str, Field(max_length=200)]
+    left_out_before: int = 0
+
+
+class RefusedResult(Model):
+    """A page of refused orders, the newest first: everybody's for who works everywhere, else one's own."""
+
+    rows: Annotated[tuple[RefusedRow, ...], Field(max_length=ROWS_MAX)]
+    more: bool
 
 
 class WhereaboutsOrder(Model):

@@ -21,7 +21,7 @@ from contract.errors import RekamError
 from hub import history, ledger, outbox
 from hub.authority_commands import UriArgument, certify_technician, issuing_request
 from hub.config import HubSettings, load_settings
-from hub.schema.commissioning_tables import UnitHistory
+from hub.schema.commissioning_tables import TechnicianHistory, UnitHistory
 from hub.schema.database import Database
 from hub.schema.operator_tables import OperatorHistory
 from hub.schema.tables import Card, CardHistory, Packet, Record, RecordHistory
@@ -93,7 +93,8 @@ def status(config: ConfigOption = DEFAULT_CONFIG) -> None:
                 verdict = "balances" if balance.balances else "[red]DOES NOT BALANCE[/red]"
                 screen.print(f"Blanks at {balance.place}: {balance.left} left, {balance.made} cards made, {verdict}.")
             links = history.verify(session, RecordHistory) + history.verify(session, CardHistory)
-            links += history.verify(session, UnitHistory) + history.verify(session, OperatorHistory)
+            for kind in (UnitHistory, OperatorHistory, TechnicianHistory):
+                links += history.verify(session, kind)
             screen.print(f"Histories: {links} links, every one verified.")
 
     _with_database(config, work)

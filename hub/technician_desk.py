@@ -33,6 +33,7 @@ from contract.technician import (
     DismissOrder,
     KnocksOrder,
     Order,
+    RefusedOrder,
     ReplaceOrder,
     Reply,
     SettingsOrder,
@@ -49,13 +50,17 @@ from hub import technician_rights as rights
 from hub.command_relay import CommandRelay
 from hub.commissioning import DeskParts, Said
 from hub.context import HUB_KEY_ID
+from hub.refused_orders import RefusedOrders, refused
+from hub.rights import EVERYWHERE
 from hub.schema.commissioning_tables import ClaimRow, Commissioning, Technician, TechnicianOrder
 from hub.schema.tables import Operator, Site, Unit
 from hub.technician_views import account_for, find_knock, knocks, settings, status, whereabouts
 from hub.update_desk import UpdateDesk
 
 REASON_CHARACTERS_MIN = 5
-READING = frozenset({Verb.KNOCKS, Verb.STATUS, Verb.SETTINGS, Verb.WHEREABOUTS, Verb.RELEASES, Verb.ROLLOUTS})
+READING = frozenset(
+    {Verb.KNOCKS, Verb.STATUS, Verb.SETTINGS, Verb.WHEREABOUTS, Verb.RELEASES, Verb.ROLLOUTS, Verb.REFUSED}
+)
 UPDATES = frozenset({Verb.RELEASES, Verb.UPDATE, Verb.ROLLOUT, Verb.ROLLOUTS})
 NOTHING = b"\xa0"  # an empty CBOR map
 log = structlog.get_logger("technicians")
@@ -68,6 +73,7 @@ class TechnicianDesk:
         self._parts = parts
         self._context, self._authority, self._setups = parts.context, parts.authority, parts.setups
         self._updates = UpdateDesk(parts.context, parts.repository)
+        self._refusals = RefusedOrders(parts.context)
         self.relay = CommandRelay(parts.context)
 
     def on_order(self, technician: str, order_id: str, payload: bytes) -> list[Said]:
@@ -138,7 +144,9 @@ class TechnicianDesk:
 
     def _refused(self, order: Order, error: RekamError) -> bytes:
         log.warning("order refused", technician=order.technician, verb=order.verb, **error.diagnostics())
-        refused = Reply(
+        if order.verb not in READING:
+            self._refusals.note(order, error)
+        answer = Reply(
             id=order.id,
             done=False,
             problem=error.problem if isinstance(error, Refusal) else None,
@@ -146,7 +154,7 @@ class TechnicianDesk:
             next_step=error.next_step[:600],
             hub_ms=self._now(),
         )
-        return self._signed(refused)
+        return self._signed(answer)
 
     def _signed(self, reply: Reply) -> bytes:
         return sign_reply(reply, self._context.keys.statement)
@@ -175,6 +183,9 @@ class TechnicianDesk:
         if order.verb is Verb.STATUS:
             asked = decode(StatusOrder, order.body)
             return encode(status(session, self._context, asked.unit, asked.page, self._alarm(session)))
+        if order.verb is Verb.REFUSED:
+            own = "" if rights.works_at(who, EVERYWHERE) else who.id
+            return encode(refused(session, own, decode(RefusedOrder, order.body).page))
         if order.verb is Verb.WHEREABOUTS:
             return encode(whereabouts(session, decode(WhereaboutsOrder, order.body)))
         if order.verb in UPDATES:

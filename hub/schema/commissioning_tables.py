@@ -17,6 +17,12 @@ class UnitHistory(HistoryLink):
     __tablename__ = "unit_history"
 
 
+class TechnicianHistory(HistoryLink):
+    """What technicians were refused."""
+
+    __tablename__ = "technician_history"
+
+
 class Technician(Base):
     """The key that signs a technician's orders; who they are and where they work is the operator of this id."""
 

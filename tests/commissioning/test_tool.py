@@ -142,7 +142,15 @@ def test_a_technicians_day(tmp_path: Path) -> None:
         assert tool("round", "--tour", str(tmp_path / "tour"), *me)["visits"] == []
         gone = tool("replace", "desk-7", "--reason", "mainboard dead", *me)
         assert (gone["state"], gone["received"]) == ("retired", 0)
+        assert _refused_once("desk-7", me) == ("tek-a", "resume", "desk-7")
     assert (home / "tls.key").stat().st_mode & 0o077 == 0
+
+
+def _refused_once(retired: str, me: tuple[str, ...]) -> tuple[str, str, str]:
+    """Resume a unit that is retired, and see what the hub remembers of it."""
+    assert tool("resume", retired, "--reason", "found again", *me, done=False)["next_step"]
+    (kept,) = tool("refused", *me)
+    return kept["technician"], kept["verb"], kept["about"]
 
 
 def _in_service(found: dict[str, Any]) -> Any:
@@ -154,7 +162,7 @@ def test_every_command_teaches_with_an_example() -> None:
 
     runner = CliRunner()
     wanted = ("init", "enrol", "box", "watch", "approve", "assign", "configure", "status", "renew", "suspend", "resume",
-              "revoke", "retire", "replace", "collect", "round", "test", "logs", "dismiss")  # fmt: skip
+              "revoke", "retire", "replace", "collect", "round", "test", "logs", "dismiss", "refused")  # fmt: skip
     for name in wanted:
         shown = runner.invoke(app, [name, "--help"], env={"COLUMNS": "200"})
         assert shown.exit_code == 0 and "Example:" in shown.stdout and "--json" in shown.stdout, name
