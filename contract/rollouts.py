@@ -1,7 +1,8 @@
 """What a technician orders of updates, and what the hub answers: a release on its way to units, in waves.
 
 A wave is a percentage of the units, counted from the first wave on, or names of units and sites. The hub opens the next
-one by itself, and stops by itself; a technician may pause, go on, or spare whoever has not begun to write.
+one by itself, and stops by itself; a technician may pause, go on, close what waits for units off the line alone, or
+spare whoever has not begun to write.
 """
 
 from __future__ import annotations
@@ -63,11 +64,12 @@ class RolloutAction(StrEnum):
 
     PAUSE = "pause"
     RESUME = "resume"
+    CLOSE = "close"
     CANCEL = "cancel"
 
 
 class RolloutOrder(Model):
-    """Pause, resume or cancel. rollout: its id."""
+    """Pause, resume, close or cancel. rollout: its id."""
 
     rollout: UuidText
     action: RolloutAction
@@ -133,7 +135,11 @@ class RolloutUnitRow(Model):
 
 
 class RolloutRow(Model):
-    """A rollout. why: of its last stop, pause or end; next_ms: when the next wave may begin, or 0."""
+    """A rollout. why: of its last stop, pause or end; next_ms: when the next wave may begin, or 0.
+
+    absent: units that it waits for, or has left behind, while they are off the line; absent_since_ms: when the first of
+    them was heard last.
+    """
 
     id: UuidText
     release: ReleaseRow
@@ -146,6 +152,8 @@ class RolloutRow(Model):
     stop_percent: Percent
     why: Text = ""
     next_ms: Annotated[int, Field(ge=0, le=2**53)] = 0
+    absent: Count = 0
+    absent_since_ms: Millis = 0
 
 
 class RolloutsResult(Model):

@@ -2,7 +2,8 @@
 
 Pure: the hub's desk reads the facts, asks here what follows, and writes it down. A wave is left behind only when enough
 of its units run the release and have done so for the soak time; failures stop the whole by themselves; and whoever has
-not begun to write can still be spared.
+not begun to write can still be spared. Units that stay off the line hold a rollout open until somebody closes it: they
+are left behind, free for another one, and get the release when they come back, under the same error stop.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ class RolloutState(StrEnum):
     RUNNING = "running"
     PAUSED = "paused"
     STOPPED = "stopped"
+    CLOSED = "closed"
     CANCELLED = "cancelled"
     DONE = "done"
 
 
 OPEN_STATES = frozenset({RolloutState.RUNNING, RolloutState.PAUSED, RolloutState.STOPPED})
+ENDED = frozenset({RolloutState.CANCELLED, RolloutState.DONE})
 
 
 class UnitStep(StrEnum):
@@ -37,11 +40,13 @@ class UnitStep(StrEnum):
     GOOD = "good"
     FAILED = "failed"
     SPARED = "spared"
+    LEFT = "left"
     GONE = "gone"
 
 
 NOT_BEGUN = frozenset({UnitStep.WAITING, UnitStep.TOLD, UnitStep.FETCHING})
 SETTLED = frozenset({UnitStep.GOOD, UnitStep.FAILED, UnitStep.SPARED, UnitStep.GONE})
+SHOWN_MAX = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,23 +119,39 @@ def assign_waves(units: Mapping[str, str], waves: Sequence[int | Collection[str]
 def decide(course: Course, members: Iterable[Member], limits: Limits, now_ms: int) -> Decision:
     """What follows from how the units are."""
     members = tuple(members)
-    if course.state in (RolloutState.CANCELLED, RolloutState.DONE):
+    if course.state in ENDED:
         return Decision(course, withdraw=_told(members))
     begun = [member for member in members if member.wave <= course.wave and not _is_absent(member)]
     failures = count_failures(members, limits, now_ms)
-    if course.state is RolloutState.RUNNING and failures - course.forgiven > limits.stop_share * len(begun):
+    going_on = course.state in (RolloutState.RUNNING, RolloutState.CLOSED)
+    if going_on and failures - course.forgiven > limits.stop_share * len(begun):
         why = f"{failures} of {len(begun)} units failed"
         return Decision(replace(course, state=RolloutState.STOPPED), withdraw=_told(members), why=why)
-    if course.state is not RolloutState.RUNNING:
+    if not going_on:
         return Decision(course, withdraw=_told(members))
     if all(member.step in SETTLED for member in members):
         return Decision(replace(course, state=RolloutState.DONE))
+    if course.state is RolloutState.CLOSED:
+        back = (m.unit for m in members if m.step is UnitStep.LEFT and m.present and m.served)
+        return Decision(course, tell=tuple(back))
     course = _go_on(course, members, begun, limits, now_ms)
     return Decision(
         course,
         tell=tuple(m.unit for m in members if m.wave <= course.wave and m.step is UnitStep.WAITING and m.served),
         withdraw=tuple(m.unit for m in members if not m.served and m.step in (UnitStep.TOLD, UnitStep.FETCHING)),
     )
+
+
+def keeps_open(course: Course, members: Iterable[Member], limits: Limits, now_ms: int) -> str:
+    """Why a rollout cannot be closed yet; empty where it waits for nobody but units that are off the line."""
+    if course.state is not RolloutState.RUNNING or course.wave + 1 < course.waves:
+        return "its last wave has not begun" if course.wave + 1 < course.waves else f"it is {course.state}"
+    at_work = [
+        member.unit for member in members
+        if member.step not in SETTLED and not _is_absent(member) and not is_overdue(member, limits, now_ms)
+    ]  # fmt: skip
+    shown = ", ".join(at_work[:SHOWN_MAX]) + (", …" if len(at_work) > SHOWN_MAX else "")
+    return f"{len(at_work)} units are at it: {shown}" if at_work else ""
 
 
 def count_failures(members: Iterable[Member], limits: Limits, now_ms: int) -> int:
@@ -160,7 +181,7 @@ def _go_on(course: Course, members: Sequence[Member], begun: Sequence[Member], l
 def _is_absent(member: Member) -> bool:
     """Whether a unit counts for nothing yet, since it could not have begun, or does not any more."""
     out = member.step in NOT_BEGUN and not (member.present and member.served)
-    return out or member.step in (UnitStep.GONE, UnitStep.SPARED)
+    return out or member.step in (UnitStep.GONE, UnitStep.SPARED, UnitStep.LEFT)
 
 
 def _told(members: Iterable[Member]) -> tuple[str, ...]:

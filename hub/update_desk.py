@@ -24,11 +24,11 @@ from contract.rollouts import RolloutAction, RolloutOrder, UpdateOrder, Wave
 from contract.update_problems import UpdateProblem
 from contract.updates import MESSAGE_BYTES_MAX, Artefact, UpdateJob, UpdateReport
 from contract.updates import UpdateState as Said
-from hub import certificates, dispatches, history, outbox, presence, rollout
+from hub import certificates, dispatches, history, left_behind, outbox, presence, rollout
 from hub import technician_rights as rights
 from hub.context import HubContext
 from hub.fleet_watch import AT_WORK
-from hub.rollout import NOT_BEGUN, OPEN_STATES, SETTLED, Course, Limits, Member, RolloutState, UnitStep
+from hub.rollout import ENDED, NOT_BEGUN, OPEN_STATES, SETTLED, Course, Limits, Member, RolloutState, UnitStep
 from hub.schema.commissioning_tables import Commissioning, UnitHistory
 from hub.schema.tables import Operator, Unit
 from hub.schema.update_tables import Rollout, RolloutUnit, UnitUpdate
@@ -36,6 +36,7 @@ from hub.update_reports import reports, runs
 from hub.update_repository import ReleaseTarget, UpdateRepository
 
 REASON_CHARACTERS_MIN = 5
+LATE_INTERVAL_MS = 30_000  # how often it is looked who of those left behind is back
 TOLD_AT_ONCE_MAX = 100  # a message is sealed for each; the rest follows when the hub looks again
 NEVER = frozenset({UnitState.FACTORY, UnitState.CLAIMED, UnitState.RETIRED})
 STEP_OF = {
@@ -59,6 +60,7 @@ class UpdateDesk:
     def __init__(self, context: HubContext, repository: UpdateRepository) -> None:
         self._context = context
         self._repository = repository
+        self._late_ms = 0
 
     def begin(self, session: Session, who: Operator, order: UpdateOrder) -> tuple[Rollout, int, int]:
         """Begin a rollout; with it, how many units are in no wave, and how many run the release already.
@@ -80,6 +82,7 @@ class UpdateDesk:
                 "All of these units run this release, or a later one." if waves else "There is no such unit.",
                 next_step="'rekam-provision status' shows what units run.",
             )
+        left_behind.supersede(session, waves, release, self._now())
         session.add(row)
         session.flush()
         now = self._now()
@@ -92,25 +95,29 @@ class UpdateDesk:
         return row, len(units) - len(waves), len(ahead)
 
     def steer(self, session: Session, who: Operator, order: RolloutOrder) -> Rollout:
-        """Pause, resume or cancel. Raises RemoteError where that cannot be, Refusal without the right."""
+        """Pause, resume, close or cancel. Raises RemoteError where that cannot be, Refusal without the right."""
         row = session.get(Rollout, order.rollout, with_for_update=True)
         if row is None:
             raise RemoteError("There is no such update.", next_step="'rekam-provision update --status' lists them.")
         sites = select(Unit.site).join(RolloutUnit, RolloutUnit.unit == Unit.id).where(RolloutUnit.rollout == row.id)
         for site in set(session.scalars(sites)):
             rights.site_of(session, who, site)
-        if row.state not in OPEN_STATES:
+        if row.state in ENDED or (row.state == RolloutState.CLOSED and order.action is not RolloutAction.CANCEL):
             raise RemoteError(f"This update is {row.state}.", next_step="Order a new one.")
         if len(order.reason.strip()) < REASON_CHARACTERS_MIN:
             raise RemoteError(
                 "Steering an update needs a reason of a few words.", next_step="Add --reason with a sentence."
             )
+        members = self._members(session, row)
         if order.action is RolloutAction.RESUME and row.state == RolloutState.STOPPED:
-            members = self._members(session, row)
             row.forgiven = rollout.count_failures(members, _limits(row), self._now())
+        if order.action is RolloutAction.CLOSE:
+            self._leave_behind(session, row, members)
+        was_closed = any(member.step is UnitStep.LEFT for member in members)
         row.state = {
             RolloutAction.PAUSE: RolloutState.PAUSED,
-            RolloutAction.RESUME: RolloutState.RUNNING,
+            RolloutAction.RESUME: RolloutState.CLOSED if was_closed else RolloutState.RUNNING,
+            RolloutAction.CLOSE: RolloutState.CLOSED,
             RolloutAction.CANCEL: RolloutState.CANCELLED,
         }[order.action]
         row.why, row.changed_ms = f"{who.id}: {order.reason.strip()}"[:200], self._now()
@@ -127,7 +134,8 @@ class UpdateDesk:
             kept = UnitUpdate(unit=unit_id, report=report.model_dump_json(), heard_ms=self._now())
             session.merge(kept)
             query = select(RolloutUnit).where(RolloutUnit.unit == unit_id)
-            for row in session.scalars(query.where(RolloutUnit.open | (RolloutUnit.job == report.job))).all():
+            is_meant = RolloutUnit.open | (RolloutUnit.job == report.job) | (RolloutUnit.step == UnitStep.LEFT)
+            for row in session.scalars(query.where(is_meant)).all():
                 self._hear(session, row, report)
             self._recall(session, unit_id, report)
 
@@ -139,8 +147,12 @@ class UpdateDesk:
 
     def advance(self) -> None:
         """Go on with every open rollout, as far as what the units said allows."""
+        states = set(OPEN_STATES)
+        if self._now() - self._late_ms >= LATE_INTERVAL_MS:
+            self._late_ms = self._now()
+            states.add(RolloutState.CLOSED)
         with self._context.database.reading() as session:
-            names = session.scalars(select(Rollout.id).where(Rollout.state.in_(OPEN_STATES))).all()
+            names = session.scalars(select(Rollout.id).where(Rollout.state.in_(states))).all()
         failed: SQLAlchemyError | TransientError | None = None
         for name in names:
             try:
@@ -172,9 +184,14 @@ class UpdateDesk:
         course = Course(before, row.wave, row.wave_count, row.reached_ms, row.forgiven)
         decision = rollout.decide(course, self._members(session, row), _limits(row), self._now())
         for unit in decision.withdraw:
-            self._withdraw(session, session.get_one(RolloutUnit, (row.id, unit)))
+            link = session.get_one(RolloutUnit, (row.id, unit))
+            left_behind.withdraw(session, link, self._now(), left=before is RolloutState.CLOSED)
         for unit in decision.tell[:TOLD_AT_ONCE_MAX]:
-            self._tell(session, row, session.get_one(RolloutUnit, (row.id, unit)))
+            link = session.get_one(RolloutUnit, (row.id, unit))
+            if link.step != UnitStep.LEFT or left_behind.may_follow(
+                session, row, link, self._repository.releases(session), self._now()
+            ):
+                self._tell(session, row, link)
         after = decision.course
         if (after.state, after.wave) != (before, row.wave):
             row.changed_ms = self._now()
@@ -184,14 +201,15 @@ class UpdateDesk:
             log.critical("alarm", message=f"The update to {row.version} has stopped: {decision.why}.", rollout=row.id)
         row.state, row.wave, row.reached_ms = after.state, after.wave, after.reached_ms
         session.flush()
-        if after.state not in OPEN_STATES:
-            self._close(session, row)
+        if after.state in ENDED:
+            self._end(session, row)
 
-    def _close(self, session: Session, row: Rollout) -> None:
+    def _end(self, session: Session, row: Rollout) -> None:
         """The rollout has ended: who has not begun is spared, and every unit is free for another."""
         mine = RolloutUnit.rollout == row.id
         spared = {"step": UnitStep.SPARED, "since_ms": self._now()}
-        session.execute(update(RolloutUnit).where(mine, RolloutUnit.step.in_(NOT_BEGUN)).values(**spared))
+        not_begun = RolloutUnit.step.in_((*NOT_BEGUN, UnitStep.LEFT))
+        session.execute(update(RolloutUnit).where(mine, not_begun).values(**spared))
         session.execute(update(RolloutUnit).where(mine).values(open=False))
 
     def _account_for_replaced(self, session: Session, row: Rollout) -> None:
@@ -201,7 +219,7 @@ class UpdateDesk:
         rows = session.scalars(query.where(Unit.state == UnitState.RETIRED)).all()
         for gone in rows:
             if gone.step not in SETTLED:
-                self._withdraw(session, gone)
+                left_behind.withdraw(session, gone, self._now())
                 gone.step, gone.since_ms = UnitStep.GONE, now
         waves = {gone.unit: gone.wave for gone in rows}
         successors = select(Commissioning.unit, Commissioning.replaces).where(Commissioning.replaces.in_(waves))
@@ -211,9 +229,11 @@ class UpdateDesk:
             )
             found = session.get(Unit, unit) if unit else None
             if found is not None and found.state in AT_WORK and session.scalars(busy).first() is None:
-                session.add(
-                    RolloutUnit(rollout=row.id, unit=unit, wave=waves[replaced], step=UnitStep.WAITING, since_ms=now)
-                )
+                closed = row.state == RolloutState.CLOSED
+                step = UnitStep.LEFT if closed else UnitStep.WAITING
+                session.add(RolloutUnit(
+                    rollout=row.id, unit=unit, wave=waves[replaced], step=step, since_ms=now, open=not closed
+                ))  # fmt: skip
         session.flush()
 
     def _members(self, session: Session, row: Rollout) -> list[Member]:
@@ -234,7 +254,15 @@ class UpdateDesk:
             )
         return members
 
+    def _leave_behind(self, session: Session, row: Rollout, members: Iterable[Member]) -> None:
+        """Everybody is free for another update; who has not begun gets this one when they come back."""
+        course = Course(RolloutState(row.state), row.wave, row.wave_count, row.reached_ms, row.forgiven)
+        if why := rollout.keeps_open(course, members, _limits(row), self._now()):
+            raise RemoteError(f"This update cannot be closed: {why}.", next_step="Wait for them, or --cancel it.")
+        left_behind.leave_behind(session, row, self._now())
+
     def _tell(self, session: Session, row: Rollout, link: RolloutUnit) -> None:
+        link.open = True
         link.job, link.step, link.since_ms = self._context.new_id(), UnitStep.TOLD, self._now()
         job = UpdateJob(
             job=link.job,
@@ -247,11 +275,6 @@ class UpdateDesk:
             issued_ms=self._now(),
         )
         dispatches.post_to_unit(session, self._context, topics.DN_UPDATE, job, link.unit)
-
-    def _withdraw(self, session: Session, link: RolloutUnit) -> None:
-        outbox.post(session, topics.DN_UPDATE, b"", self._now(), unit=link.unit)
-        if link.step in NOT_BEGUN:
-            link.step, link.since_ms = UnitStep.WAITING, self._now()
 
     def _recall(self, session: Session, unit: str, report: UpdateReport) -> None:
         """A unit works on a job that stands no more: it was off when that was taken back, or the hub lost a day.
@@ -272,11 +295,11 @@ class UpdateDesk:
         mine = bool(report.job) and report.job == link.job
         if mine and report.state is not None:
             said = STEP_OF[report.state]
-        elif link.open and runs(report.running, ReleaseTarget.of(row)):
+        elif (link.open or step is UnitStep.LEFT) and runs(report.running, ReleaseTarget.of(row)):
             said = UnitStep.GOOD
         else:
             return
-        if step is UnitStep.SPARED and said in NOT_BEGUN:
+        if step in (UnitStep.SPARED, UnitStep.LEFT) and said in NOT_BEGUN:
             return
         if step in (UnitStep.FAILED, UnitStep.GONE) or (step is UnitStep.GOOD and said is not UnitStep.FAILED):
             return  # it is over for this job; a history must not grow by what one unit says again and again
@@ -290,6 +313,7 @@ class UpdateDesk:
     def _settle(self, session: Session, row: Rollout, link: RolloutUnit) -> None:
         """It is over for this unit: its job is cleared, and its history knows."""
         outbox.post(session, topics.DN_UPDATE, b"", self._now(), unit=link.unit)
+        link.open = link.open and row.state != RolloutState.CLOSED
         unit = session.get_one(Unit, link.unit)
         note: history.Note = {"release": row.target, "rollout": row.id, "problem": link.problem}
         event = "updated" if link.step == UnitStep.GOOD else "update failed"
@@ -325,7 +349,10 @@ class UpdateDesk:
         return [named[name] for name in sorted(named)]
 
     def _check_free(self, session: Session, units: Iterable[Unit]) -> None:
-        query = select(RolloutUnit.unit, RolloutUnit.rollout).where(RolloutUnit.open)
+        query = select(RolloutUnit.unit, RolloutUnit.rollout).join(Rollout, Rollout.id == RolloutUnit.rollout)
+        query = query.where(
+            RolloutUnit.open, (Rollout.state != RolloutState.CLOSED) | RolloutUnit.step.not_in(NOT_BEGUN)
+        )
         busy = {row.unit: row.rollout for row in session.execute(query)}
         for unit in units:
             if unit.id in busy:

@@ -23,7 +23,7 @@ from contract.rollouts import (
 )
 from contract.technician import ROWS_MAX
 from hub import presence
-from hub.rollout import RolloutState
+from hub.rollout import ENDED, NOT_BEGUN, RolloutState, UnitStep
 from hub.schema.tables import Unit
 from hub.schema.update_tables import Rollout, RolloutUnit, UnitUpdate
 from hub.update_reports import report_of
@@ -84,6 +84,7 @@ def rollout_row(session: Session, row: Rollout) -> RolloutRow:
         )
         for number, what in enumerate(json.loads(row.waves))
     )  # fmt: skip
+    absent = _absent(session, row)
     waits = row.state == RolloutState.RUNNING and row.reached_ms is not None and row.wave + 1 < row.wave_count
     return RolloutRow(
         id=row.id,
@@ -99,7 +100,20 @@ def rollout_row(session: Session, row: Rollout) -> RolloutRow:
         stop_percent=round(row.stop_share * 100),
         why=row.why[:200],
         next_ms=(row.reached_ms or 0) + row.soak_ms if waits else 0,
+        absent=len(absent),
+        absent_since_ms=min(absent, default=0),
     )  # fmt: skip
+
+
+def _absent(session: Session, row: Rollout) -> list[int]:
+    """When each unit was heard last that a rollout waits for, or has left behind, and that is off the line."""
+    if row.state in ENDED:
+        return []
+    query = select(Unit).join(RolloutUnit, RolloutUnit.unit == Unit.id).where(RolloutUnit.rollout == row.id)
+    waiting = RolloutUnit.step.in_((*NOT_BEGUN, UnitStep.LEFT))
+    found = session.scalars(query.where(waiting, RolloutUnit.wave <= row.wave))
+    said = ((unit.seen_ms, presence.presence_of(unit)) for unit in found)
+    return [seen_ms for seen_ms, state in said if state is None or state.state != "online"]
 
 
 def _units(session: Session, row: Rollout, page: int) -> tuple[tuple[RolloutUnitRow, ...], bool]:

@@ -70,8 +70,9 @@ def update(
     status: Annotated[bool, typer.Option("--status", help="How updates stand; with --rollout, unit by unit.")] = False,
     pause: Annotated[bool, typer.Option("--pause", help="Tell nobody more for now.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on, also after it stopped by itself.")] = False,
+    close: Annotated[bool, typer.Option("--close", help="Leave units behind that stay off the line.")] = False,
     cancel: Annotated[bool, typer.Option("--cancel", help="Spare whoever has not begun to write, for good.")] = False,
-    reason: Annotated[str, typer.Option(help="Why, in a sentence; for --pause, --resume, --cancel.")] = "",
+    reason: Annotated[str, typer.Option(help="Why, in a sentence; for --pause, --resume, --close, --cancel.")] = "",
     rollout: RolloutOption = NEWEST,
     identity: IdentityOption = HERE,
     wait: WaitOption = WAIT_S,
@@ -83,14 +84,15 @@ def update(
              rekam-provision update --status
              rekam-provision update --pause --reason "the printer driver is suspected"
 
-    A percentage counts from the first wave on. Units that are off-line get it when they come back. A unit goes back by
-    itself where it is not healthy on the new release, and that counts as a failure.
+    A percentage counts from the first wave on. Units that are off-line get it when they come back; where they alone
+    keep an update open, --close names them and frees all for the next one. A unit goes back by itself where it is not
+    healthy on the new release, and that counts as a failure.
     """
     talk = _Talk(identity, wait, as_json)
-    actions = {RolloutAction.PAUSE: pause, RolloutAction.RESUME: resume, RolloutAction.CANCEL: cancel}
-    asked = [action for action, wanted in actions.items() if wanted]
+    wanted = (pause, resume, close, cancel)  # in the order of RolloutAction
+    asked = [action for action, is_wanted in zip(RolloutAction, wanted, strict=True) if is_wanted]
     if sum((bool(release), show_list, status, len(asked) > 0)) != 1 or len(asked) > 1:
-        raise typer.BadParameter("Give a release, or one of --list, --status, --pause, --resume, --cancel.")
+        raise typer.BadParameter("Give a release, or one of --list, --status, --pause, --resume, --close, --cancel.")
     if show_list:
         talk.list_releases()
     elif status:
@@ -144,18 +146,22 @@ class _Talk:
             self.show(found.rollout.id, follow=True)
 
     def steer(self, rollout: str, action: RolloutAction, reason: str) -> None:
-        """Pause, resume or cancel."""
+        """Pause, resume, close or cancel; names whoever is left behind."""
 
-        async def talk(line: HubLine) -> RolloutRow:
+        async def talk(line: HubLine) -> tuple[RolloutRow, list[RolloutUnitRow]]:
             row = (await _find(line, rollout)).rows[0]
             order = RolloutOrder(rollout=row.id, action=action, reason=reason[:200])
-            return await line.ask(Verb.ROLLOUT, order, RolloutRow)
+            row = await line.ask(Verb.ROLLOUT, order, RolloutRow)
+            if action is not RolloutAction.CLOSE:
+                return row, []
+            units = await _all_units(line, await _find(line, row.id))
+            return row, [unit for unit in units if unit.step == "left"]
 
-        row = converse(self._identity, self._wait_s, self._as_json, talk)
+        row, left = converse(self._identity, self._wait_s, self._as_json, talk)
         if self._as_json:
-            print_json({"done": True, **plain(row)})
+            print_json({"done": True, **plain(row), "left_behind": [unit.unit for unit in left]})
         else:
-            print_rollout(row)
+            print_rollout(row, left)
 
     def show(self, rollout: str, *, follow: bool) -> None:
         """How updates stand: all, or one with its units; with `follow` until it ends. Exit 1 where it stopped."""

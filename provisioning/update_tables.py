@@ -11,8 +11,17 @@ from contract.rollouts import ReleasesResult, RolloutRow, RolloutUnitRow
 from contract.update_problems import UPDATE_WORDING, UpdateProblem
 from provisioning.session import aside, listing, screen
 
-ORDER = ("waiting", "told", "fetching", "writing", "good", "failed", "spared", "gone")
-COLOURS = {"good": "green", "failed": "red", "stopped": "red", "paused": "yellow", "done": "green", "running": "cyan"}
+ORDER = ("waiting", "told", "fetching", "writing", "good", "failed", "left", "spared", "gone")
+COLOURS = {
+    "good": "green",
+    "failed": "red",
+    "stopped": "red",
+    "paused": "yellow",
+    "done": "green",
+    "closed": "green",
+    "left": "yellow",
+    "running": "cyan",
+}
 
 
 def print_releases(found: ReleasesResult) -> None:
@@ -41,6 +50,8 @@ def print_rollouts(rows: Sequence[RolloutRow]) -> None:
         screen.print(f"{row.id}  {escape(row.release.target)}  {_coloured(row.state)}", soft_wrap=True)
         screen.print(f"  {begun} of {len(row.waves)} waves begun: {_counts(_all(row))}", soft_wrap=True)
         why = f": {escape(row.why)}" if row.why else ""
+        if row.absent:
+            screen.print(f"  {waiting(row)}", highlight=False, soft_wrap=True)
         screen.print(f"  ordered by {row.made_by} at {utc(row.made_ms):%m-%d %H:%M} UTC{why}", soft_wrap=True)
 
 
@@ -52,6 +63,8 @@ def print_rollout(row: RolloutRow, units: Sequence[RolloutUnitRow] = ()) -> None
         screen.print(f"  wave {number} ({escape(wave.what)}), units {wave.units}: {_counts(wave.steps)} {begun}")
     if row.next_ms:
         screen.print(f"  The next wave begins at {utc(row.next_ms):%m-%d %H:%M} UTC if nothing fails until then.")
+    if row.absent:
+        screen.print(f"  {waiting(row)}", highlight=False, soft_wrap=True)
     if not units:
         return
     table = listing(
@@ -65,6 +78,14 @@ def print_rollout(row: RolloutRow, units: Sequence[RolloutUnitRow] = ()) -> None
             _what(unit),
         )  # fmt: skip
     screen.print(table)
+
+
+def waiting(row: RolloutRow) -> str:
+    """For whom a rollout waits, or whom it has left behind."""
+    since = f"{row.absent} units off-line, the first since {utc(row.absent_since_ms):%Y-%m-%d %H:%M} UTC"
+    if row.state == "closed":
+        return f"Left behind: {since}. They get it when they come back."
+    return f"Waiting for {since}. They get it when they come back; --close frees everybody for the next update."
 
 
 def summary(row: RolloutRow) -> str:

@@ -111,6 +111,7 @@ def _updates(session: Session, central: Central, now_ms: int) -> Fields:
                 "release": row.release.target, "version": row.release.version, "state": row.state, "why": row.why,
                 "made_ms": row.made_ms, "made_by": row.made_by, "next_in_ms": max(0, row.next_ms - now_ms),
                 "begun": sum(wave.begun for wave in row.waves),
+                "absent": row.absent, "absent_since_ms": row.absent_since_ms,
                 "failed": sum(wave.steps.get(UnitStep.FAILED, 0) for wave in row.waves),
                 "waves": [
                     {"what": wave.what, "begun": wave.begun, "units": wave.units, "steps": _steps(wave)}
@@ -126,7 +127,7 @@ def _steps(wave: WaveRow) -> list[tuple[str, int, int]]:
     """Each step with its count, and how many units stand before it, the furthest first."""
     furthest = (UnitStep.GOOD, UnitStep.WRITING, UnitStep.FETCHING, UnitStep.TOLD, UnitStep.WAITING)
     found, before = [], 0
-    for step in (*furthest, UnitStep.FAILED, UnitStep.SPARED, UnitStep.GONE):
+    for step in (*furthest, UnitStep.FAILED, UnitStep.LEFT, UnitStep.SPARED, UnitStep.GONE):
         if count := wave.steps.get(step, 0):
             found.append((step.value, count, before))
             before += count

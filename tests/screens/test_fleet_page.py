@@ -116,7 +116,7 @@ def test_how_an_update_goes_is_seen_wave_by_wave(page: Page, tmp_path: Path) -> 
         page.request.post(f"{address}/api/login", data={"operator": OFFICERS[0], "secret": SECRET})
         page.goto(f"{address}/units")
         stopped = page.locator(".rollout", has_text="0.7.0")
-        expect(stopped).to_contain_text("dihentikan: terlalu banyak gagal")
+        expect(stopped).to_contain_text("dihentikan")
         expect(stopped).to_contain_text("2 of 9 units failed")
         running = page.locator(".rollout", has_text="0.8.0")
         expect(running.locator(".wave").nth(1)).to_contain_text("6 baik")

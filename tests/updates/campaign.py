@@ -167,7 +167,7 @@ class Officer:
         self.publish(version, path, change)
         if any(row["state"] == "stopped" for row in self.rollouts()[:1]):
             tool("update", "--cancel", "--reason", "It did not prove itself.", *self.me)
-        ordered = tool("update", version, "--waves", "100", "--soak", "0s", "--yes", *self.me)
+        ordered = tool("update", version, "--waves", "100", "--soak", "1s", "--yes", *self.me)
         assert ordered["done"], ordered
 
     def publish(self, version: str, path: str = "", change: tuple[str, str] = ("", "")) -> None:
