@@ -48,15 +48,21 @@ RESTART_S = 0.5
 # One line of the product, and what it is in a bad release: one that is well and then ends, one without its printer, one
 # that serves while it is on trial and at no later start.
 AFTER_GREETING = (
-    "        await asyncio.to_thread(self._slots.found_good)",
+    "        await asyncio.to_thread(self._slots.found_good, may_come_back=may_come_back)",
     "        raise SystemExit(3)",
 )
 NO_PRINTER = (
-    "            return File(devfile=device)",
+    "            return DeviceFile(device, WRITE_TIMEOUT_S, clock)",
     "            raise DeviceError('The new release does not find the printer.')",
 )
 
 LATER_STARTS = ("        await agent.run()\n    if not proved", "        raise SystemExit(3)\n    if not proved")
+# Where that line is.
+BAD_RELEASES = {
+    CRASHES: ("edge/update_trial.py", AFTER_GREETING),
+    UNWELL: ("edge/sensors/ticket_escpos.py", NO_PRINTER),
+    CRASHES_LATER: ("edge/agent_run.py", LATER_STARTS),
+}
 
 
 def build_wheel(folder: Path) -> bytes:
@@ -238,8 +244,8 @@ def walk(folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
         officer.publish(FIRST)
         for version, state, step, path, change, words in (
             (GOOD, "good", "good", "", ("", ""), ""),
-            (CRASHES, "returned", "failed", "edge/update_trial.py", AFTER_GREETING, "3 times"),
-            (UNWELL, "returned", "failed", "edge/sensors/ticket_escpos.py", NO_PRINTER, "does not find the printer"),
+            (CRASHES, "returned", "failed", *BAD_RELEASES[CRASHES], "3 times"),
+            (UNWELL, "returned", "failed", *BAD_RELEASES[UNWELL], "does not find the printer"),
         ):
             started, before = time.monotonic(), service.starts
             say(f"release {version}: wanted {state}")
@@ -262,7 +268,7 @@ def walk(folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
 def comes_back(officer: Officer, service: Service, ends: Callable[[str, str, str], dict[str, Any]]) -> dict[str, Any]:
     """A release that is found good and ends at each later start; what was measured."""
     started, before = time.monotonic(), service.starts
-    officer.release(CRASHES_LATER, "edge/agent_run.py", LATER_STARTS)
+    officer.release(CRASHES_LATER, *BAD_RELEASES[CRASHES_LATER])
     ends("good", CRASHES_LATER, "a")
     good_s, good_starts = time.monotonic() - started, service.starts
     service.kill()

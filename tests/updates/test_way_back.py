@@ -35,6 +35,7 @@ from edge.update_client import Fetched
 from tests.commissioning.test_configuration import OLD
 from tests.commissioning.test_power_cuts import Cutter, PowerCut
 from tests.unit.test_package_slot import wheelhouse
+from tests.updates.campaign import BAD_RELEASES, ROOT
 from tests.updates.repository import Repository, job_for
 from tests.updates.test_launcher import LAUNCHER, fill, launch
 from tests.updates.test_unit_updates import WHEELS, begun, proved
@@ -415,3 +416,9 @@ def test_a_spoiled_schema_in_a_slot_is_none(tmp_path_factory: pytest.TempPathFac
     slot = tmp_path_factory.mktemp("a")
     (slot / launcher.SCHEMA_FILE).write_bytes(content)
     assert schema_in(slot).number >= 0
+
+
+@pytest.mark.parametrize(("path", "change"), BAD_RELEASES.values(), ids=BAD_RELEASES)
+def test_the_bad_releases_of_the_campaign_still_differ_from_the_product(path: str, change: tuple[str, str]) -> None:
+    """`make updates` takes half an hour: it must not find out at the end that a line has moved."""
+    assert (ROOT / path).read_text(encoding="utf-8").count(change[0]) == 1
