@@ -279,7 +279,8 @@ settled_s = 0.2
             )
         if step in {"signature", "attest"}:
             self.devices.obey({"signature": {"person": named}})
-        action = {"biodata": "confirm", "photo_review": "confirm", "attest": "agree"}.get(step, "capture")
+        said = {"biodata": "confirm", "photo_review": "confirm", "iris_review": "confirm", "attest": "agree"}
+        action = said.get(step, "capture")
         if "force" in snapshot["actions"]:
             action = "force"
         found: Snapshot = self.post(f"/api/session/{action}")

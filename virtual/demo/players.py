@@ -58,7 +58,7 @@ class Capture:
 
     async def _act(self, snapshot: Snapshot) -> Snapshot:
         step = snapshot["step"]
-        if step in {"biodata", "photo_review"}:
+        if step in {"biodata", "photo_review", "iris_review"}:
             return await self._do("confirm")
         if step in {"signature", "attest"}:
             self._stage.sign(self._unit.name, self._resident, CAPTURED if step == "signature" else CHECKED)

@@ -231,7 +231,8 @@ function draw(found) {
   unit.fill("#who", found.biodata && !KIOSK && found.step !== "biodata" ? unit.facts(found.biodata) : null);
   unit.fill("#thumbs", ...found.samples.filter((sample) => sample.href && found.state !== "ended").map((sample) => unit.make("figure", {}, unit.make("img", { src: `${sample.href}?q=${sample.quality}`, alt: "" }), `${sample.quality}${sample.forced ? " !" : ""}`)));
   const moved = before && before.step === found.step && JSON.stringify(before.ask) !== JSON.stringify(found.ask);
-  if (pressed && moved && ON_ITS_OWN.has(found.step) && found.state === "asking" && !found.advice_id && !found.problem) {
+  const byHand = found.ask?.fingers.length > 1; // a hand takes longer to change than a finger: no slap begins by itself
+  if (pressed && moved && !byHand && ON_ITS_OWN.has(found.step) && found.state === "asking" && !found.advice_id && !found.problem) {
     setTimeout(() => { if (shown === found) act("capture"); }, 1200);
   }
   if (found.step !== before?.step) pressed = pressed && ON_ITS_OWN.has(found.step) && ON_ITS_OWN.has(before?.step);
