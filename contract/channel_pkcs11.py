@@ -3,7 +3,7 @@
 The only importer of the PKCS#11 library. A module's log-in and its faults are the whole process's, and one that hangs
 never returns: so every call into a module runs on one thread of that module's own, and its caller waits for so long
 and no longer. A module that fails is begun again once, because they close sessions and lose their part. A PIN that was
-refused is not tried again, since modules lock themselves after a few.
+refused is not tried again, at a later start either, since modules lock themselves after a few.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pkcs11.constants import DEFAULT
 from pkcs11.util.ec import encode_ec_public_key, encode_named_curve_parameters
 
 from contract.errors import DeviceError
+from contract.refused_pin import RefusedPin
 
 CALL_TIMEOUT_S = 10.0
 PIN_BYTES_MAX = 256
@@ -200,7 +201,8 @@ class ModuleKey:
         if isinstance(error, _PIN_WRONG):
             return DeviceError(
                 f"Token '{token}' refuses its PIN.",
-                next_step=f"Write the right PIN into {self._place.pin_file}; a few wrong ones lock the module.",
+                next_step=f"Write the right PIN into {self._place.pin_file}, or the same again if the token was put "
+                "right: it is tried once, since a few wrong ones lock the module.",
             )
         if isinstance(error, pkcs11.PinLocked):
             return DeviceError(
@@ -228,7 +230,7 @@ class _Module:
         self._library = library
         self.users: set[int] = set()
         self._sessions: dict[str, tuple[Any, Any]] = {}
-        self._refused: set[tuple[str, str]] = set()
+        self._refused: dict[Path, RefusedPin] = {}
         self._jobs: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = queue.SimpleQueue()
         # A daemon: a module that never returns must not keep the process from ending.
         threading.Thread(target=self._serve, name="pkcs11", daemon=True).start()
@@ -260,16 +262,19 @@ class _Module:
 
     def _opened(self, place: KeyPlace) -> tuple[Any, Any]:
         pin = _pin(place.pin_file)
-        if (place.token, pin) in self._refused:
+        refused = self._refused.setdefault(place.pin_file, RefusedPin(place.pin_file))
+        if refused.holds(place.token, pin):
             raise pkcs11.PinIncorrect
         token = pkcs11.lib(self._library).get_token(token_label=place.token)
         try:
-            return token.open(user_pin=pin, rw=True), token
+            session = token.open(user_pin=pin, rw=True)
         except pkcs11.UserAlreadyLoggedIn:  # by other code of this process: the log-in is the process's (2.6)
             return token.open(rw=True), token
         except pkcs11.PinIncorrect:
-            self._refused.add((place.token, pin))
+            refused.remember(place.token, pin)
             raise
+        refused.forget()
+        return session, token
 
     def _serve(self) -> None:
         while True:

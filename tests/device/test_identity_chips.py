@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 
 from contract.errors import DeviceError
+from contract.refused_pin import RefusedPin
 from edge.sensors.drivers import DRIVERS, INTERFACES, driver_class, fits, open_driver
 from edge.sensors.identity_atecc608 import Atecc608
 from edge.sensors.interface import KeyMaker
@@ -158,6 +161,61 @@ def test_a_wrong_pin_is_tried_once_and_the_right_one_works(soft_tpm: SoftTpm) ->
     assert str(soft_tpm.pin_file) in refused.value.next_step
     soft_tpm.write_pin("471147")
     open_tpm(soft_tpm).close()
+
+
+OPEN_ONCE = """
+import json, sys
+from edge.sensors.drivers import open_driver
+from contract.errors import DeviceError
+try:
+    open_driver("identity", json.loads(sys.argv[1])).open()
+    print("open")
+except DeviceError as error:
+    print(error.message)
+"""
+
+
+def after_a_start(tpm: SoftTpm) -> str:
+    """What an agent that has just begun makes of the TPM: a process that remembers nothing."""
+    found = subprocess.run(
+        [sys.executable, "-c", OPEN_ONCE, json.dumps(tpm.settings())], check=True, capture_output=True, text=True,
+        timeout=60,
+    )  # fmt: skip
+    return found.stdout.strip()
+
+
+def test_a_wrong_pin_is_not_tried_again_at_the_next_starts(soft_tpm: SoftTpm) -> None:
+    """A unit that is started again and again over a weekend must not lock its own TPM."""
+    soft_tpm.write_pin("999999")
+    for _ in range(4):  # it locks itself at the third
+        assert "refuses its PIN" in after_a_start(soft_tpm)
+    (kept,) = soft_tpm.pin_file.parent.glob("pin.*")
+    assert b"999999" not in kept.read_bytes() and kept.stat().st_mode & 0o077 == 0
+    soft_tpm.write_pin("471147")
+    assert after_a_start(soft_tpm) == "open"
+    assert not kept.exists()
+
+
+def test_a_pin_that_was_written_again_is_tried_again(soft_tpm: SoftTpm) -> None:
+    """Somebody has put the token right instead of the file, and wrote the PIN once more as the page says."""
+    open_tpm(soft_tpm).close()
+    refused = RefusedPin(soft_tpm.pin_file)
+    refused.remember("rekam", "471147")
+    assert RefusedPin(soft_tpm.pin_file).holds("rekam", "471147")
+    assert not refused.holds("other", "471147") and not refused.holds("rekam", "471148")
+    with pytest.raises(DeviceError, match="refuses its PIN") as told:
+        open_tpm(soft_tpm)
+    assert "again" in told.value.next_step
+    time.sleep(0.02)
+    soft_tpm.write_pin("471147")
+    open_tpm(soft_tpm).close()
+
+
+def test_what_was_remembered_and_is_torn_or_strange_stops_nobody(soft_tpm: SoftTpm) -> None:
+    kept = soft_tpm.pin_file.with_name("pin.refused")
+    for content in (b"", b"torn", bytes(200)):
+        kept.write_bytes(content)
+        open_tpm(soft_tpm).close()
 
 
 def test_a_tpm_that_locked_itself_says_so(soft_tpm: SoftTpm) -> None:
