@@ -60,13 +60,18 @@ class Disk:
 
     def make_folder(self, folder: Path, site: SyncSite) -> None:
         """Create `folder` (its parent exists), readable by its owner alone."""
+        if self.new_folder(folder):
+            self.sync_folder(folder.parent, site)
+
+    def new_folder(self, folder: Path) -> bool:
+        """What `make_folder` does, but not durably: that is the caller's. False where there is one already."""
         try:
             folder.mkdir(mode=0o700)
         except FileExistsError:
-            return
+            return False
         except OSError as error:
             raise _failed("make a folder in", folder, error) from None
-        self.sync_folder(folder.parent, site)
+        return True
 
     def write_draft(self, path: Path, data: bytes, site: SyncSite) -> Path:
         """Write `data` durably beside `path`; the name is still to be given by `publish_draft`."""

@@ -111,6 +111,7 @@ class PartStore:
     disk: Disk = field(default_factory=Disk)
     observe: Observer = unobserved
     _parts: dict[tuple[str, str], Part] = field(default_factory=dict)
+    _new_folders: set[Path] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.disk.make_folder(self.folder, SyncSite.PART_ROOT)
@@ -130,9 +131,9 @@ class PartStore:
         if part is not None:
             self.discard(part)
         self._check_quota(unit, offer.length)
-        folder = self.folder / unit
-        self.disk.make_folder(folder, SyncSite.PART_FOLDER)
-        path = folder / (pid + _PART)
+        path = self.folder / unit / (pid + _PART)
+        if self.disk.new_folder(path.parent):
+            self._new_folders.add(path.parent)
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
             os.ftruncate(descriptor, offer.length)
@@ -170,6 +171,9 @@ class PartStore:
             PartMap(length=part.length, chunk=part.chunk, touched_ms=part.touched_ms, bits=bytes(part.arrived))
         )
         path = part.path.with_suffix(_MAP)
+        if path.parent in self._new_folders:  # nothing was promised of it so far: most packets come in one go
+            self.disk.sync_folder(self.folder, SyncSite.PART_FOLDER)
+            self._new_folders.discard(path.parent)
         draft = self.disk.write_draft(path, claim + zlib.crc32(claim).to_bytes(4), SyncSite.PART_MAP)
         self.disk.publish_draft(draft, path, SyncSite.PART_NAME)
         part.unflushed, part.flushed_ms = 0, self.clock.wall_ms()

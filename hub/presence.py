@@ -13,9 +13,10 @@ from contract.errors import RemoteError
 from contract.packet import Millis
 from contract.transfer import MESSAGE_BYTES_MAX, UnitState, UplinkStatus
 from hub import certificates
+from hub.schema.commissioning_tables import UnitSetup
 from hub.schema.tables import Unit
 
-_LOCKED = "locked units"
+_LOCKED, _READ = "locked units", "read setups"
 
 
 class HeardUplink(UplinkStatus):
@@ -88,12 +89,14 @@ def uplink_of(unit: Unit) -> HeardUplink | None:
 
 
 def lock_units(session: Session, names: Collection[str]) -> None:
-    """Lock these units' rows at once, for all that is taken of them in this transaction.
+    """Lock these units' rows at once, for all that is taken of them in this transaction, and read their settings.
 
     In the order of their names, so that two who do so wait for each other and do not lock each other out.
     """
     query = select(Unit).where(Unit.id.in_(names)).order_by(Unit.id).with_for_update()
     session.info[_LOCKED] = {unit.id: unit for unit in session.scalars(query)}
+    setups = select(UnitSetup).where(UnitSetup.unit.in_(names))
+    session.info[_READ] = session.scalars(setups).all()  # held, so that the session finds them by their keys
 
 
 def locked_unit(session: Session, unit_id: str) -> Unit | None:

@@ -44,6 +44,7 @@ from hub.update_service import UpdateService
 from hub.vault import Vault
 
 POLL_INTERVAL_S = 0.2
+LOOK_AGAIN_S = 2.0  # though nothing was written: for what comes due by the clock, and what other processes write
 OUTBOX_BATCH = 200
 RECONNECT = Backoff(first_s=0.2, max_s=2.0)  # one client, and a fleet waits for it
 BACKOFF_S = 2.0
@@ -108,9 +109,15 @@ class HubService:
             async with self._channel, asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._channel.closed(), name="channel")
                 tasks.create_task(self._ingest.run(), name="ingest")
-                tasks.create_task(self._every(POLL_INTERVAL_S, self._publish_outbox), name="outbox")
-                tasks.create_task(self._every(POLL_INTERVAL_S, self._work_off_packets), name="intake")
-                tasks.create_task(self._every(POLL_INTERVAL_S, self._work_off_searches), name="dedup")
+                tasks.create_task(
+                    self._every(POLL_INTERVAL_S, self._where_written(self._publish_outbox)), name="outbox"
+                )
+                tasks.create_task(
+                    self._every(POLL_INTERVAL_S, self._where_written(self._work_off_packets)), name="intake"
+                )
+                tasks.create_task(
+                    self._every(POLL_INTERVAL_S, self._where_written(self._work_off_searches)), name="dedup"
+                )
                 tasks.create_task(self._every(self._settings.hub.checkpoint_period_s, self._tick), name="checkpoints")
                 tasks.create_task(self._every(0.0, self._watch_fleet), name="fleet watch")
                 tasks.create_task(self._inbox.run(), name="units")
@@ -157,6 +164,19 @@ class HubService:
             except SQLAlchemyError as error:
                 log.critical("work waits", error=type(error).__name__)
                 await asyncio.sleep(BACKOFF_S)
+
+    def _where_written(self, work: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+        """Work that looks for what there is to do: left alone while nothing was written since it last looked."""
+        seen, again_s = -1, 0.0
+
+        async def look() -> None:
+            nonlocal seen, again_s
+            written, now_s = self._context.database.written, asyncio.get_running_loop().time()
+            if written != seen or now_s >= again_s:
+                seen, again_s = written, now_s + LOOK_AGAIN_S
+                await work()
+
+        return look
 
     async def _work_off_packets(self) -> None:
         waiting: Sequence[str] = await self._in_office(self._central.intake.due)

@@ -31,7 +31,7 @@ WAITING_MAX = 1000
 ANSWERS_MAX = 256
 CROWD_S = 0.005  # for each message of a batch, until the next: one alone holds up nobody
 CROWD_MAX_S = 0.2
-PATIENCE_S = 0.5  # of what is repeated anyway: a thousand units' status, twice a minute each
+PATIENCE_S = 1.0  # of what is repeated anyway: a thousand units' status, twice a minute each
 BACKOFF_S = 2.0
 log = structlog.get_logger("hub")
 
@@ -64,7 +64,7 @@ class UnitInbox:
         self._room = asyncio.Semaphore(ANSWERS_MAX)
 
     async def put(self, unit: str, take: Take, *, is_patient: bool = False) -> None:
-        """Have `take` called soon; waits where too much is waiting already. is_patient: in half a second is soon.
+        """Have `take` called soon; waits where too much is waiting already. is_patient: in a second is soon.
 
         It may be called a second time where something else made its transaction fail, so it does nothing but what that
         undoes. What it returns is called after the commit, and gives what is then said.

@@ -6,6 +6,7 @@ half-way; on PostgreSQL the chain head's row lock does the same for histories.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,8 @@ class Database:
     def __init__(self, url: str, durability: Durability = "FULL") -> None:
         self.engine = _engine(url, durability)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+        self._counter = itertools.count(1)
+        self.written = 0  # another number after every commit of this process
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
@@ -40,6 +43,7 @@ class Database:
         try:
             yield session
             session.commit()
+            self.written = next(self._counter)
         except OperationalError as error:
             session.rollback()
             raise TransientError(f"The database does not answer ({type(error.orig).__name__}).") from error

@@ -35,6 +35,11 @@ class UnitGroup:
         return self.process is not None and self.process.returncode is None
 
     @property
+    def pid(self) -> int | None:
+        """Its process id while it runs."""
+        return self.process.pid if self.process is not None and self.is_alive else None
+
+    @property
     def names(self) -> list[str]:
         """The units' names."""
         names = sorted(path.name for path in (self.world / "units").iterdir())

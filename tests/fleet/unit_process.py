@@ -2,13 +2,14 @@
 
     python -m tests.fleet.unit_process WORLD FIRST COUNT
 
-Orders: `capture` (every unit spools a packet and notes an alarm), `end`. Lines are JSON, four a second.
+Orders: `capture` (every unit spools a packet and notes an alarm), `end`. Lines are JSON, two a second.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import logging
 import sys
@@ -20,9 +21,10 @@ import structlog
 from contract.clock import SystemClock
 from tests.fleet.simulated_unit import SimulatedUnit
 
-TELL_S = 0.25
+TELL_S = 0.5
 THREADS = 16
 ALARM = "door-opened"
+YOUNG_OBJECTS_MAX = 10_000
 
 
 async def serve(folders: list[Path]) -> None:
@@ -75,6 +77,8 @@ def main() -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+    gc.freeze()  # five hundred units' objects are no garbage of any one of them, which would have its own process
+    gc.set_threshold(YOUNG_OBJECTS_MAX)
     folders = sorted((arguments.world / "units").iterdir())[arguments.first : arguments.first + arguments.count]
     asyncio.run(serve(folders))
 

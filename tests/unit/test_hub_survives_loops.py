@@ -8,11 +8,13 @@ import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from contract.channel_disk import Disk, SyncSite
@@ -23,6 +25,7 @@ from contract.transfer import Chunk, Offer
 from hub import service as hub_service
 from hub.ingest_service import INBOX_MESSAGES_MAX, IngestService
 from hub.parts import PartStore
+from hub.schema.database import Database
 from hub.service import HubService
 from tests.unit.test_ingest_service import Bus, Desk
 from tests.unit.transfer_keys import SetClock
@@ -175,3 +178,39 @@ def test_a_failed_sync_is_the_technicians_and_is_never_trusted_again(
         with pytest.raises(DeviceError):
             sync()
     assert list(tmp_path.glob("*.draft")) == []
+
+
+def test_work_is_left_alone_while_nothing_was_written_and_looked_for_again_after_a_while(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'hub.db'}", "OFF")
+    database.upgrade()
+    service = service_of()
+    service._context = SimpleNamespace(database=database)  # type: ignore[assignment]  # only what is asked for
+    calls = 0
+
+    async def work() -> None:
+        nonlocal calls
+        calls += 1
+
+    async def looks() -> list[int]:
+        look, counted = service._where_written(work), []
+        monkeypatch.setattr(hub_service, "LOOK_AGAIN_S", 3600.0)
+        for write in (False, False, True, False):
+            if write:
+                with database.transaction() as session:
+                    session.execute(text("SELECT 1"))
+            await look()
+            counted.append(calls)
+        with suppress(ZeroDivisionError), database.transaction():
+            raise ZeroDivisionError  # nothing is written
+        await look()
+        counted.append(calls)
+        monkeypatch.setattr(hub_service, "LOOK_AGAIN_S", 0.0)
+        look = service._where_written(work)
+        for _ in range(2):
+            await look()
+        return [*counted, calls]
+
+    assert asyncio.run(looks()) == [1, 1, 2, 2, 2, 4]
+    database.close()

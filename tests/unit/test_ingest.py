@@ -349,10 +349,10 @@ def test_a_full_disk_asks_the_unit_to_come_back(tmp_path):
     class FullDisk(Disk):
         full = False
 
-        def make_folder(self, folder, site):
+        def new_folder(self, folder):
             if self.full:
                 raise DeviceError("No space left on device.")
-            super().make_folder(folder, site)
+            return super().new_folder(folder)
 
     rig = make_world(tmp_path)
     disk = FullDisk()

@@ -82,14 +82,14 @@ def test_a_message_that_fails_takes_no_other_with_it_and_is_not_answered(databas
     assert texts(database) == ("ad", "c")
 
 
-def test_a_whole_batch_costs_one_commit_and_reads_its_units_once(database: Database) -> None:
+def test_a_whole_batch_costs_one_commit_and_reads_its_units_and_their_settings_once(database: Database) -> None:
     statements: list[str] = []
     commits: list[object] = []
     event.listen(database.engine, "before_cursor_execute", lambda *call: statements.append(call[2].split()[0]))
     event.listen(database.engine, "commit", commits.append)
     said = [(DESK if number % 2 else KIOSK, str(number % 10)) for number in range(BATCH_MAX)]
     assert len(taken(database, heard(*said)) or ()) == BATCH_MAX
-    assert (len(commits), statements.count("SELECT"), statements.count("UPDATE")) == (1, 1, 1)
+    assert (len(commits), statements.count("SELECT"), statements.count("UPDATE")) == (1, 2, 1)
     assert "".join(texts(database)) == "13579" * 20 + "02468" * 20
 
 
