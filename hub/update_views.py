@@ -113,7 +113,7 @@ def _absent(session: Session, row: Rollout) -> list[int]:
     waiting = RolloutUnit.step.in_((*NOT_BEGUN, UnitStep.LEFT))
     found = session.scalars(query.where(waiting, RolloutUnit.wave <= row.wave))
     said = ((unit.seen_ms, presence.presence_of(unit)) for unit in found)
-    return [seen_ms for seen_ms, state in said if state is None or state.state != "online"]
+    return [seen_ms or row.made_ms for seen_ms, state in said if state is None or state.state != "online"]
 
 
 def _units(session: Session, row: Rollout, page: int) -> tuple[tuple[RolloutUnitRow, ...], bool]:

@@ -85,7 +85,9 @@ def waiting(row: RolloutRow) -> str:
     since = f"{row.absent} units off-line, the first since {utc(row.absent_since_ms):%Y-%m-%d %H:%M} UTC"
     if row.state == "closed":
         return f"Left behind: {since}. They get it when they come back."
-    return f"Waiting for {since}. They get it when they come back; --close frees everybody for the next update."
+    may_close = row.state == "running" and all(wave.begun for wave in row.waves)
+    close = "; --close frees everybody for the next update" if may_close else ""
+    return f"Waiting for {since}. They get it when they come back{close}."
 
 
 def summary(row: RolloutRow) -> str:

@@ -66,7 +66,7 @@ def rollout_id(name: str) -> str:
 
 
 def bring_updates(fleet: Fleet) -> None:
-    """A rollout that runs, one that has stopped by itself, and a unit that went back."""
+    """A rollout that runs, one that has stopped by itself, one that was closed, and a unit that went back."""
     now = world_ms(fleet.world)
     with fleet.database.transaction() as session:
         session.add(Technician(id=OPERATOR, public_key=b"key"))
@@ -74,6 +74,7 @@ def bring_updates(fleet: Fleet) -> None:
         for name, version, state, waves in (
             ("0", "0.8.0", "running", ({"good": 1}, {"good": 6, "fetching": 2, "writing": 1}, {"waiting": 6})),
             ("1", "0.7.0", "stopped", ({"good": 1}, {"good": 2, "failed": 2, "told": 4}, {"waiting": 5})),
+            ("2", "0.5.0", "closed", ({"good": 1}, {"good": 8, "left": 3})),
         ):
             session.add(
                 Rollout(
@@ -82,7 +83,7 @@ def bring_updates(fleet: Fleet) -> None:
                     waves='["1 %", "20 %", "100 %"]',
                     wave_count=3, soak_ms=7_200_000, overdue_ms=1, good_share=0.9, stop_share=0.05, changed_ms=now,
                     reached_ms=now - 60_000 if state == "running" else None,
-                    why="2 of 9 units failed" if state == "stopped" else "",
+                    why={"stopped": "2 of 9 units failed", "closed": "tek-a: in the hills until March"}.get(state, ""),
                 )
             )  # fmt: skip
             session.flush()
@@ -122,6 +123,10 @@ def test_how_an_update_goes_is_seen_wave_by_wave(page: Page, tmp_path: Path) -> 
         expect(running.locator(".wave").nth(1)).to_contain_text("6 baik")
         expect(running).to_contain_text("Gelombang berikutnya")
         expect(page.locator("tr", has_text=DESK).first).to_contain_text("12.4 / 48.1 MB")
+        closed = page.locator(".rollout", has_text="0.5.0")
+        expect(closed).to_contain_text("3 tertinggal")
+        expect(closed).to_contain_text("Tertinggal: 3 unit luring sejak")
+        expect(running).to_contain_text("Menunggu: 2 unit luring sejak")
         gone_back = page.locator("tr.todo", has_text="Pembaruan gagal")
         expect(gone_back).to_contain_text("finger: No answer.")
         assert fits(page)
