@@ -21,6 +21,7 @@ from rich.table import Table
 from contract.clock import SystemClock
 from contract.errors import DeviceError, RekamError
 from edge.box_files import CONFIG
+from edge.command_options import DEFAULT_CONFIG, ConfigPath
 from edge.config import UnitConfig, load_config
 from edge.data_lock import only_agent
 from edge.device_commands import capture, devices, selftest
@@ -39,7 +40,7 @@ app = typer.Typer(
 
 Start it with its configuration, which `rekam-provision setup` writes:
 
-    rekam-edge run --config /etc/rekam/unit.toml
+    rekam-edge run --config /var/lib/rekam/unit/unit.toml
 
 Then open the address that it prints in the unit's own browser. Everything that was captured is sealed on the unit and
 offered to the hub until its signed receipt comes; the agent may be stopped, or lose power, at any moment.
@@ -47,10 +48,6 @@ offered to the hub until its signed receipt comes; the agent may be stopped, or 
 )
 out = Console()
 err = Console(stderr=True)
-ConfigPath = Annotated[
-    Path, typer.Option("--config", "-c", envvar="REKAM_CONFIG", help="The unit's TOML file.", show_default=True)
-]
-DEFAULT_CONFIG = Path("unit.toml")
 ANSWER_TIMEOUT_S = 20.0
 
 
@@ -95,7 +92,7 @@ def recommission_command(
 
     Stop the agent before and start it after: it knocks like a new box. Keys, packets and records stay on the unit.
 
-    Example: rekam-edge recommission /media/usb/rekam-claim.bin --config /etc/rekam/unit.toml
+    Example: rekam-edge recommission /media/usb/rekam-claim.bin --config /var/lib/rekam/unit/unit.toml
     """
     from edge.recommission import recommission
 
@@ -159,7 +156,7 @@ def export_command(media: MediaPath, config: ConfigPath = DEFAULT_CONFIG) -> Non
     For a unit whose line stays down. The files are sealed to the centre: who finds the media can read nothing. Stop the
     agent first.
 
-        rekam-edge export /media/usb --config /etc/rekam/unit.toml
+        rekam-edge export /media/usb --config /var/lib/rekam/unit/unit.toml
     """
     loaded = _loaded(config)
     with _spool(loaded) as spool:
@@ -176,7 +173,7 @@ def import_command(media: MediaPath, config: ConfigPath = DEFAULT_CONFIG) -> Non
 
     The same media twice is the same as once. Stop the agent first, and start it again to send.
 
-        rekam-edge import /media/usb --config /etc/rekam/unit.toml
+        rekam-edge import /media/usb --config /var/lib/rekam/unit/unit.toml
     """
     with _spool(_loaded(config)) as spool:
         taken = import_packets(spool, media)
@@ -189,7 +186,7 @@ def release(config: ConfigPath = DEFAULT_CONFIG) -> None:
 
     A start of the agent does the same once.
 
-        rekam-edge release --config /etc/rekam/unit.toml
+        rekam-edge release --config /var/lib/rekam/unit/unit.toml
     """
     found = _ask(_loaded(config), "POST", "/api/release")
     out.print(f"{found['released']} packets are tried again. 'rekam-edge status' shows what becomes of them.")

@@ -18,6 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from contract.errors import CaptureRetry, DeviceError
+from edge.command_options import DEFAULT_CONFIG, ConfigPath
 from edge.config import UnitConfig, load_config
 from edge.data_lock import only_agent
 from edge.logs import configure_logs
@@ -26,10 +27,6 @@ from edge.technician_capture import FILE_MODE, PROMPTS, Sample, SampleKind, take
 
 out = Console()
 err = Console(stderr=True)
-ConfigPath = Annotated[
-    Path, typer.Option("--config", "-c", envvar="REKAM_CONFIG", help="The unit's TOML file.", show_default=True)
-]
-DEFAULT_CONFIG = Path("unit.toml")
 STYLES = {Outcome.OK: "green", Outcome.FAILED: "bold red", Outcome.MISSING: "dim"}
 EYES = {"right": 1, "left": 2}
 
@@ -44,7 +41,7 @@ def devices(
     Looks at serial ports (by their lasting names), V4L2 cameras, input devices, PC/SC readers, SBI services, parts on
     I2C, USB and IPP printers and SANE scanners, for 12 s at most; prints the lines of unit.toml that would name each.
 
-        rekam-edge devices --config /etc/rekam/unit.toml
+        rekam-edge devices --config /var/lib/rekam/unit/unit.toml
 
         rekam-edge devices --no-look        # only what is configured
     """
@@ -86,7 +83,7 @@ def selftest(
     Sensors, readers, printers, scanner, the box's lamps and parts, and the comparison worker, beside each other. Stop
     the agent first: it holds the devices. Exit code 1 where something failed.
 
-        rekam-edge selftest --config /etc/rekam/unit.toml
+        rekam-edge selftest --config /var/lib/rekam/unit/unit.toml
 
         rekam-edge selftest --html selftest.html     # a page with what the cameras saw, for its owner only
     """

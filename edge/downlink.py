@@ -136,6 +136,8 @@ class Downlink:
                 self._roster.time.hear(checkpoint)
 
     async def _site_key(self, _names: dict[str, str], payload: bytes) -> None:
+        if not payload:  # taken back: the unit was suspended; what it has it keeps
+            return
         key = self.opened(SiteKey, payload)
         if not await asyncio.to_thread(self._register.take_site_key, key):
             raise RemoteError("The site key is for another site.")
@@ -149,6 +151,8 @@ class Downlink:
             await self.share(entry)
 
     async def _whole_roster(self, _names: dict[str, str], payload: bytes) -> None:
+        if not payload:
+            return
         if await asyncio.to_thread(self._roster.take, self.opened(Roster, payload)):
             await self._follow_roster()
 

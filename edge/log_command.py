@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +15,7 @@ from contract.clock import SystemClock, utc
 from contract.durations import duration_s
 from contract.errors import DeviceError
 from contract.unit_command import LogLine, LogsAsk
+from edge.command_options import DEFAULT_CONFIG, ConfigPath
 from edge.config import load_config
 from edge.keys import load_store_key
 from edge.log_ring import FILE, LEVELS, read_page
@@ -27,7 +27,7 @@ out = Console()
 
 
 def logs(
-    config: Annotated[Path, typer.Option("--config", "-c", help="The unit's TOML file.")] = Path("unit.toml"),
+    config: ConfigPath = DEFAULT_CONFIG,
     since: Annotated[str, typer.Option(help="How far back: 90s, 15m, 2h, 3d; empty for all that is kept.")] = "",
     level: Annotated[str, typer.Option(help="debug, info, warning, error or critical.")] = "info",
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
@@ -37,7 +37,7 @@ def logs(
 
     The agent may run. No line names a person or holds a key.
 
-        rekam-edge logs --since 1h --level warning --config /etc/rekam/unit.toml
+        rekam-edge logs --since 1h --level warning --config /var/lib/rekam/unit/unit.toml
     """
     if level not in LEVELS:
         raise typer.BadParameter(", ".join(LEVELS), param_hint="--level")

@@ -339,6 +339,12 @@ class TechnicianDesk:
             )
         if unit.state == UnitState.RETIRED:
             raise Refusal(Problem.CERTIFICATE_REVOKED, "The unit is retired.")
+        told = settings(session, unit)
+        if told.refused:
+            raise RemoteError(
+                f"{unit.id} has not taken version {told.version} of its settings, which would go with it.",
+                next_step="Send it settings that it takes ('rekam-provision configure'), then assign it.",
+            )
         unit.site = site.code
         session.flush()
         self._setups.desire_again(session, unit)

@@ -89,6 +89,23 @@ def test_another_site_is_another_version_and_a_hub_from_its_backup_counts_on(wor
     assert shown(world).version == 10
 
 
+def test_a_unit_does_not_move_on_settings_that_it_gave_up(world: DeskWorld) -> None:
+    """They would go with it, and it would go back from them to the old site."""
+    from contract.lifecycle import UnitState
+    from hub.schema.tables import Unit
+
+    assert world.order(Verb.CONFIGURE, ConfigureOrder(unit=UNIT, tables=TABLES)).done
+    report(world, version=0, refused_version=1, problem=Problem.CONFIGURATION_UNHEALTHY, detail="finger: No answer.")
+    with world.database.transaction() as session:
+        session.get_one(Unit, UNIT).state = UnitState.SUSPENDED
+    refused = world.order(Verb.ASSIGN, AssignOrder(unit=UNIT, site=OTHER_SITE))
+    assert not refused.done and "version 1" in refused.message and "configure" in refused.next_step
+    with world.database.reading() as session:
+        assert session.get_one(Unit, UNIT).site != OTHER_SITE
+    assert world.order(Verb.CONFIGURE, ConfigureOrder(unit=UNIT, tables={}, after=1)).done
+    assert world.order(Verb.ASSIGN, AssignOrder(unit=UNIT, site=OTHER_SITE)).done
+
+
 def test_the_difference_names_the_table_and_only_what_changes() -> None:
     before = {"screen": {"port": 8101}, "policy": {"attempts_max": 4, "card_timeout_s": 30.0}}
     after = {"policy": {"card_timeout_s": 30.0, "attempts_max": 5}, "screen": {"port": 8101}}

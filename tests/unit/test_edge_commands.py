@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from contract.clock import SystemClock
@@ -73,3 +74,10 @@ def test_held_packets_are_tried_again_by_the_running_agent(unit: Path, monkeypat
 @pytest.mark.parametrize("command", ["export", "import", "release"])
 def test_each_command_shows_an_example(command: str) -> None:
     assert f"rekam-edge {command} " in run(command, "--help")
+
+
+@pytest.mark.parametrize("command", sorted(get_command(commands.app).commands))  # type: ignore[attr-defined]
+def test_every_command_finds_the_unit_of_an_installed_package(command: str) -> None:
+    """The package's `rekam-edge` says by the environment which unit.toml is meant."""
+    shown = CliRunner().invoke(commands.app, [command, "--help"], env={"COLUMNS": "200"}).output
+    assert "REKAM_CONFIG" in shown

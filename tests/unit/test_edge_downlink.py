@@ -168,13 +168,21 @@ async def test_roster_and_cards_are_kept_and_a_cleared_card_goes(unit: Unit) -> 
     assert unit.register.card(card_uid=CARD_UID) is None
 
 
+async def test_what_the_broker_keeps_no_more_is_no_message_and_takes_nothing_away(unit: Unit) -> None:
+    """A unit that is suspended hears that its roster and its site's key were cleared."""
+    await unit.line.arrive("k/desk-a1/dn/roster", sealed(ROSTER))
+    await unit.line.arrive("k/desk-a1/dn/site-key", sealed(SITE_KEY))
+    for name in ("roster", "site-key", "roster-delta"):
+        await unit.line.arrive(f"k/desk-a1/dn/{name}", b"")
+    assert unit.roster.officer("op-siti") is not None and unit.register.site_key is not None
+
+
 @pytest.mark.parametrize(
     "forged",
     [
         sealed(ROSTER, STRANGER),
         sealed(ROSTER, DISPATCH, "desk-a1"),
         sealed(SITE_KEY),
-        b"",
         b"\x00" * 40,
         sealed(ROSTER)[:-1],
     ],
