@@ -147,7 +147,7 @@ class MqttChannel:
         try:
             packet_bytes_max = await session.connect()
             if filters := self._routes.filters():
-                await session.subscribe(filters)
+                await session.subscribe(filters, retain_as_published=self._clears_retained)
             self._connections += 1
             self._connection, self._session = Connection(packet_bytes_max, self._connections), session
             log.info("connected", number=self._connections, packet_bytes_max=packet_bytes_max)

@@ -114,9 +114,12 @@ class Session:
             )
         return code != 0x10  # no subscribers
 
-    async def subscribe(self, filters: list[str]) -> None:
-        """Subscribe at QoS 1. Raises Disconnected, or DeviceError where the broker refuses."""
-        options = SubscribeOptions(qos=1, retainAsPublished=True)  # so that it shows what the broker was told to keep
+    async def subscribe(self, filters: list[str], *, retain_as_published: bool = False) -> None:
+        """Subscribe at QoS 1. Raises Disconnected, or DeviceError where the broker refuses.
+
+        retain_as_published: a message shows at once whether the broker was told to keep it (MQTT 5, 3.8.3.1).
+        """
+        options = SubscribeOptions(qos=1, retainAsPublished=retain_as_published)
         result, mid = self._client.subscribe([(name, options) for name in filters])
         if result != mqtt.MQTT_ERR_SUCCESS or mid is None:
             raise Disconnected(f"The connection ended while subscribing ({mqtt.error_string(result)}).")
