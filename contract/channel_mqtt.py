@@ -46,7 +46,7 @@ class MqttChannel:
 
     `will`, and settings given as a function, are asked anew at every connect: for the boot and sequence of that moment,
     and because a certificate may have been renewed. Handlers run one after another, and a message is acknowledged when
-    its handler is done: a slow process is not flooded, because the broker sends at most RECEIVE_MAXIMUM messages ahead.
+    its handler is done: a slow process is not flooded, because the broker sends at most `receive_maximum` ahead.
     A handler's own errors (RekamError) are logged; any other exception ends the channel and is raised by `closed`.
     With clears_retained (the hub's), what somebody had the broker keep on a topic that keeps nothing is taken from it,
     unheard.

@@ -23,8 +23,6 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from contract.channel_mqtt_settings import REASONS_TOO_LARGE, Disconnected, KeptContext, MqttSettings, Will
 from contract.errors import DeviceError, RemoteError
 
-INFLIGHT_MAX = 16
-RECEIVE_MAXIMUM = 32
 INCOMING_MAX = 1024  # messages that nobody has looked at yet; those of QoS 0 beyond them are dropped
 MISC_INTERVAL_S = 1.0
 log = structlog.get_logger("channel_mqtt")
@@ -50,7 +48,7 @@ class Session:
         self.lost: asyncio.Future[Disconnected] = self._loop.create_future()
         self.incoming: asyncio.Queue[mqtt.MQTTMessage] = asyncio.Queue()
         self._acknowledgements: dict[int, asyncio.Future[int]] = {}
-        self._inflight = asyncio.Semaphore(INFLIGHT_MAX)
+        self._inflight = asyncio.Semaphore(settings.in_flight_max)
         self._misc: asyncio.Task[None] | None = None
         client = mqtt.Client(
             CallbackAPIVersion.VERSION2, client_id=settings.client_id, protocol=mqtt.MQTTv5,
@@ -78,7 +76,9 @@ class Session:
         settings = self._settings
         self._client.tls_set_context(self._tls.of(settings))
         properties = _properties(
-            PacketTypes.CONNECT, ReceiveMaximum=RECEIVE_MAXIMUM, SessionExpiryInterval=settings.session_expiry_s
+            PacketTypes.CONNECT,
+            ReceiveMaximum=settings.receive_maximum,
+            SessionExpiryInterval=settings.session_expiry_s,
         )
         try:
             await asyncio.to_thread(
@@ -184,8 +184,8 @@ class Session:
         if code.is_failure:
             self._connack.set_exception(Disconnected(f"The broker refuses this unit ({code}).", code.value))
             return
-        receive_maximum = getattr(properties, "ReceiveMaximum", INFLIGHT_MAX)
-        self._inflight = asyncio.Semaphore(max(1, min(INFLIGHT_MAX, receive_maximum)))
+        wanted = self._settings.in_flight_max
+        self._inflight = asyncio.Semaphore(max(1, min(wanted, getattr(properties, "ReceiveMaximum", wanted))))
         self._connack.set_result(getattr(properties, "MaximumPacketSize", None))
 
     def _on_disconnect(

@@ -65,7 +65,10 @@ class Backoff:
 
 @dataclass(frozen=True, slots=True)
 class MqttSettings:
-    """Where the broker is and who we are. The client id is the certificate's common name: one live session a unit."""
+    """Where the broker is and who we are. The client id is the certificate's common name: one live session a unit.
+
+    in_flight_max, receive_maximum: messages sent, and heard, that are not acknowledged yet.
+    """
 
     host: str
     port: int
@@ -78,6 +81,8 @@ class MqttSettings:
     backoff: Backoff = Backoff()
     connect_timeout_s: float = CONNECT_TIMEOUT_S
     acknowledge_timeout_s: float = ACKNOWLEDGE_TIMEOUT_S
+    in_flight_max: int = 16
+    receive_maximum: int = 32
 
 
 class KeptContext:

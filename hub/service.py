@@ -47,6 +47,7 @@ POLL_INTERVAL_S = 0.2
 LOOK_AGAIN_S = 2.0  # though nothing was written: for what comes due by the clock, and what other processes write
 OUTBOX_BATCH = 200
 RECONNECT = Backoff(first_s=0.2, max_s=2.0)  # one client, and a fleet waits for it
+IN_FLIGHT_MAX = 64  # what the broker allows one client; the hub speaks with thousands
 BACKOFF_S = 2.0
 FLEET_WATCH_INTERVAL_S = 60.0
 LINK_CHECK = "link-check"
@@ -393,4 +394,6 @@ def _mqtt_settings(settings: HubSettings) -> MqttSettings:
         client_id=HUB_KEY_ID,
         keepalive_s=broker.keepalive_s,
         backoff=RECONNECT,
+        in_flight_max=IN_FLIGHT_MAX,
+        receive_maximum=IN_FLIGHT_MAX,
     )
