@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from contract.errors import RemoteError
 from contract.lifecycle import CardState, RecordState
+from contract.lifecycle import UnitState as UnitLife
 from hub import alarms, clocks, history, ledger, outbox, register, verdicts
 from hub.capture_order import Order, order_of
 from hub.central import Central
@@ -52,13 +53,14 @@ def overview(session: Session, central: Central) -> Fields:
     records = {row[0]: row[1] for row in session.execute(select(Record.state, func.count()).group_by(Record.state))}
     cards = {row[0]: row[1] for row in session.execute(select(Card.state, func.count()).group_by(Card.state))}
     stalls = clocks.stalls(session, context.settings.deadlines, now)
+    fleet = select(Unit).where(Unit.state != UnitLife.RETIRED)
     return {
         "records": {str(state): records.get(state, 0) for state in RecordState},
         "cards": {str(state): cards.get(state, 0) for state in CardState},
         "live_cards": session.scalar(select(func.count()).where(Card.live.is_(True))) or 0,
         "captures_searched": len(central.dedup.gallery),
         "stalls": [asdict(stall) for stall in stalls[:LIST_MAX]],
-        "units": [_unit(unit, now) for unit in session.scalars(select(Unit).order_by(Unit.id))],
+        "units": [_unit(unit, now) for unit in session.scalars(fleet.order_by(Unit.id))],
         "blanks": [{**asdict(b), "left": b.left, "balances": b.balances} for b in ledger.balances(session)],
         "packets": session.scalar(select(func.count()).select_from(Packet)) or 0,
         "quarantined": session.scalar(select(func.count()).where(Packet.quarantine != "")) or 0,
