@@ -43,6 +43,7 @@ from edge.controller_release import ControllerRelease
 from edge.desk import Desk, Reports
 from edge.device_bench import DeviceBench
 from edge.diary import Diary
+from edge.disk_age import open_time
 from edge.downlink import Downlink
 from edge.enclosure import WorkView
 from edge.enclosure_watch import EnclosureWatch
@@ -68,7 +69,6 @@ from edge.standing import Standing
 from edge.station import JobIntake, make_station
 from edge.status import UnitStatus
 from edge.technician_commands import command_handlers
-from edge.trusted_time import TrustedTime
 from edge.update_intake import Surroundings, UpdateIntake
 from edge.update_record import Updates
 from edge.update_trial import CONTROLLER
@@ -172,7 +172,8 @@ class Agent:
         store = SealedStore(config.unit.data_dir / "unit.db", keys.store)
         parts.callback(store.close)
         register = Register(store, config.unit.site)
-        roster = RosterBook(store, config.unit.site, keys.hub_statement, TrustedTime(store, clock))
+        time = await asyncio.to_thread(open_time, store, clock, keys.counter)
+        roster = RosterBook(store, config.unit.site, keys.hub_statement, time)
         spool = await asyncio.to_thread(open_spool, config, keys, clock)
         parts.callback(spool.close)
         return _Disk(store, register, roster, MomentSource(store, clock, heard=clock.hear), spool)

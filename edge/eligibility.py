@@ -29,6 +29,7 @@ class Refusal(StrEnum):
     OPERATOR_UNKNOWN = "OPERATOR_UNKNOWN"
     OPERATOR_REVOKED = "OPERATOR_REVOKED"
     LEASE_ENDED = "LEASE_ENDED"
+    DISK_PUT_BACK = "DISK_PUT_BACK"
     SIGN_ON_FIRST = "SIGN_ON_FIRST"
     SECOND_FACTOR = "SECOND_FACTOR"
     PIN_ASKED = "PIN_ASKED"
@@ -86,6 +87,10 @@ MESSAGES: dict[Refusal, tuple[str, str]] = {
     Refusal.LEASE_ENDED: (
         "Wewenang operator sudah berakhir. Sambungkan perangkat ke pusat: wewenang dan jam dibetulkan sendiri.",
         "The operator's lease has ended. Connect the unit to the centre: lease and clock are put right by themselves.",
+    ),
+    Refusal.DISK_PUT_BACK: (
+        "Isi perangkat ini lebih tua daripada catatan cipnya. Sambungkan ke pusat; sebelum itu tidak ada yang masuk.",
+        "This unit's disk is an older copy of itself. Connect it to the centre; nobody signs on before that.",
     ),
     Refusal.SIGN_ON_FIRST: (
         "Belum ada petugas yang masuk untuk pekerjaan ini. Masuk dahulu dengan sidik jari.",

@@ -22,7 +22,7 @@ from contract.seal import (
     signing_key_in_a_part,
 )
 from edge.config import KeysTable
-from edge.unit_signer import open_chip_signer
+from edge.unit_signer import ChipSigner, StartCounter, open_chip_signer
 
 KEY_FILE_BYTES_MAX = 16 * 1024
 HUB, RECOVERY, ISSUER = "hub", "recovery", "issuer"
@@ -41,6 +41,7 @@ class UnitKeys:
     issuer: PublicKey
     store: bytes = field(repr=False)
     sam: Sam | None = field(default=None, repr=False)
+    counter: StartCounter | None = field(default=None, repr=False)
 
 
 def load_keys(unit: str, paths: KeysTable, identity: Mapping[str, object] | None = None) -> UnitKeys:
@@ -48,8 +49,14 @@ def load_keys(unit: str, paths: KeysTable, identity: Mapping[str, object] | None
 
     identity: [devices.identity] of a unit whose packet key lives in that chip, where no file is named.
     """
+    chip = None
+    if paths.sign is None:
+        chip = _opened(identity)
+        sign = signing_key_in_a_part(unit, chip.sign)
+    else:
+        sign = load_signing_key(_read(paths.sign), unit)
     return UnitKeys(
-        sign=load_signing_key(_read(paths.sign), unit) if paths.sign is not None else _in_chip(unit, identity),
+        sign=sign,
         open=load_opening_key(_read(paths.open), unit),
         hub_packet=load_recipient_key(_read(paths.hub_packet), HUB),
         recovery=load_recipient_key(_read(paths.recovery), RECOVERY),
@@ -58,6 +65,7 @@ def load_keys(unit: str, paths: KeysTable, identity: Mapping[str, object] | None
         issuer=load_public_key(_read(paths.issuer), ISSUER),
         store=load_store_key(paths),
         sam=SoftSam.load(_read(paths.sam)) if paths.sam is not None else None,
+        counter=chip.counter if chip else None,
     )
 
 
@@ -66,7 +74,7 @@ def load_store_key(paths: KeysTable) -> bytes:
     return _read(paths.store)
 
 
-def _in_chip(unit: str, identity: Mapping[str, object] | None) -> SigningKey:
+def _opened(identity: Mapping[str, object] | None) -> ChipSigner:
     if identity is None:
         raise DeviceError(
             "No packet key is named: neither a file nor an identity chip.",
@@ -78,7 +86,7 @@ def _in_chip(unit: str, identity: Mapping[str, object] | None) -> SigningKey:
     except DeviceError:
         signer.close()
         raise
-    return signing_key_in_a_part(unit, signer.sign)
+    return signer
 
 
 def _read(path: Path) -> bytes:

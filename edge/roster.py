@@ -104,6 +104,8 @@ class RosterBook:
 
     def standing(self) -> list[Officer]:
         """The operators whose lease runs now."""
+        if self.time.is_doubted:
+            return []
         now_ms = self.time.now_ms()
         return [officer for officer in self._officers.values() if officer.lease.until_ms > now_ms]
 
@@ -112,6 +114,8 @@ class RosterBook:
         officer = self._officers.get(name)
         if officer is None or (roles and not set(roles) & set(officer.roles)):
             return Refusal.OPERATOR_UNKNOWN
+        if self.time.is_doubted:
+            return Refusal.DISK_PUT_BACK
         return officer if officer.lease.until_ms > self.time.now_ms() else Refusal.LEASE_ENDED
 
     def may_finish(self, name: str, *roles: str) -> Officer | Refusal:
@@ -123,6 +127,8 @@ class RosterBook:
         officer = self._officers.get(name)
         if officer is None or (roles and not set(roles) & set(officer.roles)):
             return Refusal.OPERATOR_REVOKED
+        if self.time.is_doubted:
+            return Refusal.DISK_PUT_BACK
         return officer if officer.lease.until_ms + FINISH_MS > self.time.now_ms() else Refusal.LEASE_ENDED
 
     def _keep(self, roster: Roster) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 
 from contract.checkpoint import Checkpoint
 from contract.clock import Clock
@@ -25,7 +26,9 @@ KEPT_EVERY_MS = 60_000
 class TrustedTime:
     """The time for leases and for waits. Thread-safe. `keep` writes to disk: call it off the event loop."""
 
-    def __init__(self, store: SealedStore, clock: Clock) -> None:
+    def __init__(self, store: SealedStore, clock: Clock, end_doubt: Callable[[], None] | None = None) -> None:
+        """end_doubt: given where the disk may be an older copy of itself; makes durable that the hub was heard."""
+        self._end_doubt = end_doubt
         self._store = store
         self._clock = clock
         self._lock = threading.Lock()
@@ -37,6 +40,11 @@ class TrustedTime:
     def is_told(self) -> bool:
         """Whether the hub has told the time since this start."""
         return self._is_told
+
+    @property
+    def is_doubted(self) -> bool:
+        """Whether what lies on this disk counts for nothing before the hub has told the time."""
+        return self._end_doubt is not None and not self._is_told
 
     def now_ms(self) -> int:
         """Milliseconds since 1970 (UTC), by the best evidence there is."""
@@ -62,6 +70,9 @@ class TrustedTime:
         """Make the time durable, where enough has passed since the last time. at_once: something has just ended."""
         with self._lock:
             now_ms = self._now_ms()
+            if self._end_doubt is not None and self._is_told:
+                self._end_doubt()
+                self._end_doubt = None
             if not at_once and abs(now_ms - self._kept_ms) < KEPT_EVERY_MS:
                 return
             self._store.put(KIND, NAME, now_ms.to_bytes(8, "big"))

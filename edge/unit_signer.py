@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
@@ -44,12 +44,30 @@ class PartSigner(UnitSigner, Protocol):
         ...
 
 
+@runtime_checkable
+class StartCounter(Protocol):
+    """An identity chip that counts upwards and cannot be made to forget: it counts the unit's starts."""
+
+    def starts(self) -> int:
+        """How many there were. Raises DeviceError."""
+        ...
+
+    def count_start(self) -> int:
+        """Count one more; how many there were then. Raises DeviceError."""
+        ...
+
+
 class ChipSigner:
     """A key in an identity chip, which is open already."""
 
     def __init__(self, chip: IdentityChip, home: str) -> None:
         self._chip = chip
         self.home = home
+
+    @property
+    def counter(self) -> StartCounter | None:
+        """The same chip, where it counts."""
+        return self._chip if isinstance(self._chip, StartCounter) else None
 
     def make(self) -> None:
         """See PartSigner."""

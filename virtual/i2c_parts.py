@@ -170,6 +170,7 @@ class Atecc608Twin:
         self._awake = False
         self._answer, self._wait = b"", 0
         self._digest: bytes | None = None
+        self.counters = [0, 0]
 
     @property
     def awake(self) -> bool:
@@ -214,9 +215,17 @@ class Atecc608Twin:
         if opcode == atecc.OP_NONCE and param1 == 0x03 and len(data) == 32:
             self._digest = data
             return bytes((atecc.Status.OK,))
+        if opcode == atecc.OP_COUNTER and param1 in (0, 1) and param2 in (0, 1):
+            return self._count(param2, param1)
         if opcode in (atecc.OP_GENKEY, atecc.OP_SIGN):
             return self._with_key(opcode, param2)
         return bytes((atecc.Status.PARSE,))
+
+    def _count(self, number: int, more: int) -> bytes:
+        if self.counters[number] + more > atecc.COUNTER_MAX:
+            return bytes((atecc.Status.EXECUTION,))
+        self.counters[number] += more
+        return self.counters[number].to_bytes(atecc.COUNTER_BYTES, "little")
 
     def _with_key(self, opcode: int, slot: int) -> bytes:
         if slot != 0:

@@ -22,7 +22,10 @@ ANSWER_BYTES_MAX = 67
 SIGNATURE_BYTES = PUBLIC_KEY_BYTES = 64
 DIGEST_BYTES = 32
 SLOTS = 16
-OP_READ, OP_NONCE, OP_INFO, OP_GENKEY, OP_SIGN = 0x02, 0x16, 0x30, 0x40, 0x41
+OP_READ, OP_NONCE, OP_COUNTER, OP_INFO, OP_GENKEY, OP_SIGN = 0x02, 0x16, 0x24, 0x30, 0x40, 0x41
+COUNTER_BYTES = 4
+STARTS_COUNTER = 1  # of two; the other one may limit the use of a key
+COUNTER_MAX = 2_097_151
 
 
 class Status(IntEnum):
@@ -120,6 +123,11 @@ def load_digest(digest: bytes) -> bytes:
 def sign_with(slot: int) -> bytes:
     """Command: sign what lies in TempKey, which came from outside."""
     return encode_command(OP_SIGN, 0x80, slot)
+
+
+def counter(number: int, *, one_more: bool = False) -> bytes:
+    """Command: read one of the two monotonic counters, or count it up; the answer is 4 bytes, lowest first."""
+    return encode_command(OP_COUNTER, 0x01 if one_more else 0x00, number)
 
 
 def decode_configuration(first: bytes, third: bytes) -> ChipConfiguration:

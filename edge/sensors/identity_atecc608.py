@@ -1,7 +1,7 @@
 """Driver of the ATECC608: a unit's identity in a part that never gives its private key away.
 
-It reads, and it signs with a slot that was commissioned before. It locks nothing and makes no key: locking a zone
-cannot be undone, so it belongs to a command that a person gives knowingly, and this project has none.
+It reads, counts the unit's starts, and signs with a slot that was commissioned before. It locks nothing and makes no
+key: locking a zone cannot be undone, so it belongs to a command that a person gives knowingly, and we have none.
 """
 
 from __future__ import annotations
@@ -76,6 +76,18 @@ class Atecc608:
             raise DeviceError(f"A digest has 32 bytes, not {len(digest)}.")
         _done, signature = self._do(frames.load_digest(digest), frames.sign_with(self._slot))
         return _sized(signature, frames.SIGNATURE_BYTES, "signature")
+
+    def starts(self) -> int:
+        """How many starts of the unit were counted. Raises DeviceError."""
+        return self._counter(one_more=False)
+
+    def count_start(self) -> int:
+        """Count one start more, up to 2,097,151; how many there were then. Raises DeviceError."""
+        return self._counter(one_more=True)
+
+    def _counter(self, *, one_more: bool) -> int:
+        (count,) = self._do(frames.counter(frames.STARTS_COUNTER, one_more=one_more))
+        return int.from_bytes(_sized(count, frames.COUNTER_BYTES, "count"), "little")
 
     def _do(self, *commands: bytes) -> list[bytes]:
         """Wake, do the commands one after the other, and put the part to sleep, whatever happened."""

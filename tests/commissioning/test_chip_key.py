@@ -21,6 +21,7 @@ from contract.seal import (
     seal,
     signing_key_in_a_part,
 )
+from edge import keys
 from edge.box import Box
 from edge.box_files import BoxFiles, Phase
 from edge.config import load_config
@@ -80,7 +81,7 @@ def commission(box: Box, world: DeskWorld) -> None:
 
 
 def test_a_box_with_a_chip_is_commissioned_and_its_certificate_says_where_its_key_lives(
-    tmp_path: Path, part: Part
+    tmp_path: Path, part: Part, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = DeskWorld(tmp_path / "world")
     files = BoxFiles(DurableFolder(tmp_path / "box"), part.signer, part.settings)
@@ -93,6 +94,9 @@ def test_a_box_with_a_chip_is_commissioned_and_its_certificate_says_where_its_ke
     box.files.finish()
     config = load_config(tmp_path / "box" / "unit.toml")
     assert config.keys.sign is None and config.devices["identity"] == part.settings
+    monkeypatch.setattr(keys, "open_chip_signer", lambda _settings: part.signer)
+    counter = load_keys(NAME, config.keys, config.devices["identity"]).counter
+    assert (counter is not None) == (part.name == "atecc608")  # which counts this unit's starts
     with world.database.reading() as session:
         unit = session.get_one(Unit, NAME)
     assert public_der(load_pem_public_key(unit.sign_public_pem.encode())) == part.signer.public()

@@ -20,6 +20,7 @@ from edge.sensors.drivers import DRIVERS, INTERFACES, driver_class, fits, open_d
 from edge.sensors.identity_atecc608 import Atecc608
 from edge.sensors.interface import KeyMaker
 from edge.sensors.selftest import TRIALS
+from edge.unit_signer import StartCounter
 from tests.soft_tpm import SoftTpm
 from virtual.i2c_parts import Atecc608Twin
 from virtual.i2c_twin import I2cBusTwin
@@ -120,6 +121,22 @@ def test_the_selftest_beside_the_agent_takes_nothing_from_it(bench: Bench, devic
     assert proves_its_key(beside) and proves_its_key(device)
     beside.close()
     assert proves_its_key(device)
+
+
+def test_the_atecc608_counts_starts_upwards_and_to_its_end() -> None:
+    twin = Atecc608Twin()
+    bus = I2cBusTwin({ADDRESS: twin})
+    device = Atecc608(open_bus=bus.open, sleep=lambda _seconds: None)
+    assert isinstance(device, StartCounter)
+    with pytest.raises(DeviceError, match="not open"):
+        device.starts()
+    device.open()
+    assert (device.starts(), device.count_start(), device.count_start(), device.starts()) == (0, 1, 2, 2)
+    assert twin.counters == [0, 2] and not twin.awake
+    twin.counters[1] = 2_097_151
+    with pytest.raises(DeviceError, match="refuses"):
+        device.count_start()
+    device.close()
 
 
 def test_a_tpm_makes_one_key_and_keeps_it(soft_tpm: SoftTpm) -> None:

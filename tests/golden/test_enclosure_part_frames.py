@@ -35,6 +35,8 @@ def test_atecc608_commands_are_the_published_ones() -> None:
     assert atecc.crc16(bytes.fromhex("0411")) == bytes.fromhex("3343")
     assert atecc.encode_answer(b"\0") == bytes.fromhex("04000340")
     assert atecc.decode_answer(bytes.fromhex("04000340ffff")) == b"\0"
+    assert atecc.counter(1) == bytes.fromhex("03072400" + "0100") + atecc.crc16(bytes.fromhex("072400" + "0100"))
+    assert atecc.counter(1, one_more=True)[3] == 0x01
     with pytest.raises(DeviceError, match="0x11"):
         atecc.decode_answer(atecc.WOKEN)
 
