@@ -16,11 +16,12 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Row, func, select
 
-from contract.clock import utc
+from contract.clock import Clock, SystemClock, utc
 from contract.errors import RekamError
 from hub import history, ledger, outbox
 from hub.authority_commands import UriArgument, certify_technician, issuing_request
 from hub.config import HubSettings, load_settings
+from hub.log_bound import LogBound
 from hub.schema.commissioning_tables import TechnicianHistory, UnitHistory
 from hub.schema.database import Database
 from hub.schema.operator_tables import OperatorHistory
@@ -33,6 +34,13 @@ ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The hub's co
 DEFAULT_CONFIG = Path("hub.toml")
 # Every message makes dozens of objects that die with it; looked at only so seldom, hardly any are looked at.
 YOUNG_OBJECTS_MAX = 10_000
+
+
+def configure_log(clock: Clock) -> None:
+    """One JSON object a line, to standard output, and not without end."""
+    structlog.configure(
+        processors=[LogBound(clock), structlog.processors.TimeStamper("iso"), structlog.processors.JSONRenderer()]
+    )
 
 
 @cli.command()
@@ -49,7 +57,7 @@ def run(config: ConfigOption = DEFAULT_CONFIG) -> None:
     gc.freeze()
     gc.enable()
     gc.set_threshold(YOUNG_OBJECTS_MAX)
-    structlog.configure(processors=[structlog.processors.TimeStamper("iso"), structlog.processors.JSONRenderer()])
+    configure_log(SystemClock())
     service = HubService(_settings(config))
 
     async def main() -> None:
