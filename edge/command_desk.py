@@ -119,7 +119,9 @@ class CommandDesk:
                 await self._refuse(body, refusal)
                 return
             job = self._jobs[command.command]
-            log.info("command begins", verb=order.verb, technician=command.technician)
+            # A log that is followed is asked for every few seconds, and would be full of that.
+            say = log.debug if order.verb is Verb.LOGS else log.info
+            say("command begins", verb=order.verb, technician=command.technician)
             self._spawn(self._carry_out(job, handler(command.technician, body.ask)))
         elif job.answer_key != body.answer_key:
             raise RemoteError("The command was given before with another key.")

@@ -20,7 +20,7 @@ from contract.dispatch import encode
 from contract.errors import RemoteError
 from contract.lifecycle import UnitState
 from contract.seal import load_recipient_key, seal
-from contract.technician import Order
+from contract.technician import Order, Verb
 from contract.unit_command import SEALED_PART_BYTES_MAX, Command, CommandOrder, Passed
 from hub import certificates, history, presence
 from hub.commissioning import Said
@@ -99,10 +99,15 @@ class CommandRelay:
             self._known.popitem(last=False)
 
     def _note(self, session: Session, unit: Unit, technician: str, order: Order, command: str, now_ms: int) -> None:
-        """The unit's history says once who asked what of it."""
-        said = select(UnitHistory.sequence).where(
-            UnitHistory.subject == unit.id, UnitHistory.note.contains(f'"{command}"', autoescape=True)
-        )
+        """The unit's history says once who asked what of it; of a log that is followed, once in a while."""
+        said = select(UnitHistory.sequence).where(UnitHistory.subject == unit.id)
+        if order.verb is Verb.LOGS:
+            event = f"{ORDERED}{order.verb}"
+            said = said.where(
+                UnitHistory.event == event, UnitHistory.actor == technician, UnitHistory.at_ms > now_ms - REMEMBERED_MS
+            )
+        else:
+            said = said.where(UnitHistory.note.contains(f'"{command}"', autoescape=True))
         if session.scalars(said.limit(1)).first() is None:
             history.append(
                 session, UnitHistory, subject=unit.id, event=f"{ORDERED}{order.verb}", from_state=unit.state,

@@ -134,6 +134,10 @@ async def test_a_line_that_drops_in_the_middle_costs_nothing_but_time(stage: Sta
             await until(lambda: seen == [1, 2, 3, 4, 5])
             unit.go.release()
             assert await asking == [1, 2, 3, 4, 5, 6] and unit.begun == 1
+            unit.pages = 1
+            for _ in range(6):
+                unit.go.release()
+            assert await numbers(line) == await numbers(line) == [1]  # a log that is followed
             with hub.central.context.database.reading() as session:
                 steps = session.scalars(select(UnitHistory).where(UnitHistory.subject == UNIT)).all()
             assert [(step.event, step.actor) for step in steps] == [("technician logs", TECHNICIAN)]

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from contract.certificates import private_pem, public_der
 from contract.commissioning_problems import Problem
@@ -82,7 +83,7 @@ class World:
 
         self.desk = CommandDesk(
             self.line, opened, UNIT, load_signing_key(private_pem(SIGN), UNIT), self.store, self.clock,
-            {Verb.TEST: self.handle}, lambda work: self.tasks.append(asyncio.create_task(work)),
+            {Verb.TEST: self.handle, Verb.LOGS: self.handle}, lambda work: self.tasks.append(asyncio.create_task(work)),
         )  # fmt: skip
 
     async def handle(self, technician: str, ask: bytes) -> AsyncGenerator[Model, None]:
@@ -135,6 +136,15 @@ async def test_it_is_carried_out_once_and_every_attempt_gets_what_was_not_heard(
     assert [part.number for part in await world.hear(world.given(heard=1))] == [1, 2]
     assert await world.hear(world.given(heard=3)) == []
     assert world.begun == [(TECHNICIAN, b"ask")]
+
+
+async def test_a_log_that_is_followed_does_not_fill_itself(world: World) -> None:
+    with capture_logs() as said:
+        for number in range(5):
+            await world.hear(world.given(IDS[number], verb=Verb.LOGS), IDS[number])
+        await world.hear(world.given(IDS[9]), IDS[9])
+    assert len(world.begun) == 6
+    assert [line["verb"] for line in said if line["log_level"] != "debug"] == [Verb.TEST]
 
 
 async def test_a_fault_is_told_with_what_to_do(world: World) -> None:
