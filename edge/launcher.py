@@ -38,8 +38,8 @@ from pathlib import Path
 SLOTS = ("a", "b")
 BOOT_FILE, LOCK_FILE, LIFE_FILE, RELEASE_FILE = "boot.json", "boot.lock", "life.json", "release.json"
 SCHEMA_FILE = "settings-schema.bin"  # in a slot: see edge.slot_schema
-BOOT_BYTES_MAX = 4096
-WHY_CHARACTERS_MAX = 1000
+BOOT_BYTES_MAX = 16 * 1024
+WHY_CHARACTERS_MAX, SAID_CHARACTERS_MAX = 1000, 400
 STARTS_MAX, GOOD_WITHIN_S = 3, 600.0
 # What the service gives a start to be ready, and a minute: so one that hangs while it starts ends within it as well.
 BAD_ENDS_MAX, SHORT_LIFE_S = 5, 360.0
@@ -255,7 +255,7 @@ class BootFile:
             ran = subprocess.run(asked, env=told, capture_output=True, text=True, timeout=CHECK_TIMEOUT_S, check=False)
         except (OSError, ValueError, KeyError, TypeError, subprocess.TimeoutExpired) as error:
             return f"Slot {slot} is no way back: it cannot be asked ({type(error).__name__})."
-        last = (ran.stderr.strip().splitlines() or [f"it ended with {ran.returncode}"])[-1]
+        last = (ran.stderr.strip().splitlines() or [f"it ended with {ran.returncode}"])[-1][:SAID_CHARACTERS_MAX]
         return f"Slot {slot} is no way back: {last}" if ran.returncode else ""
 
     def begin_life(self) -> None:

@@ -18,6 +18,17 @@ from hub.schema.update_tables import Rollout, RolloutUnit
 from hub.update_reports import reports, runs
 from hub.update_repository import ReleaseTarget
 
+UNDER_WAY = (UnitStep.TOLD, UnitStep.FETCHING, UnitStep.WRITING)
+
+
+def clear_job(session: Session, unit: str, now_ms: int) -> bool:
+    """Take away what the broker holds for a unit; False where another update has told it something meanwhile."""
+    told = select(RolloutUnit.rollout).where(RolloutUnit.unit == unit, RolloutUnit.open)
+    if session.scalars(told.where(RolloutUnit.step.in_(UNDER_WAY))).first() is not None:
+        return False
+    outbox.post(session, topics.DN_UPDATE, b"", now_ms, unit=unit)
+    return True
+
 
 def withdraw(session: Session, link: RolloutUnit, now_ms: int, *, left: bool = False) -> None:
     """Take a unit's job back; who has not begun waits again, or is left behind."""

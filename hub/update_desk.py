@@ -24,7 +24,7 @@ from contract.rollouts import RolloutAction, RolloutOrder, UpdateOrder, Wave
 from contract.update_problems import UpdateProblem
 from contract.updates import MESSAGE_BYTES_MAX, Artefact, UpdateJob, UpdateReport
 from contract.updates import UpdateState as Said
-from hub import certificates, dispatches, history, left_behind, outbox, presence, rollout
+from hub import certificates, dispatches, history, left_behind, presence, rollout
 from hub import technician_rights as rights
 from hub.context import HubContext
 from hub.fleet_watch import AT_WORK
@@ -50,7 +50,6 @@ STEP_OF = {
     Said.REFUSED: UnitStep.FAILED,
     Said.CANCELLED: UnitStep.WAITING,
 }
-UNDER_WAY = (UnitStep.TOLD, UnitStep.FETCHING, UnitStep.WRITING)
 log = structlog.get_logger("updates")
 
 
@@ -283,9 +282,7 @@ class UpdateDesk:
         """
         if report.state is None or STEP_OF[report.state] not in (UnitStep.TOLD, UnitStep.FETCHING):
             return
-        mine = select(RolloutUnit.rollout).where(RolloutUnit.unit == unit, RolloutUnit.open)
-        if session.scalars(mine.where(RolloutUnit.step.in_(UNDER_WAY))).first() is None:
-            outbox.post(session, topics.DN_UPDATE, b"", self._now(), unit=unit)
+        if left_behind.clear_job(session, unit, self._now()):
             log.info("job taken back again", unit=unit, job=report.job)
 
     def _hear(self, session: Session, link: RolloutUnit, report: UpdateReport) -> None:
@@ -312,7 +309,7 @@ class UpdateDesk:
 
     def _settle(self, session: Session, row: Rollout, link: RolloutUnit) -> None:
         """It is over for this unit: its job is cleared, and its history knows."""
-        outbox.post(session, topics.DN_UPDATE, b"", self._now(), unit=link.unit)
+        left_behind.clear_job(session, link.unit, self._now())
         link.open = link.open and row.state != RolloutState.CLOSED
         unit = session.get_one(Unit, link.unit)
         note: history.Note = {"release": row.target, "rollout": row.id, "problem": link.problem}

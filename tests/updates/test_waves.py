@@ -130,6 +130,20 @@ def test_a_unit_that_comes_back_later_is_told_of_though_the_update_is_done(stage
     assert stage.update(RELEASE).done and stage.told() == ["u-02"]
 
 
+def test_who_comes_back_from_an_older_release_keeps_the_job_for_the_next(stage: UpdateStage) -> None:
+    assert stage.update(RELEASE).done
+    job = stage.job("u-02")
+    assert job is not None
+    everybody(stage, stage.units)
+    stage.passes(1)
+    stage.office.add_edge("0.8.0")
+    stage.take(stage.office.publish("next"))
+    assert stage.update("0.8.0", units=["u-02"]).done
+    newer = stage.job("u-02")
+    stage.says("u-02", Said.RETURNED, problem=UpdateProblem.CAME_BACK, detail="signal SEGV", job=job.job)
+    assert stage.job("u-02") == newer and newer is not None and stage.steps() == {"u-02": "told"}
+
+
 def test_a_rollout_that_cannot_go_on_holds_up_no_other_and_is_told_once(
     stage: UpdateStage, capsys: pytest.CaptureFixture[str]
 ) -> None:
