@@ -57,8 +57,9 @@ class SerialLink:
                 port, baud, parity=parity, timeout=0, write_timeout=WRITE_TIMEOUT_S, exclusive=True
             )
         except (serial.SerialException, OSError, ValueError, termios.error) as error:
+            number = getattr(error, "errno", None)  # pyserial's own text names the port and the reason twice
             raise DeviceError(
-                f"Serial port {port} cannot be opened: {error}.",
+                f"Serial port {port} cannot be opened: {os.strerror(number) if number else error}.",
                 next_step="Check cable and power, and that no other program holds the port.",
             ) from error
 
