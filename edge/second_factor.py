@@ -142,7 +142,7 @@ class FactorBook:
             self._write(tally, in_a_row=0, wait_until_ms=0, of_pin=stored)
         if self.is_superseded(entry):  # told, and understood
             self._store.remove(OWN_PIN, entry.operator)
-            del self._own[entry.operator]
+            self._own.pop(entry.operator, None)
         return True
 
     def check_open(self, entry: OperatorEntry) -> None:

@@ -27,7 +27,7 @@ from edge.officer import identify_officer
 from edge.packing import PacketKeeper
 from edge.personalisation import PersonalisationDesk
 from edge.procedure import Fields, Refused, Retry
-from edge.prompts import pin_wrong
+from edge.prompts import PIN_SUPERSEDED, pin_wrong
 from edge.sealed_store import SealedStore
 from edge.second_factor import Factor, FactorBook, factor_of
 from edge.station_card import StationCard
@@ -69,7 +69,8 @@ class RosterOfficers:
             await asyncio.to_thread(self._factors.note_failed, operator)
             raise
         if factor is Factor.PIN and not await asyncio.to_thread(self._factors.check_pin, found.entry, fields["pin"]):
-            raise Retry(pin_wrong(self._factors.tries_left(found.entry)))
+            notice = PIN_SUPERSEDED if self._factors.is_superseded(found.entry) else None
+            raise Retry(pin_wrong(self._factors.tries_left(found.entry), notice))
         await asyncio.to_thread(self._factors.note_signed_on, operator)
         return found.operator
 

@@ -169,6 +169,21 @@ def test_a_reset_pin_is_chosen_anew_and_one_that_lost_is_told(page: Page, bench:
     expect(page.locator("#on-duty")).to_contain_text("Wati Kusuma")
 
 
+def test_a_station_asks_for_a_pin_in_a_box_that_is_seen_whole(page: Page, bench: Bench) -> None:
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    with served(make_app(make_desk(bench, "station", on_duty=""), TOKEN)) as address:
+        page.goto(f"{address}/station")
+        page.evaluate("askPin('start', {})")  # as where a start was answered by PIN_ASKED
+        for width, height in SCREENS_PX:
+            page.set_viewport_size({"width": width, "height": height})
+            page.screenshot(path=PICTURES / f"officers-station-pin-{width}.png")
+            for button in page.locator("dialog button").all():
+                expect(button).to_be_in_viewport(ratio=1)
+            assert small_targets(page) == []
+        enter(page, PIN)
+        page.locator("dialog").wait_for(state="detached")
+
+
 def test_a_head_enrols_an_officer_who_chooses_a_pin(page: Page, bench: Bench, url: str) -> None:
     page.goto(f"{url}/officers")
     sign_on_as_head(page, bench)

@@ -14,7 +14,7 @@ from contract.pins import PinState, pin_digest
 from contract.secret import hash_secret
 from edge import sign_on
 from edge.eligibility import Refusal
-from edge.procedure import Refused
+from edge.procedure import Refused, Retry
 from edge.second_factor import OWN_PIN, TRIES_MAX, OwnPin
 from edge.station import RosterOfficers
 from tests.unit.edge_fakes import CARD_UID, HEAD, OPERATOR
@@ -157,6 +157,18 @@ async def test_nobody_whose_pin_was_reset_lifts_a_lock_or_starts_a_station_by_th
     with pytest.raises(Refused) as caught:
         await station.authorise(HEAD, "section-head", {})
     assert caught.value.refusal is Refusal.PIN_RESET
+
+
+async def test_a_station_says_too_that_a_pin_has_lost(unit: Unit) -> None:
+    body = await change(unit)
+    assert body.order is not None
+    unit.roster(siti(pin=THEIR_RECORD, pin_state=PinState(changed_ms=body.order.changed_ms + 1)))
+    station = RosterOfficers(unit.bench.services, unit.factors, has_scanner=True)
+    unit.bench.sensors.person = OPERATOR
+    with pytest.raises(Retry) as caught:
+        await station.authorise(OPERATOR, "operator", {"pin": OTHER})
+    assert "diganti di tempat lain" in caught.value.advice.text_id
+    assert await station.authorise(OPERATOR, "operator", {"pin": THEIRS}) == OPERATOR
 
 
 async def test_a_reset_that_comes_while_a_new_pin_is_chosen_wins(unit: Unit) -> None:
