@@ -40,6 +40,7 @@ from provisioning.unit_tables import age
 LABELS = "labels.html"
 WATCH_S = 2.0
 CLOCK_NOTED_MS = 60_000
+ALL_SOFTWARE = "tls=software sign=software"
 
 
 def register(app: typer.Typer) -> None:
@@ -199,12 +200,17 @@ async def _watch_as_json(line: HubLine, once: bool) -> None:
 
 
 def knocks_table(rows: list[KnockRow]) -> Table | str:
-    """Who knocks: the code as it stands on the unit's own screen, which box that is, and what is to be done."""
+    """Who knocks: the code as it stands on the unit's own screen, which box that is, and what is to be done.
+
+    Whoever needs somebody comes first: a terminal shows the top of a long list.
+    """
     if not rows:
         return "No unit knocks yet. A box does once its claim media are plugged in."
-    whole = ("code", "knocked (UTC)")
-    table = listing("code", "box", "knocked (UTC)", "state, what to do", whole=whole, title="Units that knock")
-    for row in rows:
+    whole, title = ("code", "knocked (UTC)"), "Units that knock"
+    if any(row.state == "waiting" for row in rows):
+        title += "\n[not italic]rekam-provision approve CODE --unit NAME --site SITE --role ROLE[/]"
+    table = listing("code", "box", "knocked (UTC)", "state, what to do", whole=whole, title=title)
+    for row in sorted(rows, key=lambda row: (row.state == "done", -row.knocked_ms)):
         advice = f"{WORDING[row.problem].what_en} {WORDING[row.problem].do_en}" if row.problem else ""
         if row.state == "waiting" and row.problem is None:
             advice = "compare the code, then 'approve' it"
@@ -212,9 +218,7 @@ def knocks_table(rows: list[KnockRow]) -> Table | str:
             advice = f"Its clock is off by {age(abs(row.clock_off_ms) // 1000)}. {advice}"
         when = utc(row.knocked_ms).strftime("%m-%d %H:%M:%S")
         state = f"{row.state} {row.unit}".strip()
-        box_words = "\n".join((row.serial, escape(row.model), row.key_home))
+        home = row.key_home.replace(ALL_SOFTWARE, "software keys")
+        box_words = "\n".join((row.serial, escape(row.model), home))
         table.add_row(row.fingerprint, box_words, when, f"{state}: {advice}".removesuffix(": "))
-    if any(row.state == "waiting" for row in rows):
-        table.caption = "rekam-provision approve CODE --unit NAME --site SITE --role ROLE"
-        table.caption_justify = "left"
     return table

@@ -69,6 +69,13 @@ def test_a_code_that_is_to_be_compared_is_never_cut() -> None:
     assert "plugged in" in printed(knocks_table([]))
 
 
+def test_who_needs_somebody_comes_first() -> None:
+    done = KNOCK.model_copy(update={"state": "done", "fingerprint": "AAAA-BBBB-CCCC", "knocked_ms": 2_000_000_000_000})
+    shown = printed(knocks_table([done, KNOCK]))
+    assert shown.index("approve CODE") < shown.index(KNOCK.fingerprint) < shown.index(done.fingerprint)
+    assert "approve CODE" not in printed(knocks_table([done]))
+
+
 def test_a_fleet_fits_a_terminal_and_no_name_is_cut() -> None:
     unit = UnitRow(
         unit="desk-kecamatan-a7", site="9901-A", role="desk", serial="10000000abc1", state="in service", online=True,
