@@ -10,6 +10,7 @@ suite's CPU walking it again and again, leaves it alone and comes a tenth as oft
 from __future__ import annotations
 
 import gc
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -18,25 +19,45 @@ import pytest
 import structlog
 import typer.testing
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.card_rig import card_rig
 from tests.soft_tpm import SoftTpm, why_not
 
 __all__ = ["card_rig"]
 
-settings.register_profile("same", derandomize=True)
-settings.register_profile("anew", derandomize=False, database=None, suppress_health_check=[HealthCheck.too_slow])
+ROOT = Path(__file__).resolve().parent.parent
+# No deadline by the wall clock: a shared machine stops any example for a while; what hangs ends by the test's timeout.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile(
+    "anew", derandomize=False, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("same")
 gc.set_threshold(10_000, 10, 10)
 typer.testing._get_command = cache(typer.testing._get_command)  # type: ignore[attr-defined]  # its tree at each invocation
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A module stays on one worker: what its tests share (a browser, prints, an empty database) is made once."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.split("::", 1)[0]))
+@cache
+def _group_of(module: str) -> str:
+    named = re.search(r'xdist_group\("([a-z-]+)"\)', (ROOT / module).read_text(encoding="utf-8"))
+    return named[1] if named else module
+
+
+class ModulesTogether(LoadScopeScheduling):  # type: ignore[misc]
+    """A module stays on one worker, and with it every module that names the same xdist_group.
+
+    What its tests share (a browser, prints, a board) is made once. The plugin's own grouping is lost under pytest 9.2,
+    where a test's name cannot be changed any more.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _group_of(nodeid.split("::", 1)[0])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ModulesTogether:
+    return ModulesTogether(config, log)
 
 
 def pytest_collection_finish() -> None:

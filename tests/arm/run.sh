@@ -14,7 +14,7 @@ packages=(
   numpy numba llvmlite scipy opencv-python-headless pillow wsq cbor2 ai-edge-litert flatbuffers ml-dtypes protobuf tqdm
   typer click rich shellingham markdown-it-py mdurl pygments annotated-doc typing-extensions
   pydantic pydantic-core annotated-types typing-inspection nistitl
-  pytest pluggy iniconfig packaging pytest-timeout pytest-asyncio hypothesis sortedcontainers
+  pytest pluggy iniconfig packaging pytest-timeout pytest-xdist execnet pytest-asyncio hypothesis sortedcontainers
 )
 tests=(
   tests/unit/test_finger_*.py tests/unit/test_iris_*.py tests/unit/test_slap_segment.py tests/unit/test_nist_records.py
