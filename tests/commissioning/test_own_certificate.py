@@ -28,7 +28,16 @@ from contract.dispatch import decode, encode
 from contract.durable_files import DurableFolder
 from contract.errors import RemoteError
 from contract.identifiers import uuid7
-from contract.technician import DismissOrder, Order, StatusOrder, StatusResult, Verb, sign_order
+from contract.technician import (
+    DismissOrder,
+    Order,
+    RefusedOrder,
+    RefusedResult,
+    StatusOrder,
+    StatusResult,
+    Verb,
+    sign_order,
+)
 from hub import certificates
 from hub.certificates import CertificateState
 from hub.issuers import load_issuers
@@ -142,6 +151,8 @@ def test_two_copies_of_a_folder_leave_one_that_counts(tmp_path: Path) -> None:
     with pytest.raises(Refused) as refused:
         asyncio.run(own_at(second, world).keep_good(DeskLine(world)))
     assert refused.value.problem is Problem.CERTIFICATE_SUPERSEDED
+    (kept,) = decode(RefusedResult, world.order(Verb.REFUSED, RefusedOrder()).body).rows
+    assert (kept.technician, kept.verb, kept.problem) == (TECHNICIAN, "certificate", Problem.CERTIFICATE_SUPERSEDED)
     assert world.certificates(TECHNICIAN) == ["ACTIVE", "SUPERSEDED"]
 
 
