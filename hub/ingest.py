@@ -170,6 +170,10 @@ class Ingest:
         if self.blob_path(pid).exists():
             self._found.append((unit, pid))
             return []
+        under_way = self._parts.find(unit, pid)
+        if under_way is not None and under_way.complete:  # however it is cut now: it is not begun anew
+            self._end(under_way)
+            return []
         try:
             part = self._parts.open(unit, pid, offer)
         except QuotaReached as quota:
@@ -177,9 +181,6 @@ class Ingest:
         except DeviceError as full:
             log.warning("disk does not take parts", **full.diagnostics())
             return [self._need(unit, pid, self._later(offer, DISK_RETRY_AFTER_MS))]
-        if part.complete:
-            self._end(part)
-            return []
         need = Need(attempt=offer.attempt, chunk=part.chunk, ranges=ranges_of(part.missing))
         return [self._need(unit, pid, need)]
 
@@ -251,6 +252,8 @@ class Ingest:
                 answers.append(self._need(part.unit, part.pid, need))
             except DeviceError as error:
                 log.warning("packet not kept", unit=part.unit, **error.diagnostics())
+            except Exception as error:  # noqa: BLE001 - see finish
+                log.critical("packet not kept", unit=part.unit, pid=part.pid, error=type(error).__name__)
             else:
                 yield part.unit, part.pid
 

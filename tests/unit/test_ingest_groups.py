@@ -161,6 +161,29 @@ def test_one_packet_that_cannot_be_entered_goes_before_a_person_and_the_others_g
     once_each(hub, group)
 
 
+def test_a_packet_that_is_complete_is_not_begun_anew_by_an_offer_that_cuts_it_differently(
+    hub: Hub, group: list[bytes]
+) -> None:
+    for sealed in group:
+        send(hub, sealed)
+        for chunk in (CHUNK, 2 * CHUNK):
+            offer = Offer(
+                attempt=2, length=len(sealed), chunk=chunk, count=chunk_count(len(sealed), chunk), key_id=UNIT
+            )
+            assert hub.ingest.on_offer(UNIT, pid_of(sealed), encode(offer)) == []
+    assert set(receipts(hub, hub.ingest.finish())) == set(map(pid_of, group))
+    once_each(hub, group)
+
+
+def test_a_part_whose_file_is_gone_takes_no_other_with_it(hub: Hub, group: list[bytes]) -> None:
+    for sealed in group:
+        send(hub, sealed)
+    part = hub.ingest._parts.find(UNIT, pid_of(group[0]))
+    assert part is not None
+    part.path.unlink()
+    assert set(receipts(hub, hub.ingest.finish())) == set(map(pid_of, group[1:]))
+
+
 class FailingDisk(Disk):
     """A disk that does not keep the second packet."""
 
