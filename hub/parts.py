@@ -115,6 +115,7 @@ class PartStore:
 
     def __post_init__(self) -> None:
         self.disk.make_folder(self.folder, SyncSite.PART_ROOT)
+        self.disk.sync_folder(self.folder, SyncSite.PART_FOLDER)  # what an earlier life made and promised nothing of
         for unit_folder in sorted(path for path in self.folder.iterdir() if path.is_dir()):
             if NAME_PATTERN.fullmatch(unit_folder.name):
                 self._recover(unit_folder)
