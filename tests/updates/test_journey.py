@@ -21,6 +21,7 @@ from tests.updates.test_over_the_line import take
 from virtual.broker import free_port
 
 pytestmark = pytest.mark.xdist_group("updates-line")
+START_S = 150  # the first start on a machine compiles the matcher's kernels before the unit goes on the line
 SCHEMA = {"properties": {"policy": {"properties": {"attempts_max": {"maximum": 5}}}}}
 
 
@@ -29,8 +30,8 @@ def order(release: str) -> UpdateOrder:
     return UpdateOrder(release=release, waves=whole, soak_s=0, good_percent=100, stop_percent=0, overdue_s=60)
 
 
-async def until(what: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(60):
+async def until(what: Callable[[], Awaitable[bool]], patience_s: float = 60) -> None:
+    async with asyncio.timeout(patience_s):
         while not await what():  # noqa: ASYNC110 - the hub is asked, as a technician asks it
             await asyncio.sleep(0.3)
 
@@ -62,7 +63,7 @@ async def test_what_the_office_signed_is_in_force_on_the_unit(tmp_path: Path) ->
             async def has_ended() -> bool:
                 return (await newest(line)).rows[0].state in ("done", "stopped")
 
-            await until(is_online)
+            await until(is_online, START_S)
             assert (await asyncio.to_thread(take, stage, office.publish())).new
             await line.ask(Verb.UPDATE, order("rekam-settings-1.0.json"), UpdateResult)
             await until(has_ended)
