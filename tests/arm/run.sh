@@ -14,7 +14,7 @@ packages=(
   numpy numba llvmlite scipy opencv-python-headless pillow wsq cbor2 ai-edge-litert flatbuffers ml-dtypes protobuf tqdm
   typer click rich shellingham markdown-it-py mdurl pygments annotated-doc typing-extensions
   pydantic pydantic-core annotated-types typing-inspection nistitl
-  pytest pluggy iniconfig packaging pytest-timeout pytest-xdist execnet pytest-asyncio hypothesis sortedcontainers
+  pytest pluggy iniconfig packaging pytest-timeout pytest-asyncio hypothesis sortedcontainers
 )
 tests=(
   tests/unit/test_finger_*.py tests/unit/test_iris_*.py tests/unit/test_slap_segment.py tests/unit/test_nist_records.py
@@ -45,4 +45,4 @@ cd "$project"
 rm -rf "$folder/templates"/*
 PYTHONPATH=$project "$python" -m tests.arm.same_templates make "$folder/templates"
 inside '/opt/tests/bin/python -m edge.matcher_lite warm; /opt/tests/bin/python -m tests.arm.same_templates check /templates'
-inside '/opt/tests/bin/python -m pytest --timeout 1800 "$@"' "${tests[@]}" "$@"
+inside '/opt/tests/bin/python -m pytest --noconftest --timeout 1800 "$@"' "${tests[@]}" "$@"
