@@ -3,8 +3,9 @@
 A pair joins a probe minutia and a reference minutia whose codes are alike. Where even the most alike are hardly more so
 than chance, nothing more is done: the greater part of all comparisons with others ends here. True pairs agree with each
 other on distance, bearing and rotation; relaxation moves each pair's strength towards the support of the others. At
-last one rigid motion is fitted to the strongest pairs, and the minutiae that meet under it add the likeness of their
-codes.
+last a rigid motion is fitted to the strongest pairs, and others to what agrees with each of the very strongest: where
+skin was stretched or chance pairs stand among the true ones, one motion for all fits nothing. The minutiae that meet
+under the best motion add the likeness of their codes.
 """
 
 from __future__ import annotations
@@ -40,6 +41,9 @@ _MEET_DISTANCE = np.float32(p.MEET_DISTANCE)
 _MEET_COSINE = np.float32(p.MEET_COSINE_MIN)
 _MEETING_FREE = p.MEETING_FREE
 _HOPELESS = p.HOPELESS_LIKENESS
+_ALIGNMENTS = p.ALIGNMENTS
+_ALIGN_AGAIN = p.ALIGN_AGAIN_SCORE
+_ALIGN_AGAIN_GAIN = p.ALIGN_AGAIN_GAIN
 
 
 def _population_count(_typing: Any, _word: Any) -> Any:
@@ -122,8 +126,9 @@ def _hopeless(distances: Pairs, count: int) -> bool:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _relax(ga: Plane, gb: Plane, pairs: Pairs, distances: Pairs, count: int, start: Plane, strength: Plane) -> None:
-    """Strength of each pair before (`start`) and after relaxation (`strength`)."""
+def _relax(ga: Plane, gb: Plane, pairs: Pairs, distances: Pairs, start: Plane, strength: Plane, support: Plane) -> None:
+    """Strength of each pair before (`start`) and after relaxation (`strength`), and how they agree, (n, n)."""
+    count = start.shape[0]
     rows = np.empty((6, count), np.float32)
     for k in range(count):
         i = pairs[0, k]
@@ -136,7 +141,6 @@ def _relax(ga: Plane, gb: Plane, pairs: Pairs, distances: Pairs, count: int, sta
         rows[5, k] = ga[3, i] * gb[2, j] - ga[2, i] * gb[3, j]
         start[k] = np.float32(1.0) - np.float32(distances[k]) / np.float32(_DISTANCE_MAX)
         strength[k] = start[k]
-    support = np.empty((count, count), np.float32)
     for k in range(count):
         _support(rows, k, support[k])
         support[k, k] = 0.0
@@ -234,6 +238,18 @@ def _fit(ga: Plane, gb: Plane, pairs: Pairs, weight: Plane, chosen: Pairs, count
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _fit_around(
+    ga: Plane, gb: Plane, pairs: Pairs, strength: Plane, agreement: Plane, chosen: int, motion: Plane
+) -> bool:
+    """Motion over the pair `chosen` and those that agree with it, each by its strength and agreement."""
+    count = strength.shape[0]
+    everyone = np.arange(count).astype(np.int32)
+    weight = agreement * strength
+    weight[chosen] = strength[chosen]
+    return bool(_fit(ga, gb, pairs, weight, everyone, count, motion))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _meet(ga: Plane, gb: Plane, motion: Plane, met: Pairs) -> int:
     """How many minutiae meet under the motion, each with its nearest partner; listed in `met`, (2, n) int32."""
     nb = gb.shape[1]
@@ -286,7 +302,8 @@ def raw_score(ga: Plane, ca: Codes, gb: Plane, cb: Codes, met: Pairs) -> tuple[f
         return 0.0, 0
     start = np.empty(count, np.float32)
     strength = np.empty(count, np.float32)
-    _relax(ga, gb, pairs, distances, count, start, strength)
+    support = np.empty((count, count), np.float32)
+    _relax(ga, gb, pairs, distances, start, strength, support)
     rise = 1.0 / (1.0 + math.exp(-0.4 * (min(na, nb) - 20.0)))
     wanted = _STRONGEST_MIN + int(rise * (_STRONGEST_MAX - _STRONGEST_MIN) + 0.5)
     order = np.empty(wanted, np.int32)
@@ -298,7 +315,19 @@ def raw_score(ga: Plane, ca: Codes, gb: Plane, cb: Codes, met: Pairs) -> tuple[f
     if not _fit(ga, gb, pairs, strength, order, taken, motion):
         return 0.0, 0
     agreed = _meet(ga, gb, motion, met)
-    return total / wanted * (_MEETING_FREE + _likeness(ca, cb, met, agreed)), agreed
+    likeness = _likeness(ca, cb, met, agreed)
+    if total / wanted * (_MEETING_FREE + min(na, nb)) >= _ALIGN_AGAIN:
+        others = np.empty_like(met)
+        for n in range(min(_ALIGNMENTS, taken)):
+            if not _fit_around(ga, gb, pairs, strength, support[order[n]], order[n], motion):
+                continue
+            count = _meet(ga, gb, motion, others)
+            again = _likeness(ca, cb, others, count)
+            if again > likeness + _ALIGN_AGAIN_GAIN:
+                likeness = again
+                agreed = count
+                met[:, :count] = others[:, :count]
+    return total / wanted * (_MEETING_FREE + likeness), agreed
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

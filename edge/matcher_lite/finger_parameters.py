@@ -108,6 +108,9 @@ STRONGEST_MIN: Final = 4
 STRONGEST_MAX: Final = 12
 MEET_DISTANCE: Final = 14.0
 MEET_COSINE_MIN: Final = 0.9009689  # 25.7°, π/7
+ALIGNMENTS: Final = 4  # motions tried beside the one for all, each around one of the strongest pairs
+ALIGN_AGAIN_SCORE: Final = 0.03  # raw score, near FMR 1e-2: what cannot reach it is not aligned again
+ALIGN_AGAIN_GAIN: Final = 2.0  # likeness by which another motion has to be better: chance gives less
 MEETING_FREE: Final = 4.0  # likeness granted before any minutia meets: a failed fit must not void good pairs
 SCARCE_MINUTIAE: Final = 11  # fewer pair up by chance more readily than whole prints do: their score counts less
 

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from contract.comparison import Decision
 from contract.errors import RemoteError
+from contract.sample import FingerPosition
 from edge.matcher_lite import FingerTemplate, compare, extract
 from edge.matcher_lite.finger_calibration import calibrate, shipped_calibration
+from edge.matcher_lite.finger_template import build
 from edge.matcher_lite.finger_warm import ridge_pattern
 
 
@@ -59,6 +61,24 @@ def test_paired_minutiae_are_the_same_points_of_the_finger(fingers: list[FingerT
     gaps = [np.hypot(probe.x[i] - fingers[1].x[j] - 10, probe.y[i] - fingers[1].y[j] - 6) for i, j in score.paired]
     assert np.median(gaps) < 3.0
     assert compare(probe, fingers[1]).paired == ()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_skin_that_was_pulled_apart_meets_by_its_larger_half(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    x, y, angle = random.uniform(20, 280, 60), random.uniform(20, 330, 60), random.uniform(0, 2 * np.pi, 60)
+    right = x > 150
+    whole, stretched = of_minutiae(x, y, angle), of_minutiae(x + 60.0 * right, y, angle)
+    paired = compare(stretched, whole, explain=True).paired
+    assert sum(i == j for i, j in paired) >= 0.9 * min(right.sum(), (~right).sum())
+
+
+def of_minutiae(x: NDArray[np.float64], y: NDArray[np.float64], angle: NDArray[np.float64]) -> FingerTemplate:
+    kind, quality = np.ones(x.size, np.uint8), np.full(x.size, 50, np.uint8)
+    return build(
+        x, y, angle, kind, quality, size=(400, 400), position=FingerPosition.UNKNOWN, quality=80, advice=(),
+        stamp=("drawn", 1),
+    )  # fmt: skip
 
 
 def test_no_usable_finger_scores_nothing(fingers: list[FingerTemplate]) -> None:
