@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from contract import topics
 from contract.certificates import load_certificate, serial_text
 from contract.channel_mqtt_settings import MqttSettings
 from contract.commissioning import verify_confirmation, verify_renewal_answer
@@ -80,7 +81,7 @@ class Line:
         return held.not_valid_before_utc <= now < held.not_valid_after_utc and held.serial_number not in listed
 
     def speak(self) -> None:
-        (said,) = self.world.desks.commissioning.on_birth(UNIT, self.credential.birth("S-1", "test"))
+        (said,) = self.world.deliver(topics.UP_BIRTH.at(unit=UNIT), self.credential.birth("S-1", "test"))
         confirmed = verify_confirmation(self.heard(said.payload), self.hub, UNIT)
         if confirmed.problem is not None:
             self.ask()
