@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from edge.matcher_lite.finger_compare import compare
 from edge.matcher_lite.finger_extract import extract
 from edge.matcher_lite.finger_gallery import FingerGallery
+from edge.matcher_lite.finger_template import FingerTemplate
 
 
 def ridge_pattern(seed: int = 1, height: int = 360, width: int = 300) -> NDArray[np.uint8]:
@@ -23,9 +24,9 @@ def ridge_pattern(seed: int = 1, height: int = 360, width: int = 300) -> NDArray
 
 
 def warm_fingers() -> None:
-    """Extracts, compares and searches once."""
+    """Extracts, reads a record, compares and searches once."""
     template = extract(ridge_pattern())
-    compare(template, template, explain=True)
+    compare(template, FingerTemplate.from_iso(template.to_iso()), explain=True)
     gallery = FingerGallery()
     gallery.add("warm", template)
     gallery.search(template)
