@@ -14,6 +14,7 @@ class UnitAlert(StrEnum):
     """What is to be done something about, the gravest first."""
 
     CERTIFICATE_COPIED = "certificate-copied"
+    CLAIM_COPIED = "claim-copied"
     DATA_STUCK = "data-stuck"
     CERTIFICATE_ENDED = "certificate-ended"
     UPLINK_STOPPED = "uplink-stopped"
@@ -41,7 +42,13 @@ class AlertWords:
 
 
 _GRAVE = frozenset(
-    {UnitAlert.CERTIFICATE_COPIED, UnitAlert.DATA_STUCK, UnitAlert.CERTIFICATE_ENDED, UnitAlert.UPLINK_STOPPED}
+    {
+        UnitAlert.CERTIFICATE_COPIED,
+        UnitAlert.CLAIM_COPIED,
+        UnitAlert.DATA_STUCK,
+        UnitAlert.CERTIFICATE_ENDED,
+        UnitAlert.UPLINK_STOPPED,
+    }
 )
 ALERT_WORDS: dict[UnitAlert, AlertWords] = {
     UnitAlert.CERTIFICATE_COPIED: AlertWords(
@@ -50,6 +57,13 @@ ALERT_WORDS: dict[UnitAlert, AlertWords] = {
         "Cari tahu: isi unit dipulihkan dari salinan, atau kuncinya disalin? Cabut sertifikatnya dan daftarkan ulang.",
         "Find out whether its disk was restored or its keys were copied; 'rekam-provision revoke', then commission it "
         "again by a new claim. An officer clears this on the console.",
+    ),
+    UnitAlert.CLAIM_COPIED: AlertWords(
+        "Klaimnya dipakai kotak lain",
+        "another box knocks with its claim",
+        "Cari tahu siapa yang memegang salinan medianya. Kotak itu ditolak; unit ini tidak terganggu.",
+        "Find out who has a copy of its media. That box is refused and the unit is not disturbed. An officer clears "
+        "this on the console.",
     ),
     UnitAlert.DATA_STUCK: AlertWords(
         "Data tertahan lama",

@@ -51,10 +51,10 @@ def raise_here(session: Session, clock: Clock, unit_id: str, kind: str, source: 
         _write_down(session, unit_named(session, unit_id), said, "hub", now)
 
 
-def unseen_of(session: Session, units: Iterable[str], kind: str) -> set[str]:
-    """Which of these units have an alarm of this kind that nobody has seen."""
-    query = select(Alarm.unit).where(Alarm.unit.in_(list(units)), Alarm.kind == kind, Alarm.seen_ms.is_(None))
-    return set(session.scalars(query))
+def unseen_of(session: Session, units: Iterable[str], kinds: Iterable[str]) -> set[tuple[str, str]]:
+    """Which of these units have an alarm of which of these kinds that nobody has seen."""
+    query = select(Alarm.unit, Alarm.kind).where(Alarm.unit.in_(list(units)), Alarm.kind.in_(list(kinds)))
+    return {(unit, kind) for unit, kind in session.execute(query.where(Alarm.seen_ms.is_(None)))}
 
 
 def note_seen(session: Session, unit_id: str, alarm_id: str, officer: str, now_ms: int) -> None:

@@ -56,7 +56,8 @@ from contract.dispatch import decode, encode
 from contract.errors import RemoteError
 from contract.lifecycle import UnitEvent, UnitState
 from contract.seal import load_recipient_key, seal
-from hub import approvals, certificates, presence
+from contract.unit_alerts import UnitAlert
+from hub import alarms, approvals, certificates, presence
 from hub.authority import Authority
 from hub.certificates import CertificateState
 from hub.context import HubContext
@@ -183,13 +184,24 @@ class CommissioningDesk:
         with self._context.database.transaction() as session:
             note_copy(session, self._context.clock, holder, serial, "An older certificate asked for the next one.")
 
+    def _note_copied_claim(self, session: Session, unit: str, knock: Knock) -> None:
+        """Another box has the claim that a unit came in with: its media were copied, or the box was reset."""
+        code = fingerprint(knock.digest())
+        log.warning("a used claim knocks again", unit=unit, serial=knock.serial, code=code)
+        if session.get(Unit, unit) is not None:
+            detail = f"A box with serial number {knock.serial} shows {code}."
+            alarms.raise_here(session, self._context.clock, unit, UnitAlert.CLAIM_COPIED, "claim", detail)
+
     def _take_knock(self, session: Session, nonce: str, knock: Knock) -> Answer:
         claim = session.get(ClaimRow, nonce, with_for_update=True)
         row = session.get(Commissioning, nonce)
         if claim is None:
             return self._refused(nonce, Refusal(Problem.CLAIM_UNKNOWN))
         if row is not None and row.key_digest != knock.digest():
-            return self._refused(nonce, Refusal(Problem.CLAIM_USED if claim.burned_ms else Problem.KEYS_CHANGED))
+            if claim.burned_ms is None:
+                return self._refused(nonce, Refusal(Problem.KEYS_CHANGED))
+            self._note_copied_claim(session, row.unit or "", knock)
+            return self._refused(nonce, Refusal(Problem.CLAIM_USED))
         if claim.burned_ms is not None and row is not None:
             return self._reply(row, AnswerState.DONE)
         if self._now() > claim.expires_ms:

@@ -53,6 +53,9 @@ class Watched:
         return self.said is not None and self.said.state == "online"
 
 
+_COPIED = (UnitAlert.CERTIFICATE_COPIED, UnitAlert.CLAIM_COPIED)
+
+
 def look(session: Session, units: Iterable[Unit], deadlines: DeadlinesSection, now_ms: int) -> list[Watched]:
     """How these units are; one of them, or a page of a list."""
     units = list(units)
@@ -60,7 +63,7 @@ def look(session: Session, units: Iterable[Unit], deadlines: DeadlinesSection, n
     setups = {row.unit: row for row in session.scalars(select(UnitSetup).where(UnitSetup.unit.in_(names)))}
     until = _certified_until(session, names)
     updates = reports(session, names)
-    copied = alarms.unseen_of(session, names, UnitAlert.CERTIFICATE_COPIED)
+    copied = alarms.unseen_of(session, names, _COPIED)
     return [
         _watched(
             unit,
@@ -69,7 +72,7 @@ def look(session: Session, units: Iterable[Unit], deadlines: DeadlinesSection, n
             until.get(unit.id),
             deadlines,
             now_ms,
-            {UnitAlert.CERTIFICATE_COPIED} if unit.id in copied else set(),
+            {alert for alert in _COPIED if (unit.id, alert.value) in copied},
         )
         for unit in units
     ]

@@ -15,6 +15,7 @@ ALARMS_ID = {
     "software-fault": "Gangguan papan kendali",
     "fell-back": "Papan kendali kembali ke versi lama",
     "certificate-copied": "Sertifikat lama dipakai",
+    "claim-copied": "Klaim dipakai kotak lain",
     "factory-reset": "Papan kendali disetel ulang",
 }
 PAPERS_ID = {

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from sqlalchemy import select
 
 from contract import topics
 from contract.certificates import der, load_certificate, make_request, new_key, public_der
@@ -17,14 +18,15 @@ from contract.channel_probe import probe
 from contract.commissioning import Answer, CertificateAsk, Knock, binding_text, decode_claim, verify_answer
 from contract.commissioning_problems import WORDING, Problem, Refusal
 from contract.configuration import Desired
-from contract.dispatch import encode
+from contract.dispatch import decode, encode
 from contract.errors import RemoteError
 from contract.identifiers import uuid7
 from contract.seal import load_recipient_key, load_statement_public_key, seal
-from contract.technician import ROWS_MAX, Order, StatusOrder, Verb, sign_order, verify_reply
+from contract.technician import ROWS_MAX, Order, StatusOrder, StatusResult, Verb, sign_order, verify_reply
+from contract.unit_alerts import UnitAlert
 from edge.box import Box
 from edge.box_files import Phase
-from hub.schema.commissioning_tables import ClaimRow, Commissioning
+from hub.schema.commissioning_tables import Alarm, ClaimRow, Commissioning
 from provisioning.box_commands import knocks_table
 from provisioning.technician_identity import load_identity
 from tests.commissioning.boxes import make_commissioner, put_claims
@@ -305,8 +307,14 @@ def test_a_replayed_claim_after_the_birth_gets_nothing(world: DeskWorld, tmp_pat
     thief = make_box(world, tmp_path / "thief", "S-1")
     thief.take_claim(claim)
     knock(world, thief)
+    knock(world, thief)
     assert problem_of(thief) is Problem.CLAIM_USED
     assert world.certificates(NAME) == ["ACTIVE"]
+    with world.database.reading() as session:
+        (alarm,) = session.scalars(select(Alarm).where(Alarm.unit == NAME))  # once, however often it knocks
+    assert alarm.kind == UnitAlert.CLAIM_COPIED and "S-1" in alarm.detail
+    (row,) = decode(StatusResult, world.order(Verb.STATUS, StatusOrder(unit=NAME)).body).rows
+    assert row.alerts[0] is UnitAlert.CLAIM_COPIED
 
 
 # --- the line, against a real broker ---
