@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Literal
 
 SERVICE = "rekam-edge.service"
+ANEW = "rekam-edge-anew.service"
 GROUPS = ("systemd", "unified", "cpu", "memory", "devices", "pids")
 PATIENCE_S = 900.0
 # The groups come first: what is unshared then sees only its own part of them. A getty hangs up the console.
@@ -32,6 +33,9 @@ ENTER = (
     'echo $$ >$group/cgroup.procs; done; exec unshare -m -p -f -i -u -n -C --kill-child=SIGKILL bash "${@:2}"'
 )
 # Quicker than in service: the test waits for it.
+BROKEN = (
+    "[Unit]\nStartLimitBurst=3\n[Service]\nRestartSec=100ms\nExecStart=\nExecStart=/bin/sh -c 'exit 2'\n"  # as settings
+)
 SHORT_WATCHDOG = "[Service]\nWatchdogSec=4s\nTimeoutAbortSec=3s\nRestartSec=1s\n"
 WORLD = """name = "Kabupaten Contoh"
 [broker]
@@ -106,12 +110,16 @@ class Booted:
         """A property of the service."""
         return self.run("systemctl", "show", SERVICE, "-p", name, "--value").strip()
 
+    def has_ended(self) -> bool:
+        """Whether its systemd is gone."""
+        return not Path(f"/proc/{self._init}").exists()
+
     def close(self) -> None:
         """End it, whatever it does."""
         self._process.kill()
         self._process.wait()
         with contextlib.suppress(AssertionError):
-            wait_for("its end", lambda: not Path(f"/proc/{self._init}").exists(), 20)
+            wait_for("its end", self.has_ended, 20)
         for group in GROUPS:
             for folder in sorted(Path("/sys/fs/cgroup", group, self._group).rglob("*"), reverse=True):
                 if folder.is_dir():
@@ -173,6 +181,8 @@ def main(folder: str, package: str) -> None:
         with fact("it stops in good order"):
             debian.run("systemctl", "stop", SERVICE)
             assert debian.show("Result") == "success", debian.show("Result")
+        with fact("one that cannot start is tried again later; the machine is started anew for it once, and not again"):
+            check_anew(debian)
     with running("it boots again, on a read-only root", place, file.parent, "read-only") as debian:
         with fact("the unit serves all the same"):
             check_read_only(debian)
@@ -253,6 +263,21 @@ def check_watchdog(debian: Booted) -> None:
     assert re.search(r'Fatal Python error: Aborted(.|\n)*edge/first_boot.py", line \d+ in ', said), said[-3000:]
     debian.run("rm", f"/run/systemd/system/{SERVICE}.d/short.conf")
     debian.run("systemctl", "daemon-reload")
+
+
+def check_anew(debian: Booted) -> None:
+    """Starts that fail at once: with a recent start of the machine the unit waits, without one the machine goes."""
+    debian.shell(f"mkdir -p /run/systemd/system/{SERVICE}.d /run/systemd/system/{ANEW}.d /var/lib/rekam-anew")
+    debian.run("tee", f"/run/systemd/system/{SERVICE}.d/broken.conf", text=BROKEN)
+    debian.run("tee", f"/run/systemd/system/{ANEW}.d/soon.conf", text="[Service]\nEnvironment=WAIT_S=8\n")
+    debian.shell(f"systemctl daemon-reload; touch /var/lib/rekam-anew/last; systemctl start {SERVICE} || true")
+    wait_for("given up", lambda: debian.show("Result") == "start-limit-hit", 30)
+    debian.run("rm", f"/run/systemd/system/{SERVICE}.d/broken.conf")
+    debian.run("systemctl", "daemon-reload")
+    wait_for("active by itself", lambda: debian.show("ActiveState") == "active")
+    debian.run("tee", f"/run/systemd/system/{SERVICE}.d/broken.conf", text=BROKEN)
+    debian.shell(f"rm /var/lib/rekam-anew/last; systemctl daemon-reload; systemctl restart {SERVICE} || true", ok=False)
+    wait_for("the machine's end", debian.has_ended, 60)
 
 
 def check_filling(debian: Booted) -> None:

@@ -29,7 +29,7 @@ EPOCH = 1_795_000_000
 RELEASE = Release("0.1.0", 0, EPOCH)
 UNITS = HERE / "root/lib/systemd/system"
 EXPOSURE_MAX = 20  # in tenths; unprotected services have 96
-SERVICES = ("rekam-edge.service", "rekam-time-servers.service")
+SERVICES = ("rekam-edge.service", "rekam-edge-anew.service", "rekam-time-servers.service")
 WIRES = {"ttyUSB", "ttyACM", "ttyAMA", "ttyS", "video4linux", "media", "dma_heap", "i2c", "gpiochip", "input", "hidraw",
          "usb_device", "usb", "tpm"}  # fmt: skip
 
