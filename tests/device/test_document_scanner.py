@@ -81,7 +81,7 @@ def test_what_a_hand_can_put_right_is_advice_in_both_languages(status: str, word
     device = scanner(source=FEEDER, options=f"--read-return-value=SANE_STATUS_{status}")
     device.open()
     with pytest.raises(PaperTrouble, match=words) as caught:
-        device.scan(20, NEVER)
+        device.scan(60, NEVER)
     assert caught.value.advice_id
     assert leftovers() == []
 

@@ -271,7 +271,7 @@ def check_anew(debian: Booted) -> None:
     debian.run("tee", f"/run/systemd/system/{SERVICE}.d/broken.conf", text=BROKEN)
     debian.run("tee", f"/run/systemd/system/{ANEW}.d/soon.conf", text="[Service]\nEnvironment=WAIT_S=8\n")
     debian.shell(f"systemctl daemon-reload; touch /var/lib/rekam-anew/last; systemctl start {SERVICE} || true")
-    wait_for("given up", lambda: debian.show("Result") == "start-limit-hit", 30)
+    wait_for("given up", lambda: debian.show("ActiveState") == "failed", 30)
     debian.run("rm", f"/run/systemd/system/{SERVICE}.d/broken.conf")
     debian.run("systemctl", "daemon-reload")
     wait_for("active by itself", lambda: debian.show("ActiveState") == "active")
