@@ -19,7 +19,7 @@ SCAN_MAX_S = 20.0
 class CodeForm(BaseModel):
     """The text of one code, as a scanner read it."""
 
-    model_config = ConfigDict(defer_build=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
     text: Annotated[str, Field(min_length=1, max_length=TEXT_CHARS_MAX)]
 
 

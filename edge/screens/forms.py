@@ -18,7 +18,7 @@ ActionFields = Annotated[dict[str, FieldText], Body(max_length=10)]
 class Form(BaseModel):
     """Base of the bodies: closed to unknown fields."""
 
-    model_config = ConfigDict(defer_build=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
 def texts(fields: Mapping[str, FieldText] | None) -> dict[str, str]:

@@ -47,7 +47,7 @@ FleetWish = Annotated[fleet_views.Wish, Depends(_wish)]
 class Form(BaseModel):
     """Base of every request body: closed to unknown fields."""
 
-    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Login(Form):
