@@ -225,14 +225,14 @@ def walk(folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
         found: dict[str, Any] = page_status(screen)["software"]
         return found
 
-    def ends(state: str, version: str, slot: str) -> dict[str, Any]:
+    def ends(state: str, to: str, version: str, slot: str) -> dict[str, Any]:
         def settled() -> dict[str, Any] | None:
             try:
                 found = software()
             except (httpx.HTTPError, KeyError):
                 return None
-            seen = (found["state"], found["version"], found["slot"], found["on_trial"])
-            return found if seen == (state, version, slot, False) else None
+            seen = (found["state"], found["to"], found["version"], found["slot"], found["on_trial"])
+            return found if seen == (state, to, version, slot, False) else None
 
         found: dict[str, Any] = wait_for(f"{state} on {version}", settled, WAIT_S)
         return found
@@ -250,7 +250,7 @@ def walk(folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
             started, before = time.monotonic(), service.starts
             say(f"release {version}: wanted {state}")
             officer.release(version, path, change)
-            found = ends(state, GOOD, "b")
+            found = ends(state, version, GOOD, "b")
             assert words in found.get("problem_en", ""), found
             told = wait_for("the hub's word", officer.unit)
             assert told["step"] == step, told
@@ -265,14 +265,16 @@ def walk(folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
     return measured
 
 
-def comes_back(officer: Officer, service: Service, ends: Callable[[str, str, str], dict[str, Any]]) -> dict[str, Any]:
+def comes_back(
+    officer: Officer, service: Service, ends: Callable[[str, str, str, str], dict[str, Any]]
+) -> dict[str, Any]:
     """A release that is found good and ends at each later start; what was measured."""
     started, before = time.monotonic(), service.starts
     officer.release(CRASHES_LATER, *BAD_RELEASES[CRASHES_LATER])
-    ends("good", CRASHES_LATER, "a")
+    ends("good", CRASHES_LATER, CRASHES_LATER, "a")
     good_s, good_starts = time.monotonic() - started, service.starts
     service.kill()
-    found = ends("returned", GOOD, "b")
+    found = ends("returned", CRASHES_LATER, GOOD, "b")
     assert "5 times in a row" in found["problem_en"], found
     back_s = time.monotonic() - started - good_s
     return {
