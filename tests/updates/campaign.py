@@ -231,7 +231,7 @@ def walk(folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
                 found = software()
             except (httpx.HTTPError, KeyError):
                 return None
-            seen = (found["state"], found["to"], found["version"], found["slot"], found["on_trial"])
+            seen = (found["state"], found.get("to"), found["version"], found["slot"], found["on_trial"])
             return found if seen == (state, to, version, slot, False) else None
 
         found: dict[str, Any] = wait_for(f"{state} on {version}", settled, WAIT_S)
